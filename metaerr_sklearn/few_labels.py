@@ -18,6 +18,8 @@ from .meta_features import MAX_FIT_ROWS, split_predicted
 from .representation import represent
 
 _CHUNK = 20_000
+# Neighbours asked for beyond those needed, so that ties are among them.
+_SPARE = 10
 
 
 class NeighborGraph:
@@ -41,11 +43,11 @@ class NeighborGraph:
     def __init__(self, Z, members, n_neighbors=10, n_jobs=None):
         self.members = members
         self.n_neighbors = min(n_neighbors, len(members) - 1)
-        self.index_ = NearestNeighbors(n_neighbors=self.n_neighbors, n_jobs=n_jobs)
-        self.index_.fit(Z[members])
+        self.rows_ = Z[members]
+        self.index_ = NearestNeighbors(n_jobs=n_jobs).fit(self.rows_)
         self.neighbors = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
         # Without X, a member is not its own neighbour.
-        self.neighbors[members] = self.index_.kneighbors(return_distance=False)
+        self.neighbors[members] = self._nearest(self.rows_, is_member=True)
         others = np.setdiff1d(np.arange(len(Z)), members)
         if len(others):
             self.neighbors[others] = self.find(Z[others])
@@ -60,7 +62,22 @@ class NeighborGraph:
 
     def find(self, Z):
         """Return the neighbours of new rows, positions among the members."""
-        return self.index_.kneighbors(Z, return_distance=False)
+        return self._nearest(Z)
+
+    def _nearest(self, Z, *, is_member=False):
+        """Return neighbours in an order that does not depend on which rows are asked together.
+
+        A search in batches rounds differently in each, which decides between equal distances.
+        """
+        n_asked = min(self.n_neighbors + _SPARE, len(self.rows_) - is_member)
+        asked = None if is_member else Z
+        found = np.sort(self.index_.kneighbors(asked, n_asked, return_distance=False), axis=1)
+        nearest = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
+        for batch in gen_batches(len(Z), 1000):
+            distance = ((Z[batch, None] - self.rows_[found[batch]]) ** 2).sum(axis=2)
+            order = np.argsort(distance, axis=1, kind="stable")[:, : self.n_neighbors]
+            nearest[batch] = np.take_along_axis(found[batch], order, axis=1)
+        return nearest
 
     def spread(self, seeds, labels, n_classes, *, alpha=0.95, n_steps=30):
         """Spread labels over the graph: F <- alpha P F + (1 - alpha) Y.
@@ -347,6 +364,28 @@ class OpinionPool(BaseEstimator):
             opinions = np.concatenate([opinions, second if rows is None else second[rows]], axis=2)
         return softmax(_log(opinions) @ self.weights_, axis=1)
 
+    def follow(self, X, truth, view):
+        """See the neighbours of rows as a base that was trained anew does.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Rows of the fit.
+
+        truth : ndarray of int, shape (n_samples,)
+            As in the fit: no pseudo-labels.
+
+        view : fitted transformer
+            X as the new base sees it.
+        """
+        second, members, classes = self._second, self._second.graph.members, self.classes_
+        graph = NeighborGraph(represent(view, X), members, self.n_neighbors, self.n_jobs)
+        seeds = np.intersect1d(np.flatnonzero(truth >= 0), members)
+        second.graph, second.spread = graph, graph.spread(seeds, truth[seeds], len(classes))
+        neighbors = graph.neighbors[self._unlabeled]
+        self._unlabeled_opinions[:, :, -1] = graph.read(neighbors, second.spread)
+        self.view_ = view
+
     def forget_unlabeled(self):
         """Let go of what only `pool_unlabeled` needs; new rows need none of it."""
         del self._unlabeled
@@ -425,13 +464,13 @@ def _log(opinions):
     return np.log((opinions + floor) / 1.01)
 
 
-def adapt_shares(proba, shares, *, strength=1.0, max_iter=200):
+def adapt_shares(proba, shares, *, trust=0.5, max_iter=200):
     """Adapt class probabilities to the class shares of the rows they are given for.
 
     Rows labeled class by class do not tell how frequent the classes are; probabilities learned from
     them are right for the wrong shares. Expectation maximisation [1]_ finds the shares under which
-    the rows are most likely, and re-weights the probabilities; here a Dirichlet prior holds it at
-    the shares of the labels with the weight of `strength` rows for each row.
+    the rows are most likely, and re-weights the probabilities; here a Dirichlet prior holds it
+    between what it finds and the shares of the labels.
 
     Parameters
     ----------
@@ -441,8 +480,8 @@ def adapt_shares(proba, shares, *, strength=1.0, max_iter=200):
     shares : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows, all positive.
 
-    strength : float, default=1.0
-        0 trusts the rows alone, infinity keeps `shares`.
+    trust : float in [0, 1], default=0.5
+        1 trusts the rows alone, 0 keeps `shares`.
 
     max_iter : int, default=200
         Most steps.
@@ -467,7 +506,7 @@ def adapt_shares(proba, shares, *, strength=1.0, max_iter=200):
     """
     current, adapted = shares, proba
     for _ in range(max_iter):
-        found = (adapted.mean(axis=0) + strength * shares) / (1 + strength)
+        found = trust * adapted.mean(axis=0) + (1 - trust) * shares
         adapted = with_shares(proba, shares, found)
         if np.abs(found - current).max() < 1e-6:
             break

@@ -503,7 +503,7 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
     net = _fitted_net(net)
     if isinstance(n_passes, bool) or not isinstance(n_passes, Integral) or n_passes < 1:
         raise ValueError(f"n_passes must be a positive integer, got {n_passes!r}.")
-    dropouts = [m for m in _fitted_modules(net) if isinstance(m, _DROPOUTS) and m.p > 0]
+    dropouts = _dropouts(net)
     if not dropouts:
         raise ValueError(
             "mc_dropout_proba needs a net with an active dropout module, got none with p > 0 in "
@@ -533,6 +533,15 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
         for module, training in modes:
             module.training = training
     return (total / n_passes, np.stack(passes)) if return_passes else total / n_passes
+
+
+def has_dropout(net):
+    """Tell whether a fitted skorch net has an active dropout module."""
+    return bool(_dropouts(_fitted_net(net)))
+
+
+def _dropouts(net):
+    return [m for m in _fitted_modules(net) if isinstance(m, _DROPOUTS) and m.p > 0]
 
 
 def _set_training(module, args):

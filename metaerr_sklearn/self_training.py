@@ -45,8 +45,21 @@ from .few_labels import OpinionPool, adapt_shares, error_of, with_shares
 from .model_selection import is_unlabeled
 from .representation import fit_representation
 
-_CRITERIA = ("auto", "consensus", "weight", "budget", "threshold", "k_best", "curriculum")
+_CRITERIA = (
+    "auto",
+    "consensus",
+    "weight",
+    "budget",
+    "threshold",
+    "k_best",
+    "certain",
+    "curriculum",
+)
 _SHARES = (0.2, 0.4, 0.6, 0.8)
+# UPS: a label is certain if it is probable under random dropout masks, and equally so under all.
+_N_PASSES, _LEAST_PROBA, _MOST_STD = 8, 0.7, 0.05
+_LEAST_CONFIDENCE = 0.9
+_CERTAIN_ROUNDS = 2
 # From this many wrong and this many right out-of-fold predictions on, ErrorModel ranks the errors
 # of unlabeled rows better than a pool of opinions (measured on 16 tables).
 _MANY = 100
@@ -66,8 +79,8 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     In place of `sklearn.semi_supervised.SelfTrainingClassifier`: the base is trained on labeled
     rows and on unlabeled rows that it has labeled itself, but a pseudo-label counts by the
     predicted probability that it is wrong, not by the base's own confidence. Errors are learned
-    from cross-fitted predictions on the labeled rows, and whatever labels or scores an unlabeled
-    row has never been trained on that row's pseudo-label.
+    from cross-fitted predictions on the labeled rows, and, except for the second round of "certain",
+    whatever labels or scores an unlabeled row has never been trained on that row's pseudo-label.
 
     Parameters
     ----------
@@ -97,8 +110,8 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         every class nothing can be cross-fitted: 1 - the largest probability is used, with a
         warning.
 
-    criterion : {"auto", "consensus", "weight", "budget", "threshold", "k_best", "curriculum"}, \
-            default="auto"
+    criterion : {"auto", "consensus", "weight", "budget", "threshold", "k_best", "certain", \
+            "curriculum"}, default="auto"
         How pseudo-labels are chosen and used.
 
         - "consensus": once; all unlabeled rows, with the label that an `OpinionPool` finds most
@@ -110,10 +123,17 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         - "threshold": in rounds; rows with 1 - predicted error above `threshold` are added, and
           keep their label.
         - "k_best": in rounds; the `k_best` rows with the least predicted error are added.
+        - "certain": in two rounds; rows whose label is certain, all labeled anew each time; then, as
+          "weight" but without `pseudo_weight`, all rows by the base of the second round. Certain is
+          a label with a predicted error of at most 0.1. A skorch net with dropout is asked under
+          random masks instead, as in UPS [4]_: the label must have a mean probability of at least
+          0.7, a standard deviation of at most 0.05, and a predicted error below one half. The
+          second round asks a base that may have been trained on a row's first pseudo-label.
         - "curriculum": in rounds on the best 20, 40, 60 and 80 % of each predicted class, labeled
           anew each time by a base that was trained on the other half of the unlabeled rows; then
           as "weight".
-        - "auto": "consensus", or "weight" with a `meta_learner` or `meta_features` of your own.
+        - "auto": "certain" for nets; for other bases "consensus", or "weight" with a `meta_learner`
+          or `meta_features` of your own.
 
     threshold : float in [0, 1), default=0.75
         For "threshold".
@@ -135,7 +155,8 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         Shares of the classes among the unlabeled rows. "labeled": as among the labeled rows, which
         is right if they were drawn at random. An array is in the order of `classes_`. Pseudo-labels
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
-        then estimates the shares, held halfway by those of the labels.
+        then estimates the shares, held at least halfway by those of the labels, and more so the
+        less the pool of opinions is better than guessing.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds nothing
@@ -212,6 +233,8 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     .. [2] Yarowsky (1995). Unsupervised Word Sense Disambiguation Rivaling Supervised Methods, ACL.
     .. [3] Cascante-Bonilla, Tan, Qi, Ordonez (2021). Curriculum Labeling: Revisiting
        Pseudo-Labeling for Semi-Supervised Learning, AAAI.
+    .. [4] Rizve, Duarte, Rawat, Shah (2021). In Defense of Pseudo-Labeling: An Uncertainty-Aware
+       Pseudo-label Selection Framework for Semi-Supervised Learning, ICLR.
 
     Examples
     --------
@@ -293,7 +316,8 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         X, y, truth, weight, seed = self._check_fit(X, y, sample_weight)
         self.criterion_ = self.criterion
         if self.criterion == "auto":
-            self.criterion_ = "consensus" if self._is_automatic() else "weight"
+            one_shot = "consensus" if self._is_automatic() else "weight"
+            self.criterion_ = "certain" if is_net(self.estimator) else one_shot
         self._base = _Base(
             self.estimator,
             X,
@@ -324,8 +348,12 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             self.estimator_ = self._base.fit(labeled, truth) if supervised is None else supervised
         elif self.criterion_ in ("threshold", "k_best"):
             self._fit_in_rounds(supervised)
+        elif self.criterion_ in ("certain", "curriculum") and self.max_iter == 0:
+            self._fit_once(supervised)
         elif self.criterion_ == "curriculum":
             self._fit_curriculum(supervised, seed)
+        elif self.criterion_ == "certain":
+            self._fit_certain(supervised, seed)
         else:
             self._fit_once(supervised)
 
@@ -592,7 +620,9 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         """Make probabilities learned from the labels right for the unlabeled rows."""
         shares = self.error_model_.label_shares_
         if self._prior is None:
-            return adapt_shares(pooled, shares)
+            # Shares found by a pool that knows little are little more than its mistakes.
+            trust = float(np.clip(self.error_model_.skill_, 0, 0.5))
+            return adapt_shares(pooled, shares, trust=trust)
         return with_shares(pooled, shares, self._prior)
 
     def _fit_once(self, supervised):
@@ -652,8 +682,6 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         """Train on a growing share of each predicted class, then on all unlabeled rows."""
         labeled = np.flatnonzero(self._target >= 0)
         unlabeled = np.flatnonzero(self._target < 0)
-        if self.max_iter == 0:
-            return self._fit_once(supervised)
         if supervised is None:
             supervised = self._base.fit(labeled, self._target)
         predicted, confidence = self._judge(supervised, unlabeled)
@@ -679,16 +707,52 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             for half, model in zip(halves, reversed(models)):
                 if len(half):
                     predicted[half], confidence[half] = self._judge(model, unlabeled[half])
+        self._fit_all(unlabeled, predicted, self._pseudo_weight(predicted, confidence))
+
+    def _fit_certain(self, supervised, seed):
+        """Train on the labels that are certain, twice, then on all of them."""
+        labeled = np.flatnonzero(self._target >= 0)
+        unlabeled = np.flatnonzero(self._target < 0)
+        truth, target = self._target.copy(), self._target.copy()
+        model = self._base.fit(labeled, truth) if supervised is None else supervised
+        predicted, confidence = self._judge(model, unlabeled)
+        for _ in range(_CERTAIN_ROUNDS)[: self.max_iter]:
+            certain = _is_certain(model, safe_indexing(self._base.X, unlabeled), predicted, seed)
+            if certain is None:
+                certain = confidence >= _LEAST_CONFIDENCE
+            chosen = np.flatnonzero(certain & (confidence > 0.5))
+            chosen = self._within_prior(chosen, predicted, confidence)
+            if not len(chosen):
+                break
+            self.n_iter_ += 1
+            is_new = self.labeled_iter_[unlabeled[chosen]] < 0
+            self._record(unlabeled[chosen[is_new]])
+            target[unlabeled] = -1
+            target[unlabeled[chosen]] = predicted[chosen]
+            model = self._base.fit(np.concatenate([labeled, unlabeled[chosen]]), target)
+            self._follow(model, truth)
+            predicted, confidence = self._judge(model, unlabeled)
+        self._fit_all(unlabeled, predicted, self._pseudo_weight(predicted, confidence, scale=1))
+        self._follow(self.estimator_, truth)
+
+    def _fit_all(self, unlabeled, predicted, pseudo_weight):
+        """Train on all rows as the last round."""
         weight = np.ones(len(self._target))
-        weight[unlabeled] = self._pseudo_weight(predicted, confidence)
+        weight[unlabeled] = pseudo_weight
         self._target[unlabeled] = predicted
         self.n_iter_ += 1
         self._record(np.flatnonzero(self.labeled_iter_ < 0))
         self.termination_condition_ = "all_labeled"
         self.estimator_ = self._base.fit(np.arange(len(self._target)), self._target, weight)
 
-    def _pseudo_weight(self, predicted, confidence):
-        weight = self.pseudo_weight * confidence
+    def _follow(self, model, truth):
+        """Let the pool of opinions see rows as this net does."""
+        pool = self.error_model_
+        if isinstance(pool, OpinionPool) and isinstance(pool.view_, _NetEmbedding):
+            pool.follow(self._base.X, truth, _NetEmbedding(model))
+
+    def _pseudo_weight(self, predicted, confidence, scale=None):
+        weight = (self.pseudo_weight if scale is None else scale) * confidence
         if self._prior is None:
             return weight
         total = np.bincount(predicted, weights=weight, minlength=len(self._prior))
@@ -925,12 +989,30 @@ class _NetEmbedding:
         """Return one row per sample."""
         from .neural import TorchEmbedding
 
-        net = self.model
-        if isinstance(net, Pipeline):
-            X = net_input(net, X)
-            X = net[:-1].transform(X) if len(net.steps) > 1 else X
-            net = net.steps[-1][1]
+        net, X = _last_step(self.model, X)
         return normalize(TorchEmbedding(net).transform(X))
+
+
+def _last_step(model, X):
+    """Return the net at the end of a Pipeline, and X as it gets it."""
+    if not isinstance(model, Pipeline):
+        return model, X
+    X = net_input(model, X)
+    return model.steps[-1][1], model[:-1].transform(X) if len(model.steps) > 1 else X
+
+
+def _is_certain(model, X, predicted, seed):
+    """Tell which labels random dropout masks agree on; None where there is no dropout."""
+    if not _is_plain_net(model):
+        return None
+    from .neural import has_dropout, mc_dropout_proba
+
+    net, X = _last_step(model, X)
+    if not has_dropout(net):
+        return None
+    passes = mc_dropout_proba(net, X, n_passes=_N_PASSES, return_passes=True, random_state=seed)[1]
+    own = np.take_along_axis(passes, predicted[None, :, None], axis=2)[:, :, 0]
+    return (own.mean(axis=0) >= _LEAST_PROBA) & (own.std(axis=0) <= _MOST_STD)
 
 
 def _random_stream_kept(estimator, seed):

@@ -14,7 +14,7 @@ from metaerr_sklearn.few_labels import NeighborGraph, OpinionPool, adapt_shares,
 IDENTITY = FunctionTransformer()
 
 
-def pooled(X, truth, base, *, splits=None, representation=IDENTITY, weight=None, **params):
+def pooled(X, truth, base, *, splits=None, representation=IDENTITY, views=None, weight=None):
     """Fit a pool as self-training does; also return what the base says about unlabeled rows."""
     labeled, unlabeled = np.flatnonzero(truth >= 0), np.flatnonzero(truth < 0)
     classes = np.unique(truth[labeled])
@@ -22,8 +22,8 @@ def pooled(X, truth, base, *, splits=None, representation=IDENTITY, weight=None,
         splits = make_splits(5, X[labeled], truth[labeled], seed=0)
     oof, _ = cross_fit(base, X[labeled], truth[labeled], classes=classes, splits=splits)
     proba = base.fit(X[labeled], truth[labeled]).predict_proba(X[unlabeled])
-    pool = OpinionPool(random_state=0, **params)
-    pool.fit(X, truth, oof, splits, classes, representation, sample_weight=weight)
+    pool = OpinionPool(random_state=0)
+    pool.fit(X, truth, oof, splits, classes, representation, views, sample_weight=weight)
     return pool, proba
 
 
@@ -45,6 +45,15 @@ def test_a_row_is_described_by_its_nearest_other_rows():
     distance[members, members] = np.inf
     assert_array_equal(graph.neighbors, np.argsort(distance, axis=1)[:, :4])
     assert_array_equal(graph.find(Z[30:]), graph.neighbors[30:])
+
+
+def test_neighbours_do_not_depend_on_the_rows_asked_together():
+    rng = np.random.default_rng(0)
+    Z = rng.integers(0, 3, size=(600, 30)) / 3  # many equal distances
+    graph = NeighborGraph(Z, np.arange(500))
+    together = graph.find(Z[500:])
+    assert_array_equal(np.concatenate([graph.find(row[None]) for row in Z[500:]]), together)
+    assert_array_equal(graph.find(Z[550:]), together[50:])
 
 
 def test_spread_converges_to_the_closed_form():
@@ -209,13 +218,28 @@ def test_predict_checks_its_input(digits):
     assert_allclose(by_label, pool.predict_error_proba(X[100:], proba))
 
 
+def test_following_a_new_view_is_fitting_with_it(digits):
+    X, truth, _ = digits
+    base = LogisticRegression(max_iter=500)
+    pool, proba = pooled(X, truth, base)
+    view = FunctionTransformer(np.sqrt)
+    before = pool.pool_unlabeled(proba)
+    pool.follow(X, truth, view)
+    after = pool.pool_unlabeled(proba)
+    assert not np.allclose(before, after)
+    fitted, _ = pooled(X, truth, base, views=[IDENTITY] * 5 + [view])
+    fitted.weights_ = pool.weights_
+    assert_allclose(after, fitted.pool_unlabeled(proba))
+    assert_allclose(pool.pool(X[100:], proba), fitted.pool(X[100:], proba))
+
+
 def test_adapted_shares_solve_their_equation():
     proba = np.random.default_rng(0).dirichlet([2, 1, 1], size=500)
     shares = np.array([0.2, 0.5, 0.3])
-    adapted = adapt_shares(proba, shares, strength=0.5, max_iter=5000)
-    found = (adapted.mean(axis=0) + 0.5 * shares) / 1.5
+    adapted = adapt_shares(proba, shares, trust=0.8, max_iter=5000)
+    found = 0.8 * adapted.mean(axis=0) + 0.2 * shares
     assert_allclose(adapted, with_shares(proba, shares, found), atol=1e-5)
-    assert_allclose(adapt_shares(proba, shares, strength=1e9), proba, rtol=1e-6)
+    assert_allclose(adapt_shares(proba, shares, trust=0), proba, rtol=1e-6)
 
 
 def test_adapting_finds_rare_classes():
@@ -226,7 +250,7 @@ def test_adapting_finds_rare_classes():
     log_odds = 2 * x - 2  # of the rare class, where both are equally frequent
     proba = softmax(np.column_stack([np.zeros(20_000), log_odds]), axis=1)
     half = np.array([0.5, 0.5])
-    assert_allclose(adapt_shares(proba, half, strength=0).mean(axis=0), [0.95, 0.05], atol=0.01)
+    assert_allclose(adapt_shares(proba, half, trust=1).mean(axis=0), [0.95, 0.05], atol=0.01)
     held = adapt_shares(proba, half)
     assert 0.05 < held[:, 1].mean() < proba[:, 1].mean()
     errors = [np.mean((p[:, 1] > 0.5) != is_rare) for p in (proba, held)]

@@ -27,7 +27,7 @@ from metaerr_sklearn.error_model import ErrorModel
 from metaerr_sklearn.few_labels import OpinionPool, adapt_shares, with_shares
 from metaerr_sklearn.self_training import SelfTrainingWithMetaErr
 
-CRITERIA = ["consensus", "weight", "budget", "threshold", "k_best", "curriculum"]
+CRITERIA = ["consensus", "weight", "budget", "threshold", "k_best", "certain", "curriculum"]
 
 
 def partly_labeled(seed=0, n_samples=150, n_labeled=40, **params):
@@ -166,13 +166,19 @@ def test_sklearn_api(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("meta_learner", ["auto", None, "logistic"])
+@pytest.mark.parametrize(
+    ("criterion", "meta_learner"),
+    [("consensus", "auto")]
+    + [
+        (criterion, meta_learner)
+        for criterion in CRITERIA
+        for meta_learner in ("auto", None, "logistic")
+        if criterion not in ("consensus", "certain")
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.* errors among")
 def test_rows_are_judged_by_models_that_were_not_trained_on_them(spied, criterion, meta_learner):
     X, partly, _ = spied
-    if criterion == "consensus" and meta_learner != "auto":
-        pytest.skip("needs a pool of opinions")
     model = SelfTrainingWithMetaErr(
         Spy(), meta_learner, criterion=criterion, threshold=0.6, random_state=0
     ).fit(X, partly)
@@ -296,6 +302,29 @@ def test_curriculum_takes_a_growing_share_of_each_class(spied):
     assert model.history_[0]["n_added"] == sizes[0]
     assert sum(record["n_added"] for record in model.history_) == 110
     assert model.termination_condition_ == "all_labeled"
+
+
+@pytest.mark.filterwarnings("ignore:.* errors among")
+def test_certain_labels_are_trained_on_twice_and_then_all_of_them(spied):
+    X, partly, _ = spied
+    model = SelfTrainingWithMetaErr(Spy(), None, criterion="certain", random_state=0)
+    model.fit(X, partly)
+    supervised, first, second, last = Spy.log
+    assert_array_equal(supervised["ids"], np.arange(40))
+    teacher = GaussianNB().fit(X[:40, 1:], partly[:40])
+    for fitted in (first, second):
+        proba = teacher.predict_proba(X[40:, 1:])
+        certain = proba.max(axis=1) >= 0.9
+        assert 0 < certain.sum() < 110
+        assert_array_equal(fitted["ids"], [*range(40), *(40 + np.flatnonzero(certain))])
+        assert_array_equal(fitted["y"][40:], proba.argmax(axis=1)[certain])
+        assert fitted["weight"] is None
+        teacher = GaussianNB().fit(X[fitted["ids"], 1:], fitted["y"])
+    proba = teacher.predict_proba(X[40:, 1:])
+    assert_array_equal(last["y"][40:], proba.argmax(axis=1))
+    assert_allclose(last["weight"], [*np.ones(40), *proba.max(axis=1)])
+    assert model.n_iter_ == 3
+    assert sum(record["n_added"] for record in model.history_) == 110
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -709,6 +738,45 @@ def test_a_pipeline_may_end_in_a_net(digits):
     model.fit(X, partly)
     assert model.score(X_test, y_test) > 0.75
     assert isinstance(model.error_model_.view_, self_training._NetEmbedding)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_nets_ask_random_dropout_masks_what_is_certain(digits, dropout):
+    torch = pytest.importorskip("torch")
+    skorch = pytest.importorskip("skorch")
+    module = torch.nn.Sequential(
+        torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Dropout(dropout), torch.nn.Linear(32, 10)
+    )
+    net = skorch.NeuralNetClassifier(
+        module,
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.01,
+        max_epochs=60,
+        train_split=None,
+        verbose=0,
+    )
+    X, partly, X_test, y_test = digits
+    model = SelfTrainingWithMetaErr(net, cv=2, random_state=0).fit(X.astype(np.float32), partly)
+    assert model.criterion_ == "certain"
+    assert model.n_iter_ == 3
+    assert model.score(X_test.astype(np.float32), y_test) > 0.75
+    assert model.error_model_.view_.model is model.estimator_
+    rows = X[100:].astype(np.float32)
+    predicted = model.estimator_.predict(rows)
+    certain = self_training._is_certain(model.estimator_, rows, predicted, seed=0)
+    if not dropout:
+        assert certain is None
+        return
+    from metaerr_sklearn.neural import mc_dropout_proba
+
+    passes = mc_dropout_proba(
+        model.estimator_, rows, n_passes=8, return_passes=True, random_state=0
+    )[1]
+    for row in (0, 1, 2, 3, 50, 500):
+        own = passes[:, row, predicted[row]]
+        assert certain[row] == (own.mean() >= 0.7 and own.std() <= 0.05)
+    assert 0 < certain.sum() < len(certain)
 
 
 @pytest.mark.slow
