@@ -9,7 +9,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import (
     column_or_1d,
     get_tags,
-    indexable,
 )
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
@@ -26,9 +25,9 @@ from ._compat import (
     FitProgress,
     num_samples,
     routing_enabled,
-    safe_indexing,
     with_callbacks,
 )
+from ._rows import indexable
 from ._validation import check_fraction
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
@@ -39,6 +38,7 @@ from .cross_fitting import (
     cross_fit,
     draw_seed,
     fit_base,
+    in_chunks,
     is_net,
     label_positions,
     make_splits,
@@ -46,6 +46,7 @@ from .cross_fitting import (
     predict_both,
     predict_labels,
     predict_proba,
+    training_rows,
 )
 from .error_model import ErrorModel
 from .meta_features import split_predicted
@@ -426,7 +427,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         }
         if len(tested) < n_samples:
             rows = {k: None if v is None else v[tested] for k, v in rows.items()}
-            X = safe_indexing(X, tested)
+            X = training_rows(self.estimator, X, tested)
         self._error_classes = classes
         model = self._make_error_model(seed)
         model.classes_ = classes
@@ -570,8 +571,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     def _predict_all(self, X):
         """Return labels, probabilities and error probabilities in one pass of the base."""
-        labels, proba, predicted = self._predict_base(X)
         (X,) = indexable(X)
+        labels, proba, predicted = self._predict_base(X)
         if self.error_model_ is None:
             # Summed, not subtracted from 1: the order survives where the confidence rounds to 1.
             _, rest, _ = split_predicted(proba, predicted)
@@ -582,12 +583,16 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         """Return labels, probabilities and the positions of the labels among their columns."""
         check_is_fitted(self)
         classes = self.classes_ if self.error_model_ is None else self._error_classes
-        proba = predict_proba(self.estimator_, X, classes)
-        if self._argmax_is_label:
-            predicted = proba.argmax(axis=1)
-            return classes[predicted], proba, predicted
-        labels = predict_labels(self.estimator_, X, self.classes_)
-        return labels, proba, label_positions(labels, classes)
+
+        def predict(part):
+            proba = predict_proba(self.estimator_, part, classes)
+            if self._argmax_is_label:
+                predicted = proba.argmax(axis=1)
+                return classes[predicted], proba, predicted
+            labels = predict_labels(self.estimator_, part, self.classes_)
+            return labels, proba, label_positions(labels, classes)
+
+        return in_chunks(predict, X)
 
     def estimate_accuracy(self, X, *, confidence_level=0.95):
         """Estimate the accuracy of `predict` on rows without labels.
@@ -647,8 +652,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_fraction(confidence_level, "confidence_level", closed="neither")
         if self.error_model_ is None:
             return accuracy_interval(self.predict_error_proba(X))
-        _, proba, predicted = self._predict_base(X)
         (X,) = indexable(X)
+        _, proba, predicted = self._predict_base(X)
         error_proba, is_novel = self.error_model_._predict_with_novelty(X, proba, predicted)
         return accuracy_interval(
             error_proba, self.oof_error_proba_, is_novel, confidence_level=confidence_level
@@ -714,8 +719,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 'probability is 1 - confidence. Fit with meta_learner="auto".'
             )
         self.error_model_._check_additive()
-        _, proba, predicted = self._predict_base(X)
         (X,) = indexable(X)
+        _, proba, predicted = self._predict_base(X)
         return self.error_model_._explain_error(X, proba, predicted)
 
     def as_error_classifier(self):

@@ -18,9 +18,10 @@ from sklearn.model_selection import (
     check_cv,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, gen_batches, murmurhash3_32
+from sklearn.utils import check_random_state, murmurhash3_32
 
 from ._compat import num_samples, safe_indexing, slice_fit_params
+from ._rows import as_array, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 
 
@@ -367,8 +368,8 @@ def mark_copies(X, y):
     if n_samples == 0 or _hash_cells(safe_indexing(X, slice(0, 1))) is None:
         return None
     keys = np.empty(n_samples, dtype=np.uint64)
-    for batch in gen_batches(n_samples, 10_000):
-        codes = _hash_cells(safe_indexing(X, batch))
+    for batch, part in row_chunks(X):
+        codes = _hash_cells(part)
         rng = np.random.default_rng(0)
         odd = rng.integers(2**62, size=codes.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
             1
@@ -382,7 +383,8 @@ def mark_copies(X, y):
         return None
     if _is_text(X):
         return number  # texts do not coincide by chance
-    some = np.sort(np.random.default_rng(0).permutation(n_samples)[:2000])
+    n_some = min(2000, rows_at_once(X))
+    some = np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some])
     log_chance = 0.0
     for column in _hash_cells(safe_indexing(X, some)).T:
         size = np.unique(column, return_counts=True)[1]
@@ -399,6 +401,7 @@ def _is_text(X):
 
 def _hash_cells(X):
     """Return one hash per cell as uint64 of shape (n_samples, n_columns), or None."""
+    X = as_array(X)
     if hasattr(X, "tocsr"):
         # A fixed random projection identifies a sparse row: products of equal rows are equal,
         # because they are summed in the same order.
@@ -505,20 +508,36 @@ def cross_fit(
 def _fit_and_predict(estimator, X, y, train, test, classes, fit_params, seed, keep_estimator):
     fitted = fit_base(
         estimator,
-        safe_indexing(X, train),
+        training_rows(estimator, X, train),
         y[train],
         classes=classes,
         fit_params=slice_fit_params(X, fit_params, indices=train),
         seed=seed,
     )
-    predicted, proba = predict_both(fitted, safe_indexing(X, test), classes)
+    predicted, proba = predict_both(fitted, training_rows(estimator, X, test), classes)
     return predicted, proba, fitted if keep_estimator else None
 
 
+def training_rows(estimator, X, rows):
+    """Return some rows of X for a base: a net reads those of a file as it goes."""
+    return safe_indexing(net_input(estimator, X) if isinstance(X, np.memmap) else X, rows)
+
+
 def predict_both(estimator, X, classes):
-    """Return predicted positions in `classes` and probabilities of a fitted base."""
-    proba = predict_proba(estimator, X, classes)
-    if not (hasattr(estimator, "predict_proba") and is_net(estimator)):
-        return label_positions(predict_labels(estimator, X, classes), classes), proba
+    """Return predicted positions in `classes` and probabilities of a fitted base, in chunks."""
     # skorch defines a classifier's labels as the argmax: a second forward pass adds nothing.
-    return proba.argmax(axis=1), proba
+    one_pass = hasattr(estimator, "predict_proba") and is_net(estimator)
+
+    def predict(part):
+        proba = predict_proba(estimator, part, classes)
+        if one_pass:
+            return proba.argmax(axis=1), proba
+        return label_positions(predict_labels(estimator, part, classes), classes), proba
+
+    return in_chunks(predict, X)
+
+
+def in_chunks(predict, X):
+    """Return the arrays that `predict` gives for the rows of X, called on chunks of them."""
+    parts = [predict(part) for _, part in row_chunks(X)] or [predict(X)]
+    return tuple(map(np.concatenate, zip(*parts))) if len(parts) > 1 else parts[0]

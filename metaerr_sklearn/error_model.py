@@ -7,10 +7,11 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.utils import check_scalar, column_or_1d, gen_batches, indexable
+from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._compat import safe_indexing
+from ._rows import indexable, row_chunks
 from ._validation import check_proba
 from .cross_fitting import draw_seed, make_splits, mark_copies
 from .meta_features import (
@@ -35,7 +36,6 @@ from .representation import fit_representation, represent, source_names
 
 # Fewer errors (or fewer correct rows) than this teach nothing: the calibrated confidence is used.
 MIN_ERRORS = 5
-_CHUNK = 20_000
 # Weight of the second opinion in the offset: a half, or one of these where they are better.
 _OTHER_SECOND_WEIGHTS = (0.25, 0.0)
 _NAMED_LEARNERS = {
@@ -449,13 +449,15 @@ class ErrorModel(BaseEstimator):
         without the block "neighbors".
         """
         error_proba, is_novel = np.empty(len(proba)), np.full(len(proba), np.nan)
-        for batch in gen_batches(len(proba), _CHUNK):
-            part = safe_indexing(X, batch) if self._needs_x() else None
+        for batch, part in self._chunks(X, proba):
             rows, blocks = self._describe(part, proba[batch], predicted[batch])
             error_proba[batch] = expit(self._error_logit(part, rows, blocks))
             for distance in self._log_distances(blocks):
                 is_novel[batch] = distance > self._far
         return error_proba, is_novel
+
+    def _chunks(self, X, proba):
+        return row_chunks(X if self._needs_x() else None, len(proba))
 
     def _log_distances(self, blocks):
         """Return the distance to the neighbours, in a list that is empty where none is known."""
@@ -503,13 +505,9 @@ class ErrorModel(BaseEstimator):
 
     def _explain_error(self, X, proba, predicted):
         chunks = [
-            self._contributions(
-                safe_indexing(X, batch) if self._needs_x() else None,
-                proba[batch],
-                predicted[batch],
-            )
-            for batch in gen_batches(max(len(proba), 1), _CHUNK)
-        ]
+            self._contributions(part, proba[batch], predicted[batch])
+            for batch, part in self._chunks(X, proba)
+        ] or [self._contributions(X, proba, predicted)]
         parts = np.concatenate([chunk[0] for chunk in chunks])
         _, names, base_value = chunks[0]
         # The one-hot columns of a category, and of the predicted class, are one reason.

@@ -7,14 +7,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
+from ._rows import as_array, is_lazy, row_chunks, rows_at_once
 
 # Beyond this many columns nearest neighbours cost more than they tell.
 _MAX_COLUMNS = 200
-_CHUNK = 10_000
 _FIT_ROWS = 20_000
 
 
@@ -76,10 +76,11 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         """
         self.kind_ = _kind(X)
         n_samples = num_samples(X)
-        if n_samples > _FIT_ROWS:
+        n_rows = min(_FIT_ROWS, max(10 * self.n_components, rows_at_once(X, bytes_per_cell=16)))
+        if n_samples > n_rows:
             random_state = check_random_state(self.random_state)
-            X = safe_indexing(X, random_state.choice(n_samples, _FIT_ROWS, replace=False))
-        self._start(X)
+            X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
+        self._start(as_array(X))
         return self
 
     def transform(self, X):
@@ -103,10 +104,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         n_samples = num_samples(X)
         if n_samples == 0:
             return np.empty((0, self._transform_chunk(self._one_row).shape[1]), dtype=np.float32)
-        chunks = [
-            self._transform_chunk(safe_indexing(X, batch))
-            for batch in gen_batches(n_samples, _CHUNK)
-        ]
+        chunks = [self._transform_chunk(as_array(part)) for _, part in row_chunks(X)]
         return np.concatenate(chunks)
 
     def _start(self, X):
@@ -227,6 +225,8 @@ def _kind(X):
         return "sparse"
     if hasattr(X, "columns"):
         return "frame"
+    if is_lazy(X):
+        return _kind(as_array(X[:1]))
     if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str):
         return "text"
     if isinstance(X, (list, tuple)) or hasattr(X, "__array__"):
@@ -359,8 +359,8 @@ def represent(representation, X):
     if isinstance(representation, NumericRepresentation):
         return representation.transform(X)
     chunks = []
-    for batch in gen_batches(num_samples(X), _CHUNK):
-        Z = representation.transform(safe_indexing(X, batch))
+    for batch, part in row_chunks(X):
+        Z = representation.transform(part)
         Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
         if Z.ndim != 2 or len(Z) != batch.stop - batch.start or Z.dtype.kind not in "fiub":
             raise ValueError(

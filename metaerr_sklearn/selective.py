@@ -12,7 +12,6 @@ from sklearn.utils import (
     check_consistent_length,
     column_or_1d,
     get_tags,
-    indexable,
 )
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
@@ -20,6 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import routing_enabled, safe_indexing, slice_fit_params
+from ._rows import indexable
 from ._validation import check_fraction
 from .cross_fitting import (
     base_classes,

@@ -21,13 +21,13 @@ from sklearn.utils import (
     check_random_state,
     column_or_1d,
     get_tags,
-    indexable,
 )
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter
 
 from ._compat import num_samples, safe_indexing
+from ._rows import indexable
 from .cross_fitting import (
     check_split_parameter,
     cross_fit,
@@ -79,8 +79,9 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     In place of `sklearn.semi_supervised.SelfTrainingClassifier`: the base is trained on labeled
     rows and on unlabeled rows that it has labeled itself, but a pseudo-label counts by the
     predicted probability that it is wrong, not by the base's own confidence. Errors are learned
-    from cross-fitted predictions on the labeled rows, and, except for the second round of "certain",
-    whatever labels or scores an unlabeled row has never been trained on that row's pseudo-label.
+    from cross-fitted predictions on the labeled rows. Whatever labels or scores an unlabeled row
+    has never been trained on that row's pseudo-label; the later rounds of "certain" are the one
+    exception.
 
     Parameters
     ----------
@@ -123,12 +124,13 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         - "threshold": in rounds; rows with 1 - predicted error above `threshold` are added, and
           keep their label.
         - "k_best": in rounds; the `k_best` rows with the least predicted error are added.
-        - "certain": in two rounds; rows whose label is certain, all labeled anew each time; then, as
-          "weight" but without `pseudo_weight`, all rows by the base of the second round. Certain is
-          a label with a predicted error of at most 0.1. A skorch net with dropout is asked under
-          random masks instead, as in UPS [4]_: the label must have a mean probability of at least
-          0.7, a standard deviation of at most 0.05, and a predicted error below one half. The
-          second round asks a base that may have been trained on a row's first pseudo-label.
+        - "certain": in two rounds on the rows whose label is certain, all labeled anew each time;
+          then on all rows, labeled by the base of the second round, with weight 1 - predicted
+          error. Certain is a label with a predicted error of at most 0.1. A skorch net with dropout
+          is asked under random masks instead, as in UPS [4]_: the label must have a mean
+          probability of at least 0.7, a standard deviation of at most 0.05, and a predicted error
+          below one half. After the first round the base that labels a row may have been trained on
+          its first pseudo-label.
         - "curriculum": in rounds on the best 20, 40, 60 and 80 % of each predicted class, labeled
           anew each time by a base that was trained on the other half of the unlabeled rows; then
           as "weight".
@@ -887,6 +889,7 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             Higher = more likely wrong.
         """
         check_is_fitted(self)
+        (X,) = indexable(X)
         predicted, proba = predict_both(self.estimator_, X, self.classes_)
         if self.error_model_ is None:
             confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]

@@ -23,7 +23,6 @@ from metaerr_sklearn import (
     MetaErrorClassifier,
     MLPMetaLearner,
 )
-from metaerr_sklearn import error_model as error_model_room
 from metaerr_sklearn.representation import NumericRepresentation
 
 
@@ -66,7 +65,7 @@ def test_chunks_of_rows_make_no_difference(table, monkeypatch):
     X, y = table
     clf = MetaErrorClassifier(GaussianNB(), random_state=0).fit(X[:500], y[:500])
     whole = clf.explain_error(X[500:])
-    monkeypatch.setattr(error_model_room, "_CHUNK", 150)
+    monkeypatch.setattr("metaerr_sklearn._rows._MAX_ROWS", 150)
     parts = clf.explain_error(X[500:])
     assert_allclose(parts.contributions, whole.contributions, atol=1e-9)
     assert_array_equal(parts.names, whole.names)

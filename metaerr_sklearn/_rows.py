@@ -1,0 +1,111 @@
+"""Read the rows of any X, however large: in chunks, and lazily where X is on disk."""
+
+import numpy as np
+from sklearn import get_config
+from sklearn.utils import gen_batches
+from sklearn.utils import indexable as sklearn_indexable
+
+from ._compat import num_samples, safe_indexing
+
+_MAX_ROWS = 20_000
+# What a chunk costs while it is worked on: float64, and several copies of it.
+_BYTES_PER_CELL = 64
+
+
+def indexable(X, *others):
+    """Return X, and what belongs to it, as something that rows can be taken from.
+
+    As scikit-learn's function; a torch Dataset becomes a `skorch.helper.SliceDataset` of its first
+    element, and others that are one become arrays.
+
+    Parameters
+    ----------
+    X : any, of length n_samples
+        Rows.
+    *others : array-likes of length n_samples, or None
+        Labels, groups.
+
+    Returns
+    -------
+    result : list of X and others
+
+    Raises
+    ------
+    TypeError
+        If X is a Dataset that cannot be asked for a row, or does not give pairs.
+    """
+    if _is_a(X, "torch.utils.data", "Dataset"):
+        X = _sliceable(X)
+    return sklearn_indexable(X, *(as_array(other) for other in others))
+
+
+def _sliceable(dataset):
+    from skorch.helper import SliceDataset
+
+    if not hasattr(dataset, "__len__"):
+        raise TypeError(
+            f"X is a {type(dataset).__name__} without a length: folds and neighbours need single "
+            "rows. Give a Dataset with __len__ and __getitem__."
+        )
+    if len(dataset) and not isinstance(dataset[0], (tuple, list)):
+        raise TypeError(
+            f"A Dataset given as X must yield pairs (row, label), as for skorch, got "
+            f"{type(dataset[0]).__name__}. The labels in it are not used: give them as y."
+        )
+    return SliceDataset(dataset)
+
+
+def _is_a(X, package, name):
+    """Tell whether X is an instance of a class without importing its package."""
+    return any(
+        cls.__name__ == name and cls.__module__.startswith(package) for cls in type(X).__mro__
+    )
+
+
+def is_lazy(X):
+    """Tell whether X reads its rows when asked for them one by one."""
+    return _is_a(X, "skorch.helper", "SliceDataset")
+
+
+def as_array(X):
+    """Return X, and the rows of a SliceDataset as an array."""
+    if not is_lazy(X):
+        return X
+    # Its own conversion knows no copy=, which NumPy 2 asks for.
+    rows = [np.asarray(X[i]) for i in range(len(X))]
+    return np.stack(rows) if rows else np.empty(0)
+
+
+def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
+    """Return how many rows of X can be worked on within scikit-learn's ``working_memory``."""
+    n_samples, n_cells = num_samples(X), 1
+    if is_lazy(X) and n_samples:
+        n_cells = np.asarray(X[0]).size
+    elif hasattr(X, "columns"):
+        n_cells = len(X.columns)
+    elif isinstance(X, np.ndarray) and n_samples:
+        n_cells = X.size // n_samples
+    allowance = get_config()["working_memory"] * 2**20
+    return int(max(1, allowance // (bytes_per_cell * max(n_cells, 1))))
+
+
+def row_chunks(X, n_samples=None):
+    """Yield the positions of some rows as a slice, and the rows; X itself where it is small.
+
+    Parameters
+    ----------
+    X : any, of length n_samples, or None
+        Rows.
+    n_samples : int, default=None
+        Needed where X is None, which then stands for its own chunks.
+
+    Yields
+    ------
+    batch : slice
+    part : same kind as X
+    """
+    n_samples = num_samples(X) if n_samples is None else n_samples
+    n_rows = _MAX_ROWS if X is None else min(_MAX_ROWS, rows_at_once(X))
+    for batch in gen_batches(n_samples, n_rows):
+        whole = X is None or n_samples <= n_rows
+        yield batch, X if whole else safe_indexing(X, batch)
