@@ -124,14 +124,15 @@ def compute_cell(cell, methods):
         covered[kind].append(estimate.low <= truth <= estimate.high)
     rows = []
     for method in methods:
-        row = {"method": method}
-        for kind in KINDS:
-            row[f"error_{kind}"] = np.mean(found[method][kind] or np.nan)
-            row[f"covered_{kind}"] = np.mean(
-                covered[kind] or np.nan if method == "ours" else np.nan
-            )
-        rows.append(row)
+        holds = covered if method == "ours" else dict.fromkeys(KINDS)
+        row = {f"error_{kind}": mean(found[method][kind]) for kind in KINDS}
+        row |= {f"covered_{kind}": mean(holds[kind]) for kind in KINDS}
+        rows.append({"method": method, **row})
     return rows
+
+
+def mean(values):
+    return np.mean(values) if values else np.nan
 
 
 def report(rows):
