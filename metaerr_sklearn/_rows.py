@@ -89,7 +89,7 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
     return int(max(1, allowance // (bytes_per_cell * max(n_cells, 1))))
 
 
-def row_chunks(X, n_samples=None):
+def row_chunks(X, n_samples=None, *, rows=None):
     """Yield the positions of some rows as a slice, and the rows; X itself where it is small.
 
     Parameters
@@ -98,14 +98,20 @@ def row_chunks(X, n_samples=None):
         Rows.
     n_samples : int, default=None
         Needed where X is None, which then stands for its own chunks.
+    rows : ndarray of int, default=None
+        Only these rows of X, to whose positions the slices refer.
 
     Yields
     ------
     batch : slice
     part : same kind as X
     """
-    n_samples = num_samples(X) if n_samples is None else n_samples
+    if n_samples is None:
+        n_samples = num_samples(X) if rows is None else len(rows)
     n_rows = _MAX_ROWS if X is None else min(_MAX_ROWS, rows_at_once(X))
     for batch in gen_batches(n_samples, n_rows):
-        whole = X is None or n_samples <= n_rows
-        yield batch, X if whole else safe_indexing(X, batch)
+        if rows is not None:
+            yield batch, safe_indexing(X, rows[batch])
+        else:
+            whole = X is None or n_samples <= n_rows
+            yield batch, X if whole else safe_indexing(X, batch)

@@ -537,7 +537,8 @@ def predict_both(estimator, X, classes):
     return in_chunks(predict, X)
 
 
-def in_chunks(predict, X):
-    """Return the arrays that `predict` gives for the rows of X, called on chunks of them."""
-    parts = [predict(part) for _, part in row_chunks(X)] or [predict(X)]
+def in_chunks(predict, X, rows=None):
+    """Return the arrays that `predict` gives for (some) rows of X, called on chunks of them."""
+    parts = [predict(part) for _, part in row_chunks(X, rows=rows)]
+    parts = parts or [predict(X if rows is None else safe_indexing(X, rows))]
     return tuple(map(np.concatenate, zip(*parts))) if len(parts) > 1 else parts[0]

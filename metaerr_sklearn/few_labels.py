@@ -11,13 +11,12 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import num_samples, safe_indexing
+from ._rows import row_chunks
 from ._validation import check_proba
 from .cross_fitting import label_positions, predict_proba
 from .meta_features import MAX_FIT_ROWS, split_predicted
 from .representation import represent
 
-_CHUNK = 20_000
 # Neighbours asked for beyond those needed, so that ties are among them.
 _SPARE = 10
 
@@ -412,10 +411,9 @@ class OpinionPool(BaseEstimator):
         proba = check_proba(proba, n_classes=len(self.classes_))
         check_consistent_length(X, proba)
         pooled = np.empty(proba.shape)
-        for batch in gen_batches(num_samples(X), _CHUNK):
+        for batch, part in row_chunks(X):
             opinions = proba[batch][:, :, None]
             if self.representation_ is not None:
-                part = safe_indexing(X, batch)
                 Z = represent(self.representation_, part)
                 view = Z if self.view_ is None else represent(self.view_, part)
                 second = self._second.predict_proba(Z, self._second.graph.find(view))

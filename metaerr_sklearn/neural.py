@@ -19,9 +19,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
+from skorch.helper import SliceDataset
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import Sampler, Subset
+from torch.utils.data import Dataset, Sampler, Subset
 
 from ._compat import safe_indexing
 
@@ -93,6 +94,8 @@ def as_net_input(X):
     - floating-point array or sparse matrix: float32, the precision of torch layers;
     - integer and boolean arrays: as they are (an Embedding needs integers, and a module that
       takes uint8 images scales them itself);
+    - `numpy.memmap`: a SliceDataset with these dtypes, which reads a row when it is asked for it,
+      so that the file may be larger than the memory;
     - anything else (torch tensor, dict, SliceDict, Dataset, SliceDataset, list): as it is. A
       net in another precision takes its input as a tensor.
 
@@ -103,7 +106,7 @@ def as_net_input(X):
 
     Returns
     -------
-    X : same kind, or ndarray of float32 for a frame
+    X : same kind, ndarray of float32 for a frame, or SliceDataset for a memory map
         The very object that came in where nothing had to change; a copy of a read-only array.
 
     Raises
@@ -120,6 +123,8 @@ def as_net_input(X):
     >>> as_net_input(np.zeros((2, 3), dtype=np.int64)).dtype
     dtype('int64')
     """
+    if isinstance(X, np.memmap):
+        return SliceDataset(_MappedRows(X))
     if isinstance(X, np.ndarray):
         return _owned(X, np.float32 if X.dtype.kind == "f" else None)
     if sparse.issparse(X):
@@ -130,6 +135,21 @@ def as_net_input(X):
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
         return _frame_to_matrix(X)
     return X
+
+
+class _MappedRows(Dataset):
+    """Read the rows of a memory map one by one, as torch takes them."""
+
+    def __init__(self, X):
+        self.X = X
+        self.dtype = np.float32 if X.dtype.kind == "f" else X.dtype
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        # The second value stands where skorch expects a target.
+        return np.array(self.X[i], dtype=self.dtype), 0
 
 
 def _frame_to_matrix(X):

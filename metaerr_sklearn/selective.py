@@ -627,6 +627,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def _predict_with_error(self, X):
         """Return labels and error scores."""
         check_is_fitted(self)
+        (X,) = indexable(X)
         estimator = self.estimator_
         if hasattr(final_estimator(estimator), "predict_with_error"):
             # Pipelines and searches do not pass on a method that scikit-learn does not know.

@@ -33,12 +33,14 @@ from .cross_fitting import (
     cross_fit,
     draw_seed,
     fit_base,
+    in_chunks,
     is_net,
     make_splits,
     mark_copies,
     net_input,
     predict_both,
     predict_labels,
+    training_rows,
 )
 from .error_model import ErrorModel
 from .few_labels import OpinionPool, adapt_shares, error_of, with_shares
@@ -602,19 +604,23 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
 
     def _judge(self, model, rows):
         """Label unlabeled rows and tell how far each label is to be trusted."""
-        X = safe_indexing(self._base.X, rows)
-        predicted, proba = self._base.predict(model, X)
-        if self.error_model_ is None:
-            confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]
-        elif isinstance(self.error_model_, OpinionPool):
+
+        def ask(X):
+            predicted, proba = self._base.predict(model, X)
+            if isinstance(self.error_model_, ErrorModel):
+                confidence = 1 - self.error_model_._predict_error_proba(X, proba, predicted)
+            else:
+                confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]
+            return predicted, proba, confidence
+
+        predicted, proba, confidence = in_chunks(ask, self._base.X, rows)
+        if isinstance(self.error_model_, OpinionPool):
             number = np.cumsum(self.labeled_iter_ != 0) - 1
             pooled = self.error_model_.pool_unlabeled(proba, number[rows])
             if self.criterion_ == "consensus":
                 pooled = self._adapt(pooled)
                 predicted = pooled.argmax(axis=1)
             confidence = 1 - error_of(pooled, predicted)
-        else:
-            confidence = 1 - self.error_model_._predict_error_proba(X, proba, predicted)
         self.pseudo_error_proba_[rows] = 1 - confidence
         return predicted, confidence
 
@@ -719,7 +725,9 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         model = self._base.fit(labeled, truth) if supervised is None else supervised
         predicted, confidence = self._judge(model, unlabeled)
         for _ in range(_CERTAIN_ROUNDS)[: self.max_iter]:
-            certain = _is_certain(model, safe_indexing(self._base.X, unlabeled), predicted, seed)
+            certain = None
+            if _is_plain_net(model):
+                certain = _is_certain(model, self._base.rows(unlabeled), predicted, seed)
             if certain is None:
                 certain = confidence >= _LEAST_CONFIDENCE
             chosen = np.flatnonzero(certain & (confidence > 0.5))
@@ -928,9 +936,13 @@ class _Base:
         self.twin = clone(estimator) if as_sklearn and not is_net(estimator) else None
         self.as_sklearn = as_sklearn
 
+    def rows(self, rows):
+        """Return some rows as the base reads them."""
+        return training_rows(self.estimator, self.X, rows)
+
     def fit(self, rows, target, weight=None):
         """Return the base fitted on rows with labels at positions `target`, all arguments full."""
-        X, encoded = safe_indexing(self.X, rows), target[rows]
+        X, encoded = self.rows(rows), target[rows]
         y = self.classes[encoded]
         weight = None if weight is None else weight[rows]
         if self.sample_weight is not None:
@@ -1006,8 +1018,6 @@ def _last_step(model, X):
 
 def _is_certain(model, X, predicted, seed):
     """Tell which labels random dropout masks agree on; None where there is no dropout."""
-    if not _is_plain_net(model):
-        return None
     from .neural import has_dropout, mc_dropout_proba
 
     net, X = _last_step(model, X)
