@@ -69,7 +69,7 @@ from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTraini
 
 path, what = sys.argv[1:]
 torch.set_num_threads(1)
-set_config(working_memory=16)
+set_config(working_memory=64)
 pool = np.load(path, mmap_mode="r")
 labels = np.arange(len(pool)) % 2
 
@@ -90,8 +90,8 @@ def labels_for(n_labeled):
     return np.where(np.arange(len(pool)) < n_labeled, labels, -1)
 
 
-def fit(base, n_rows=300, **params):
-    clf = MetaErrorClassifier(base, "logistic", cv=2, random_state=0, **params)
+def fit(base, n_rows=300):
+    clf = MetaErrorClassifier(base, "logistic", meta_features="neighbors", cv=2, random_state=0)
     return clf.fit(pool[:n_rows], labels[:n_rows])
 
 
@@ -101,6 +101,7 @@ def self_train(rows, base, n_labeled, **params):
 
 
 few = slice(0, 400)
+one_round = {"meta_features": "neighbors", "criterion": "k_best", "max_iter": 1}
 steps = {
     "predict-net": (lambda: fit(net()), lambda clf: clf.predict_with_error(pool)),
     "predict-linear": (lambda: fit(linear()), lambda clf: clf.predict_error_proba(pool)),
@@ -108,16 +109,14 @@ steps = {
         lambda: SelectiveClassifier(linear(), target_coverage=0.9).fit(pool[:300], labels[:300]),
         lambda clf: clf.accepts(pool),
     ),
-    "fit-net": (lambda: fit(net()), lambda _: fit(net(), None, meta_features="neighbors")),
+    "fit-net": (lambda: fit(net()), lambda _: fit(net(), None)),
     "self-training-net": (
         lambda: self_train(few, net(), 100),
         lambda _: self_train(slice(None), net(), 100).predict_error_proba(pool),
     ),
     "self-training-linear": (
-        lambda: self_train(few, linear(), 100, meta_learner="logistic", criterion="k_best"),
-        lambda _: self_train(
-            slice(None), linear(), 300, meta_learner="logistic", criterion="k_best", max_iter=1
-        ),
+        lambda: self_train(few, linear(), 100, **one_round),
+        lambda _: self_train(slice(None), linear(), 300, **one_round),
     ),
     "whole": (lambda: None, lambda _: np.array(pool)),
 }
