@@ -102,7 +102,9 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         `predict_error` is True from this error probability on.
 
     n_jobs : int, default=None
-        Folds fitted at once, through joblib; threads of second opinion and neighbour search.
+        Folds fitted at once, through joblib; threads of second opinion and neighbour search. Under
+        ``joblib.parallel_config("dask")``, "ray" or "spark" the folds go to that cluster; nets on
+        an accelerator are fitted one after the other in this process.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the folds and of the error model. If it is not None it also seeds the base: those of

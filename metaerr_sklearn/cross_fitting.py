@@ -483,7 +483,7 @@ def cross_fit(
     job = _fit_and_predict if memory is None else memory.cache(_fit_and_predict)
     if is_net(estimator) and str(getattr(final_estimator(estimator), "device", "")) != "cpu":
         n_jobs = 1  # one accelerator: folds in other processes would only wait for it
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(
+    results = _parallel(n_jobs)(
         delayed(job)(estimator, X, y, train, test, classes, fit_params or {}, seed, keep_estimators)
         for train, test in splits
     )
@@ -503,6 +503,13 @@ def cross_fit(
         if on_fold is not None:
             on_fold()
     return BasePredictions(predicted, proba, fold), estimators if keep_estimators else None
+
+
+def _parallel(n_jobs):
+    try:
+        return Parallel(n_jobs=n_jobs, return_as="generator")
+    except ValueError:  # Ray, Spark and multiprocessing hand over all folds together
+        return Parallel(n_jobs=n_jobs)
 
 
 def _fit_and_predict(estimator, X, y, train, test, classes, fit_params, seed, keep_estimator):

@@ -1,0 +1,180 @@
+"""Folds on other processes and machines, through joblib: the serial result."""
+
+import os
+import uuid
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from joblib.parallel import ThreadingBackend
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+
+N_FOLDS = 4
+
+
+def sign(folder):
+    Path(folder, f"{os.getpid()}-{uuid.uuid4()}").touch()
+
+
+def n_fits(folder):
+    """Return how many fits were signed by this process, and how many by others."""
+    own = [int(path.name.split("-")[0]) == os.getpid() for path in folder.iterdir()]
+    return sum(own), len(own) - sum(own)
+
+
+class Signing(ClassifierMixin, BaseEstimator):
+    """A classifier that leaves the number of its process in a folder."""
+
+    def __init__(self, estimator, folder):
+        self.estimator = estimator
+        self.folder = folder
+
+    def fit(self, X, y):
+        sign(self.folder)
+        self.estimator.fit(X, y)
+        self.classes_ = self.estimator.classes_
+        return self
+
+    def predict(self, X):
+        return self.estimator.predict(X)
+
+    def predict_proba(self, X):
+        return self.estimator.predict_proba(X)
+
+
+def fit(noisy_data, base=None, **params):
+    base = GaussianNB() if base is None else base
+    return MetaErrorClassifier(base, cv=N_FOLDS, random_state=0, **params).fit(*noisy_data)
+
+
+def assert_equal(clf, serial, X):
+    assert_array_equal(clf.oof_error_, serial.oof_error_)
+    assert_array_equal(clf.oof_error_proba_, serial.oof_error_proba_)
+    assert_array_equal(clf.predict_error_proba(X), serial.predict_error_proba(X))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes on this machine."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+    with (
+        distributed.LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_processes_of_one_machine(noisy_data, tmp_path):
+    base = Signing(GaussianNB(), tmp_path)
+    with joblib.parallel_config("loky", n_jobs=2):
+        clf = fit(noisy_data, base)
+    assert n_fits(tmp_path) == (1, N_FOLDS)
+    assert_equal(clf, fit(noisy_data), noisy_data[0])
+
+
+def test_a_dask_cluster_fits_the_folds(noisy_data, tmp_path, cluster):
+    base = Signing(GaussianNB(), tmp_path)
+    with joblib.parallel_config("dask"):
+        clf = fit(noisy_data, base)
+    assert len(cluster.scheduler_info()["workers"]) == 2
+    assert n_fits(tmp_path) == (1, N_FOLDS)
+    assert_equal(clf, fit(noisy_data), noisy_data[0])
+
+
+def test_predictions_under_a_dask_cluster(noisy_data, cluster):
+    clf = fit(noisy_data)
+    with joblib.parallel_config("dask"):
+        error_proba = clf.predict_error_proba(noisy_data[0])
+    # Votes of the second opinion are then summed in any order.
+    assert_allclose(error_proba, clf.predict_error_proba(noisy_data[0]), rtol=1e-12)
+
+
+def test_a_search_on_a_dask_cluster(noisy_data, cluster):
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", cv=2, random_state=0)
+    grid = {"estimator__var_smoothing": [1e-9, 1e-1]}
+    serial = GridSearchCV(clf, grid, cv=2).fit(*noisy_data)
+    with joblib.parallel_config("dask"):
+        search = GridSearchCV(clf, grid, cv=2).fit(*noisy_data)
+    for name in ("split0_test_score", "split1_test_score"):
+        assert_array_equal(search.cv_results_[name], serial.cv_results_[name])
+    assert_equal(search.best_estimator_, serial.best_estimator_, noisy_data[0])
+
+
+def test_self_training_on_a_dask_cluster(noisy_data, cluster):
+    X, y = noisy_data
+    partly = np.where(np.arange(len(y)) < 100, y, -1)
+    model = SelfTrainingWithMetaErr(LogisticRegression(), random_state=0)
+    serial = model.fit(X, partly).predict_error_proba(X)
+    transduction = model.transduction_
+    with joblib.parallel_config("dask"):
+        model.fit(X, partly)
+    assert_array_equal(model.transduction_, transduction)
+    # Votes of the forest in the pool of opinions are summed in any order.
+    assert_allclose(model.predict_error_proba(X), serial, rtol=1e-9)
+
+
+def test_a_backend_that_hands_over_all_folds_together(noisy_data, capsys):
+    """As those of Ray and Spark do."""
+
+    class Together(ThreadingBackend):
+        supports_return_generator = False
+
+    joblib.register_parallel_backend("together", Together)
+    with joblib.parallel_config("together", n_jobs=2):
+        clf = fit(noisy_data, verbose=1)
+    assert capsys.readouterr().out.count(" fold,") == N_FOLDS
+    assert_equal(clf, fit(noisy_data), noisy_data[0])
+
+
+class SigningNet(NeuralNetClassifier):
+    """A net that leaves the number of its process in a folder."""
+
+    def __init__(self, *args, folder, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.folder = folder
+
+    def fit(self, X, y=None, **fit_params):
+        sign(self.folder)
+        return super().fit(X, y, **fit_params)
+
+
+def layers():
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+
+
+def net_on(device, folder):
+    training = {"max_epochs": 3, "lr": 0.1, "train_split": None, "verbose": 0}
+    return SigningNet(
+        layers, criterion=nn.CrossEntropyLoss, device=device, folder=str(folder), **training
+    )
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        None,  # where it is, is not known
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+        ),
+    ],
+)
+def test_nets_on_an_accelerator_stay_in_one_process(noisy_data, tmp_path, device):
+    X, y = noisy_data[0].astype(np.float32), noisy_data[1]
+    clf = fit((X, y), net_on(device, tmp_path), n_jobs=2)
+    assert n_fits(tmp_path) == (N_FOLDS + 1, 0)
+    assert len(clf.predict_error_proba(X)) == len(X)
+    where = {parameter.device.type for parameter in clf.estimator_.module_.parameters()}
+    assert where == {device or "cpu"}
+    again = fit((X, y), net_on(device, tmp_path))
+    assert_allclose(again.predict_error_proba(X), clf.predict_error_proba(X), rtol=1e-3, atol=1e-5)
