@@ -20,10 +20,13 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
 
 
 class FitProgress:
-    """Report the steps of a fit: to scikit-learn's callbacks, and in words if `verbose`."""
+    """Report the steps of a fit: to scikit-learn's callbacks, and in words if `verbose`.
 
-    def __init__(self, estimator, n_steps, X, y):
-        self._estimator, self._n_steps = estimator, n_steps
+    `n_steps` is None where their number is not known beforehand.
+    """
+
+    def __init__(self, estimator, n_steps, X, y, *, verbose=False):
+        self._estimator, self._n_steps, self._verbose = estimator, n_steps, verbose
         self._data = {"estimator": estimator, "X": X, "y": y}
         self._started, self._n_done, self._context = time.perf_counter(), 0, None
         if hasattr(estimator, "_init_callback_context"):
@@ -36,7 +39,7 @@ class FitProgress:
         if self._context is not None:
             task = self._context.subcontext(task_name=step)
             task.call_on_fit_task_begin(**self._data).call_on_fit_task_end(**self._data)
-        if self._estimator.verbose:
+        if self._verbose:
             seconds = time.perf_counter() - self._started
             name = type(self._estimator).__name__
             print(f"[{name}] {self._n_done}/{self._n_steps} {step}, {seconds:.1f} s")

@@ -251,7 +251,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 f"refit=False deploys the model that was observed and needs a single split, got "
                 f"{len(splits)}. Pass cv=0.3 for one hold-out of 30 %, or refit=True."
             )
-        progress = FitProgress(self, len(splits or ()) + 2, X, y)
+        progress = FitProgress(self, len(splits or ()) + 2, X, y, verbose=self.verbose)
         if frozen:
             base = self.estimator
             check_is_fitted(base)
@@ -378,6 +378,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     def _fit_confidence(self, X, y, seed, base_params):
         """Fit the base alone: without a meta-learner nothing is observed."""
+        progress = FitProgress(self, 1, X, y, verbose=self.verbose)
         if isinstance(self.cv, str) or isinstance(self.estimator, FrozenEstimator):
             self.estimator_ = self.estimator
             check_is_fitted(self.estimator_)
@@ -397,6 +398,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
         self.meta_feature_names_ = []
+        progress.done("base estimator")
+        progress.close()
         return self._mirror_base()
 
     def _make_error_model(self, random_state):

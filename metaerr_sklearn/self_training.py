@@ -26,7 +26,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter
 
-from ._compat import num_samples, safe_indexing
+from ._compat import (
+    CallbackSupportMixin,
+    FitProgress,
+    num_samples,
+    safe_indexing,
+    with_callbacks,
+)
 from ._rows import indexable
 from .cross_fitting import (
     check_split_parameter,
@@ -75,7 +81,9 @@ def _base_has(method):
     return check
 
 
-class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class SelfTrainingWithMetaErr(
+    ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+):
     """Self-training in which the predicted error decides what a pseudo-label is worth.
 
     In place of `sklearn.semi_supervised.SelfTrainingClassifier`: the base is trained on labeled
@@ -174,7 +182,8 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         its parameters ``random_state`` that are None, and the weights of nets.
 
     verbose : bool, default=False
-        Print a line after each round.
+        Print a line after each round. Where the installed scikit-learn has callbacks,
+        ``set_callbacks(ProgressBar())`` shows folds, error model and rounds.
 
     Attributes
     ----------
@@ -293,6 +302,7 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit the base on labeled rows and on its own labels for the others.
 
@@ -335,8 +345,11 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         self.labeled_iter_ = np.where(truth < 0, -1, 0)
         self.pseudo_error_proba_ = np.full(len(truth), np.nan)
         self.n_iter_, self.history_, self._oof_accuracy = 0, [], None
+        # In how many rounds is not known beforehand.
+        self._progress = FitProgress(self, None, X, y)
         with _random_stream_kept(self.estimator, seed):
             self._fit(X, truth, weight, seed)
+        self._progress.close()
         self._finish(y)
         return self
 
@@ -346,6 +359,7 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         if self.meta_learner is not None:
             supervised = self._base.fit(labeled, truth)
             self._fit_error_model(X, truth, weight, supervised, seed)
+            self._progress.done("error model")
         if len(labeled) == len(truth):
             self.n_iter_ = 0 if self.meta_learner is None else 1
             self.termination_condition_ = "all_labeled"
@@ -567,6 +581,7 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                 n_jobs=self.n_jobs,
                 seed=None if self.random_state is None else seed,
                 keep_estimators=True,
+                on_fold=lambda: self._progress.done("fold"),
             )
         tested = oof.fold >= 0
         is_error = (truth[labeled] != oof.predicted)[tested]
@@ -795,6 +810,7 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                 "oof_accuracy": self._oof_accuracy if self.n_iter_ == 1 else None,
             }
         )
+        self._progress.done("round")
         if self.verbose:
             print(f"End of iteration {self.n_iter_}, added {len(rows)} new labels.")
 
@@ -803,7 +819,7 @@ class SelfTrainingWithMetaErr(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         self.transduction_ = np.copy(y)
         is_pseudo = (self.labeled_iter_ != 0) & (self._target >= 0)
         self.transduction_[is_pseudo] = self.classes_[self._target[is_pseudo]]
-        del self._base, self._target, self._prior, self._oof_accuracy
+        del self._base, self._target, self._prior, self._oof_accuracy, self._progress
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.forget_unlabeled()
         for name in ("n_features_in_", "feature_names_in_"):
