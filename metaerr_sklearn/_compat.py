@@ -5,6 +5,7 @@ import time
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
 from sklearn.utils.validation import _check_method_params as slice_fit_params
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
 try:
@@ -53,6 +54,7 @@ class FitProgress:
 __all__ = [
     "CallbackSupportMixin",
     "FitProgress",
+    "check_sample_weight",
     "num_samples",
     "routing_enabled",
     "safe_indexing",

@@ -7,6 +7,8 @@ from sklearn.utils import indexable as sklearn_indexable
 
 from ._compat import num_samples, safe_indexing
 
+# Cost is bounded: whatever learns from rows to judge predictions learns from at most so many.
+MAX_FIT_ROWS = 20_000
 _MAX_ROWS = 20_000
 # What a chunk costs while it is worked on: float64, and several copies of it.
 _BYTES_PER_CELL = 64
@@ -89,7 +91,7 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
     return int(max(1, allowance // (bytes_per_cell * max(n_cells, 1))))
 
 
-def row_chunks(X, n_samples=None, *, rows=None):
+def row_chunks(X, n_samples=None, *, rows=None, max_rows=_MAX_ROWS):
     """Yield the positions of some rows as a slice, and the rows; X itself where it is small.
 
     Parameters
@@ -100,6 +102,8 @@ def row_chunks(X, n_samples=None, *, rows=None):
         Needed where X is None, which then stands for its own chunks.
     rows : ndarray of int, default=None
         Only these rows of X, to whose positions the slices refer.
+    max_rows : int, default=20_000
+        Most rows of a chunk.
 
     Yields
     ------
@@ -108,10 +112,9 @@ def row_chunks(X, n_samples=None, *, rows=None):
     """
     if n_samples is None:
         n_samples = num_samples(X) if rows is None else len(rows)
-    n_rows = _MAX_ROWS if X is None else min(_MAX_ROWS, rows_at_once(X))
+    n_rows = max_rows if X is None else min(max_rows, rows_at_once(X))
     for batch in gen_batches(n_samples, n_rows):
-        if rows is not None:
-            yield batch, safe_indexing(X, rows[batch])
+        if X is None or (rows is None and n_samples <= n_rows):
+            yield batch, X
         else:
-            whole = X is None or n_samples <= n_rows
-            yield batch, X if whole else safe_indexing(X, batch)
+            yield batch, safe_indexing(X, batch if rows is None else rows[batch])

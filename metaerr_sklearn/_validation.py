@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import check_array
 
+from ._compat import check_sample_weight
+
 
 def check_proba(proba, *, name="proba", n_classes=None):
     """Return class probabilities as a float array, or say what is wrong with them.
@@ -62,3 +64,14 @@ def check_fraction(value, name, *, closed="right"):
         raise ValueError(
             f"{name} must be a fraction in {interval}, got {value!r}. For 85 % pass 0.85, not 85."
         )
+
+
+def check_weights(sample_weight, X):
+    """Return weights as an array, one for each row of X: none below 0, not all of them 0."""
+    values = np.asarray(sample_weight)
+    if values.size and not values.any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number, got only 0. Give some rows "
+            "a weight above 0, or leave sample_weight out."
+        )
+    return check_sample_weight(sample_weight, X, ensure_non_negative=True)

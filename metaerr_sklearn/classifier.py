@@ -14,7 +14,6 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
     has_fit_parameter,
@@ -28,7 +27,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction
+from ._validation import check_fraction, check_weights
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
     BasePredictions,
@@ -346,7 +345,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         """Return the weights of the error model, the fit parameters of the base, and groups."""
         weight = None
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, y, ensure_non_negative=True)
+            weight = check_weights(sample_weight, y)
             if len(np.unique(y[weight > 0])) < min(2, len(np.unique(y))):
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes, got one class "
@@ -715,7 +714,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         >>> doubtful = np.argmax(log_odds)
         >>> reasons = np.argsort(-contributions[doubtful])[:2]
         >>> [f"{names[j]} {contributions[doubtful, j]:+.1f}" for j in reasons]
-        ['offset: confidence +2.2', 'offset: second_opinion +1.6']
+        ['offset: confidence +2.1', 'offset: second_opinion +1.7']
         """
         check_is_fitted(self)
         if self.error_model_ is None:

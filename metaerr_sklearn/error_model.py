@@ -4,16 +4,18 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_scalar, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from ._compat import safe_indexing
-from ._rows import indexable, row_chunks
-from ._validation import check_proba
-from .cross_fitting import draw_seed, make_splits, mark_copies
+from ._rows import MAX_FIT_ROWS, indexable, row_chunks
+from ._validation import check_proba, check_weights
+from .cross_fitting import draw_seed, make_splits, mark_copies, training_rows
 from .meta_features import (
     Rows,
     check_meta_features,
@@ -38,12 +40,16 @@ from .representation import fit_representation, represent, source_names
 MIN_ERRORS = 5
 # Weight of the second opinion in the offset: a half, or one of these where they are better.
 _OTHER_SECOND_WEIGHTS = (0.25, 0.0)
+# New rows are judged so many at a time, whatever the number of threads: the same to the last bit.
+_CHUNK_ROWS = 5_000
 _NAMED_LEARNERS = {
-    "auto": lambda: AverageMetaLearner([LightGBMMetaLearner(), LogisticMetaLearner()]),
-    "lightgbm": LightGBMMetaLearner,
-    "mlp": MLPMetaLearner,
-    "logistic": LogisticMetaLearner,
-    "confidence": ConfidenceMetaLearner,
+    "auto": lambda n_jobs: AverageMetaLearner(
+        [LightGBMMetaLearner(n_jobs=n_jobs), LogisticMetaLearner()]
+    ),
+    "lightgbm": lambda n_jobs: LightGBMMetaLearner(n_jobs=n_jobs),
+    "mlp": lambda n_jobs: MLPMetaLearner(),
+    "logistic": lambda n_jobs: LogisticMetaLearner(),
+    "confidence": lambda n_jobs: ConfidenceMetaLearner(),
 }
 
 
@@ -59,6 +65,58 @@ class ErrorExplanation(NamedTuple):
     contributions: np.ndarray
     names: np.ndarray
     base_value: float
+
+
+class _DrawnRows(NamedTuple):
+    """The rows to learn from, and what is known of how they were drawn.
+
+    ``rows`` are positions, ``reference`` the positions in `rows` of those drawn whatever their
+    outcome (None = all), ``weight`` makes up for outcomes drawn beyond their share (None = none),
+    and ``later`` are the positions of rows that tell nothing about the drawn ones, nor these about
+    them: the fitted model is honest there.
+    """
+
+    rows: object
+    reference: np.ndarray
+    weight: np.ndarray
+    later: np.ndarray
+
+
+_ALL_ROWS = _DrawnRows(slice(None), None, None, np.arange(0))
+
+
+def _draw_rows(is_error, relation, seed):
+    """Draw `MAX_FIT_ROWS` rows; groups and copies as a whole, if they are not too large for that.
+
+    The rarer outcome, mostly the errors, is what there is to learn about: where it makes up less
+    than a quarter of the rows, some more of it are drawn and count less.
+    """
+    random_state = np.random.default_rng(seed)
+    n_samples, weight = len(is_error), None
+    is_drawn = np.zeros(n_samples, dtype=bool)
+    if relation is not None:
+        _, group, size = np.unique(relation, return_inverse=True, return_counts=True)
+        if size.max() <= MAX_FIT_ROWS // 10:
+            order = random_state.permutation(len(size))
+            whole = order[np.cumsum(size[order]) <= MAX_FIT_ROWS]
+            is_drawn = np.isin(group, whole)
+    if not is_drawn.any():
+        is_drawn[random_state.permutation(n_samples)[:MAX_FIT_ROWS]] = True
+    is_reference = is_drawn.copy()
+    if relation is None:
+        is_rare = is_error if 2 * is_error.sum() <= n_samples else ~is_error
+        n_more = max(0, MAX_FIT_ROWS // 4 - np.sum(is_rare & is_drawn))
+        more = random_state.permutation(np.flatnonzero(is_rare & ~is_drawn))[:n_more]
+        is_drawn[more] = True
+        if len(more):
+            share = np.mean(is_rare) * MAX_FIT_ROWS / np.sum(is_rare & is_drawn)
+            weight = np.where(is_rare, share, 1.0)[is_drawn]
+        is_later = ~is_drawn
+    else:
+        is_later = ~np.isin(group, group[is_drawn])
+    rows = np.flatnonzero(is_drawn)
+    reference = np.flatnonzero(is_reference[rows])
+    return _DrawnRows(rows, reference, weight, np.flatnonzero(is_later))
 
 
 class PlattScaling:
@@ -82,31 +140,42 @@ class PlattScaling:
             value = sample_weight @ (np.logaddexp(0, logits) - target * logits)
             return value, np.array([residual @ score, residual.sum()])
 
+        def hessian(theta):
+            p = expit(theta[0] * score + theta[1])
+            curvature = sample_weight * p * (1 - p)
+            cross = curvature @ score
+            return np.array([[curvature @ score**2, cross], [cross, curvature.sum()]])
+
         rate = (n_errors + 0.5) / (n_errors + n_correct + 1)
-        self.slope_, self.intercept_ = minimize(
-            loss,
-            [1.0, logit(rate) - float(np.average(score, weights=sample_weight))],
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(self.min_slope, None), (None, None)],
-        ).x
+        start = [1.0, logit(rate) - float(np.average(score, weights=sample_weight))]
+        theta = minimize(loss, start, jac=True, hess=hessian, method="trust-exact").x
+        if theta[0] < self.min_slope:
+            # The loss is convex: its least value under the bound lies on the bound.
+            level = np.average(target, weights=sample_weight)
+            theta = [self.min_slope, _shift(self.min_slope * score, level, sample_weight)]
+        self.slope_, self.intercept_ = map(float, theta)
         return self
 
     def fit_level(self, score, is_error, sample_weight):
         """Shift the score so that its mean probability is the smoothed error rate."""
         n_errors = float(sample_weight @ is_error)
         rate = (n_errors + 0.5) / (float(sample_weight.sum()) + 1)
-        bound = np.abs(score).max(initial=0) + 40
-
-        def excess(shift):
-            return np.average(expit(score + shift), weights=sample_weight) - rate
-
-        self.slope_, self.intercept_ = 1.0, brentq(excess, -bound, bound)
+        self.slope_, self.intercept_ = 1.0, _shift(score, rate, sample_weight)
         return self
 
     def predict(self, score):
         """Return calibrated log-odds of an error."""
         return self.slope_ * score + self.intercept_
+
+
+def _shift(score, rate, sample_weight):
+    """Return what to add to scores in log-odds so that their mean probability is `rate`."""
+    bound = np.abs(score).max(initial=0) + 40
+
+    def excess(shift):
+        return np.average(expit(score + shift), weights=sample_weight) - rate
+
+    return brentq(excess, -bound, bound)
 
 
 class ErrorModel(BaseEstimator):
@@ -141,7 +210,8 @@ class ErrorModel(BaseEstimator):
         Folds in which offset and meta-learner are cross-fitted.
 
     n_jobs : int, default=None
-        Threads of the second opinion and of the neighbour search.
+        Threads: of the second opinion, the neighbour search and the boosted trees in the fit, and
+        of chunks of rows in prediction. None = 1.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
@@ -161,7 +231,8 @@ class ErrorModel(BaseEstimator):
         Number of wrong predictions among the training rows.
 
     oof_error_proba_ : ndarray of shape (n_samples,)
-        Error probability of each training row from learners that did not train on it.
+        Error probability of each training row from learners that did not train on it. NaN for rows
+        of weight 0, and for rows that were not drawn (see Notes) but are related to rows that were.
 
     fallback_reason_ : str or None
         Why the calibrated confidence alone is used, if it is.
@@ -177,6 +248,12 @@ class ErrorModel(BaseEstimator):
     See Also
     --------
     MetaErrorClassifier : Wraps a classifier and produces the honest predictions itself.
+
+    Notes
+    -----
+    Of more than 20,000 rows as many are drawn to learn from, whole groups where there are `groups`;
+    where errors are rare, up to 5,000 of them more, which then count less. The error probability of
+    the other rows is predicted: cost beyond 20,000 rows is one pass.
 
     References
     ----------
@@ -269,7 +346,7 @@ class ErrorModel(BaseEstimator):
             is_error = y != column_or_1d(y_pred)
         weight = None
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, y, ensure_non_negative=True)
+            weight = check_weights(sample_weight, y)
         copies = None if X is None or groups is not None else mark_copies(X, truth)
         return self._fit(X, truth, proba, predicted, is_error, groups, copies, weight)
 
@@ -278,31 +355,77 @@ class ErrorModel(BaseEstimator):
     ):
         """Fit on checked rows: positions of labels, errors known, copies of a row marked."""
         seed = self._seed = draw_seed(self.random_state)
-        n_all, kept = len(truth), None
+        counted = slice(None)
+        self.oof_error_proba_ = np.full(len(truth), np.nan)
         if sample_weight is not None and (sample_weight == 0).any():
-            kept = np.flatnonzero(sample_weight > 0)
-            X = None if X is None else safe_indexing(X, kept)
-            truth, proba, predicted = truth[kept], proba[kept], predicted[kept]
-            is_error, sample_weight = is_error[kept], sample_weight[kept]
-            groups = None if groups is None else np.asarray(groups)[kept]
-            copies = None if copies is None else copies[kept]
+            counted = np.flatnonzero(sample_weight > 0)
+            X = None if X is None else safe_indexing(X, counted)
+            truth, proba, predicted = truth[counted], proba[counted], predicted[counted]
+            is_error, sample_weight = is_error[counted], sample_weight[counted]
+            groups = None if groups is None else np.asarray(groups)[counted]
+            copies = None if copies is None else copies[counted]
         if sample_weight is not None and np.ptp(sample_weight) == 0:
             sample_weight = None  # equal weights are no weights, to the last bit
-        weight = np.ones(len(truth)) if sample_weight is None else sample_weight
         self.n_errors_ = int(is_error.sum())
-        self.error_rate_ = float(np.average(is_error, weights=weight))
+        self.error_rate_ = float(np.average(is_error, weights=sample_weight))
         self.n_classes_ = proba.shape[1]
         learner = self._make_learner()
+        self._make_blocks(X, learner, leave_out)
+
+        drawn = _ALL_ROWS
+        if len(truth) > MAX_FIT_ROWS:
+            drawn = _draw_rows(is_error, copies if groups is None else groups, seed)
+        some = drawn.rows
+        related = {
+            "groups": None if groups is None else np.asarray(groups)[some],
+            "copies": None if copies is None else copies[some],
+        }
+
+        def folds_by(labels):
+            return make_splits(self.cv, None, labels, **related, seed=seed, warn=False)
+
+        is_related = groups is not None or copies is not None
+        matrix = None
+        if self.representation_ is not None:
+            matrix = represent(self.representation_, X, rows=None if drawn is _ALL_ROWS else some)
+        rows = Rows(
+            self._inputs(X, learner, drawn),
+            matrix,
+            proba[some],
+            predicted[some],
+            truth[some],
+            is_error[some],
+            None if sample_weight is None else sample_weight[some],
+            folds_by(truth[some]) if is_related else None,
+            drawn.reference,
+        )
+        blocks = [block.fit_transform(rows, seed) for block in self._blocks]
+        oof = self._learn(rows, blocks, learner, drawn.weight, folds_by)
+        oof_error_proba = np.full(len(truth), np.nan)
+        oof_error_proba[some] = expit(oof)
+        if len(drawn.later):
+            oof_error_proba[drawn.later] = self._predict_error_proba(
+                X, proba, predicted, rows=drawn.later
+            )
+        self.oof_error_proba_[counted] = oof_error_proba
+        if self.verbose:
+            print(
+                f"[ErrorModel] {self.n_errors_} errors in {len(is_error)} rows, "
+                f"log-loss {self.oof_log_loss_:.4f}"
+            )
+        return self
+
+    def _make_blocks(self, X, learner, leave_out):
+        """Fit the representation, and make the blocks of meta-features that X allows."""
         names = self._choose_blocks(learner, leave_out)
         self._raw_input = getattr(learner, "raw_input", False)
-
         needs_input = {"neighbors", "second_opinion", "input"} & {
             name for name in names if isinstance(name, str)
         }
         self.representation_, self.representation_reason_ = None, None
         if needs_input and not self._raw_input:
             self.representation_, self.representation_reason_ = fit_representation(
-                self.representation, X, seed=seed
+                self.representation, X, seed=self._seed
             )
         self._block_names = [
             name for name in names if self.representation_ is not None or name not in needs_input
@@ -316,64 +439,67 @@ class ErrorModel(BaseEstimator):
         self._blocks = [
             make_block(name, number, self.n_jobs) for number, name in enumerate(self._block_names)
         ]
-        together = {"groups": groups, "copies": copies, "seed": seed, "warn": False}
-        folds_of_groups = None
-        if groups is not None or copies is not None:
-            folds_of_groups = make_splits(self.cv, X, truth, **together)
-        matrix = None if self.representation_ is None else represent(self.representation_, X)
-        rows = Rows(X, matrix, proba, predicted, truth, is_error, sample_weight, folds_of_groups)
-        blocks = [block.fit_transform(rows, seed) for block in self._blocks]
+
+    def _inputs(self, X, learner, drawn):
+        """Return the drawn rows of X itself, if anything looks at them."""
+        if drawn is _ALL_ROWS:
+            return X
+        if self._raw_input:
+            return training_rows(learner.estimator, X, drawn.rows)
+        if all(isinstance(name, str) for name in self._block_names):
+            return None
+        return safe_indexing(X, drawn.rows)
+
+    def _learn(self, rows, blocks, learner, outcome_weight, folds_by):
+        """Fit offset and meta-learner; return the cross-fitted log-odds of an error."""
+        is_error, sample_weight = rows.is_error, rows.sample_weight
+        if outcome_weight is not None:
+            sample_weight = outcome_weight * (1 if sample_weight is None else sample_weight)
+        weight = np.ones(len(is_error)) if sample_weight is None else sample_weight
         views = self._views(rows, blocks)
         self._typical_views = {
             name: float(np.average(view, weights=weight)) for name, view in views.items()
         }
         for distance in self._log_distances(blocks):
-            self._far = float(np.quantile(distance, 0.99))
+            self._far = float(np.quantile(distance[rows.reference_rows()], 0.99))
         self._view_weights = dict.fromkeys(views, 1 / len(views))
-        score = self._mix(views)
+        self.fallback_reason_ = self.meta_learner_ = None
+        self.meta_feature_names_ = []
 
-        few = min(self.n_errors_, len(is_error) - self.n_errors_)
-        self.fallback_reason_ = None
+        n_errors = int(is_error.sum())
+        few = min(n_errors, len(is_error) - n_errors)
         if few < MIN_ERRORS:
-            kind = "errors" if self.n_errors_ == few else "correct predictions"
+            kind = "errors" if n_errors == few else "correct predictions"
             self.fallback_reason_ = (
                 f"{few} {kind} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
                 "meta-learner needs: the error probability is the confidence, set to the level "
                 "of the error rate."
             )
-            if self.n_errors_ == 0:
+            if n_errors == 0:
                 self.fallback_reason_ += (
                     " If these rows trained the classifier, give rows that are new to it."
                 )
+            score = self._mix(views)
             self._offset = PlattScaling().fit_level(score, is_error, weight)
-            self.meta_learner_ = None
-            self.meta_feature_names_ = []
             oof = self._offset.predict(score)
-            warnings.warn(self.fallback_reason_, UserWarning, stacklevel=3)
+            warnings.warn(self.fallback_reason_, UserWarning, stacklevel=4)
         else:
-            folds = make_splits(self.cv, X, is_error, **together)
+            folds = folds_by(is_error)
             offset = self._fit_offset(views, is_error, weight, folds)
             self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
             self.meta_learner_ = learner.fit(
-                X if self._raw_input else np.column_stack(blocks),
+                rows.X if self._raw_input else np.column_stack(blocks),
                 is_error,
                 offset,
                 folds=folds,
                 names=self.meta_feature_names_,
                 sample_weight=sample_weight,
-                seed=seed,
+                seed=self._seed,
             )
             oof = self.meta_learner_.oof_logit_
             del self.meta_learner_.oof_logit_
         self.oof_log_loss_ = float(log_loss_of_logits(is_error, oof, weight))
-        self.oof_error_proba_ = np.full(n_all, np.nan)
-        self.oof_error_proba_[slice(None) if kept is None else kept] = expit(oof)
-        if self.verbose:
-            print(
-                f"[ErrorModel] {self.n_errors_} errors in {len(is_error)} rows, "
-                f"log-loss {self.oof_log_loss_:.4f}"
-            )
-        return self
+        return oof
 
     def _fit_offset(self, views, is_error, weight, folds):
         """Calibrate the mean of the views; return the cross-fitted offset of the training rows."""
@@ -439,25 +565,39 @@ class ErrorModel(BaseEstimator):
         predicted = proba.argmax(axis=1) if y_pred is None else self._positions(np.asarray(y_pred))
         return X, proba, predicted
 
-    def _predict_error_proba(self, X, proba, predicted):
-        return self._predict_with_novelty(X, proba, predicted)[0]
+    def _predict_error_proba(self, X, proba, predicted, rows=None):
+        return self._predict_with_novelty(X, proba, predicted, rows)[0]
 
-    def _predict_with_novelty(self, X, proba, predicted):
+    def _predict_with_novelty(self, X, proba, predicted, rows=None):
         """Return error probabilities, and whether each row is unlike the training rows.
 
         It is if its neighbours are farther away than those of 99 % of the training rows; NaN
         without the block "neighbors".
         """
-        error_proba, is_novel = np.empty(len(proba)), np.full(len(proba), np.nan)
-        for batch, part in self._chunks(X, proba):
-            rows, blocks = self._describe(part, proba[batch], predicted[batch])
-            error_proba[batch] = expit(self._error_logit(part, rows, blocks))
-            for distance in self._log_distances(blocks):
-                is_novel[batch] = distance > self._far
+        if rows is not None:
+            proba, predicted = proba[rows], predicted[rows]
+        in_threads = effective_n_jobs(self.n_jobs) > 1
+        judged = Parallel(self.n_jobs, require="sharedmem")(
+            delayed(self._judge)(part, proba[batch], predicted[batch], in_threads)
+            for batch, part in self._chunks(X, proba, rows)
+        )
+        error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
+        return np.concatenate(error_proba), np.concatenate(is_novel)
+
+    def _judge(self, X, proba, predicted, in_threads):
+        # Threads of the neighbour search inside threads over chunks would be too many; the limit
+        # holds for the calling thread alone.
+        with threadpool_limits(1 if in_threads else None, user_api="openmp"):
+            rows, blocks = self._describe(X, proba, predicted)
+            error_proba = expit(self._error_logit(X, rows, blocks))
+        is_novel = np.full(len(proba), np.nan)
+        for distance in self._log_distances(blocks):
+            is_novel = distance > self._far
         return error_proba, is_novel
 
-    def _chunks(self, X, proba):
-        return row_chunks(X if self._needs_x() else None, len(proba))
+    def _chunks(self, X, proba, rows=None):
+        source = X if self._needs_x() else None
+        return row_chunks(source, len(proba), rows=rows, max_rows=_CHUNK_ROWS)
 
     def _log_distances(self, blocks):
         """Return the distance to the neighbours, in a list that is empty where none is known."""
@@ -583,7 +723,7 @@ class ErrorModel(BaseEstimator):
     def _make_learner(self):
         learner = self.meta_learner
         if isinstance(learner, str) and learner in _NAMED_LEARNERS:
-            return _NAMED_LEARNERS[learner]()
+            return _NAMED_LEARNERS[learner](self.n_jobs)
         if isinstance(learner, ResidualMetaLearner):
             return clone(learner)
         if not isinstance(learner, type) and hasattr(learner, "fit") and is_classifier(learner):

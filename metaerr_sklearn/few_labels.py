@@ -11,10 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from ._rows import row_chunks
+from ._rows import MAX_FIT_ROWS, row_chunks
 from ._validation import check_proba
 from .cross_fitting import label_positions, predict_proba
-from .meta_features import MAX_FIT_ROWS, split_predicted
+from .meta_features import split_predicted
 from .representation import represent
 
 # Neighbours asked for beyond those needed, so that ties are among them.

@@ -4,14 +4,14 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from joblib import effective_n_jobs
+from scipy.spatial import KDTree
 from scipy.special import logit
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
-# Cost is bounded: neighbours and the second opinion learn from at most this many rows.
-MAX_FIT_ROWS = 20_000
+from .cross_fitting import make_splits
 
 _NEIGHBOR_NAMES = (
     "log_trust_score",
@@ -28,8 +28,9 @@ BLOCKS = ("confidence", "predicted_class", "neighbors", "second_opinion", "input
 class Rows(NamedTuple):
     """What a block may look at, one entry per row.
 
-    On new rows only the first four are known; `folds` holds (train, test) positions where rows
-    belong together, so that leaving out one row does not hide its answer.
+    On new rows only the first four are known. `folds` holds (train, test) positions where rows
+    belong together, so that leaving out one row does not hide its answer; `reference` the positions
+    of rows that were drawn without regard to their errors: all but some errors, or None for all.
     """
 
     X: object
@@ -40,6 +41,11 @@ class Rows(NamedTuple):
     is_error: np.ndarray = None
     sample_weight: np.ndarray = None
     folds: list = None
+    reference: np.ndarray = None
+
+    def reference_rows(self):
+        """Return the positions of the rows that neighbours and second opinion are made of."""
+        return np.arange(len(self.y)) if self.reference is None else self.reference
 
 
 def compressed_logit(proba_not, proba):
@@ -139,6 +145,44 @@ class PredictedClassBlock:
         return (rows.predicted[:, None] == self.classes_).astype(float)
 
 
+class NeighborIndex:
+    """Find near rows: in a tree, or among all rows where a tree would have to visit most of them.
+
+    The search in the tree stops where nothing can be nearer than a quarter of the distance found
+    so far: the neighbours are a few percent farther away than the nearest, at a fraction of the
+    time. What is found for a row does not depend on the rows that are asked with it.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_columns)
+        Rows to find.
+    """
+
+    # A quarter of the distance is 1 / (1 + slack).
+    slack = 3
+    # In independent columns of equal spread: beyond as many, a tree saves nothing.
+    max_spread = 25
+
+    def __init__(self, matrix):
+        variance = matrix.var(axis=0, dtype=np.float64)
+        self._matrix, self._tree, self._all = matrix, None, None
+        if variance.sum() > self.max_spread * variance.max():
+            self._all = NearestNeighbors(algorithm="brute").fit(matrix)
+
+    def query(self, matrix, n_neighbors, n_jobs=None):
+        """Return distances and positions of near rows, both ordered by distance."""
+        if self._all is not None:
+            return self._all.kneighbors(matrix, n_neighbors)
+        if self._tree is None:
+            self._tree = KDTree(self._matrix)
+        numbers, workers = np.arange(1, n_neighbors + 1), effective_n_jobs(n_jobs)
+        return self._tree.query(matrix, numbers, eps=self.slack, workers=workers)
+
+    def __getstate__(self):
+        """Leave out the tree: it is built again in milliseconds."""
+        return {**self.__dict__, "_tree": None}
+
+
 class NeighborsBlock:
     """Describe a prediction by the labels and the errors of the nearest training rows.
 
@@ -156,14 +200,14 @@ class NeighborsBlock:
     def fit_transform(self, rows, seed):
         """Index the training rows and describe each by the others."""
         self.names_ = list(_NEIGHBOR_NAMES)
-        weight = rows.sample_weight
-        self._error_rate = float(np.average(rows.is_error, weights=weight))
-        chosen = _bounded_rows(rows.y, seed)
+        chosen = rows.reference_rows()
+        weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
+        self._error_rate = float(np.average(rows.is_error[chosen], weights=weight))
         self._set_index(rows, chosen)
         if rows.folds is None:
             position = np.full(len(rows.y), -1)
             position[chosen] = np.arange(len(chosen))
-            features, nearest = self._describe(rows, own_position=position)
+            features, nearest = self._describe(rows, position, self.n_jobs)
         else:
             features = np.zeros((len(rows.y), len(self.names_)))
             nearest = np.zeros(len(rows.y))
@@ -171,7 +215,9 @@ class NeighborsBlock:
                 part = NeighborsBlock(self.n_jobs)
                 part._error_rate = self._error_rate
                 part._set_index(rows, np.intersect1d(chosen, train))
-                features[test], nearest[test] = part._describe(_take(rows, test))
+                features[test], nearest[test] = part._describe(
+                    _take(rows, test), n_jobs=self.n_jobs
+                )
         # A deployed base has trained on the row that a new row coincides with; the out-of-fold
         # error of that row is no news about it, and training rows have not seen their like. Only
         # where rows coincide by chance did training rows see it too.
@@ -180,17 +226,17 @@ class NeighborsBlock:
 
     def transform(self, rows):
         """Describe new rows by the training rows."""
-        return self._describe(rows)[0]
+        return self._describe(rows, n_jobs=1)[0]
 
     def _set_index(self, rows, chosen):
         matrix = rows.representation[chosen]
-        self._index = NearestNeighbors(n_jobs=self.n_jobs).fit(matrix)
+        self._index = NeighborIndex(matrix)
         self._tolerance = 1e-6 * float(np.sqrt(np.mean(matrix.astype(float) ** 2) + 1e-30))
         self._ignore_coinciding = False
         self._y = rows.y[chosen]
         self._is_error = rows.is_error[chosen].astype(np.float32)
 
-    def _describe(self, rows, own_position=None):
+    def _describe(self, rows, own_position=None, n_jobs=None):
         """Return the features and the distance to the nearest neighbour that was kept."""
         n_samples, n_index = len(rows.predicted), len(self._y)
         n_dropped = 1 if own_position is not None else 3 * self._ignore_coinciding
@@ -198,7 +244,7 @@ class NeighborsBlock:
         n_kept = n_asked - n_dropped
         if n_kept < 1 or not n_samples:
             return np.zeros((n_samples, len(_NEIGHBOR_NAMES))), np.zeros(n_samples)
-        distance, index = self._index.kneighbors(rows.representation, n_asked)
+        distance, index = self._index.query(rows.representation, n_asked, n_jobs)
         if n_dropped:
             if own_position is None:
                 drop = distance <= self._tolerance
@@ -236,19 +282,28 @@ class NeighborsBlock:
 
 
 class SecondOpinionBlock:
-    """Describe a prediction by what a forest of extremely randomised trees thinks of it.
+    """Describe a prediction by what other models of the labels think of it.
 
-    Votes on training rows are out-of-bag; where rows belong together (`folds`), they come from
-    forests of the other folds, because a tree that has not drawn a row may have drawn its copy.
+    Up to 5,000 rows they are a forest of extremely randomised trees and small boosted trees, whose
+    probabilities are averaged, or the boosted trees alone, where their log-loss on rows that they
+    have not seen is lower. Beyond, they are larger boosted trees. With fewer than 200 rows, or more
+    than 10 classes, of which each needs its own boosted trees, the forest is alone.
+
+    What the forest thinks of training rows comes from the trees that have not drawn them
+    (out-of-bag), what the boosted trees think from those of other folds. Where rows belong together
+    (`folds`) both come from other folds: a tree that has not drawn a row may have drawn its copy.
     """
 
     n_estimators = 200
+    many_rows = 5_000
+    few_rows = 200
+    many_classes = 10
 
     def __init__(self, n_jobs=None):
         self.n_jobs = n_jobs
 
     def fit_transform(self, rows, seed):
-        """Fit the forest on the labels and describe each training row by trees without it."""
+        """Fit the models on the labels and describe each training row by those without it."""
         self.names_ = [
             "second_logit",
             "second_proba",
@@ -257,33 +312,66 @@ class SecondOpinionBlock:
             "second_disagrees",
         ]
         self.n_classes_ = rows.proba.shape[1]
-        chosen = _bounded_rows(rows.y, seed)
+        y = rows.y[rows.reference_rows()]
+        boosts = len(y) >= self.few_rows and len(np.unique(y)) <= self.many_classes
+        fits = []
+        if not boosts or len(y) <= self.many_rows:
+            fits.append(self._fit_forest)
+        if boosts:
+            fits.append(self._fit_boosting)
+        models, opinions = zip(*(fit(rows, seed) for fit in fits))
+        opinion = np.mean(opinions, axis=0)
+        if _log_loss(rows, opinions[-1]) < _log_loss(rows, opinion):
+            models, opinion = models[-1:], opinions[-1]
+        self._models = models
+        return self._describe(rows, opinion)
+
+    def transform(self, rows):
+        """Describe new rows by the models of all training rows."""
+        return self._describe(rows, np.mean([self._predict(m, rows) for m in self._models], axis=0))
+
+    def _fit_boosting(self, rows, seed):
+        """Return boosted trees, and cross-fitted probabilities of the training rows."""
+
+        def fit(part):
+            weight = None if rows.sample_weight is None else rows.sample_weight[part]
+            return BoostedTrees(rows.representation[part], rows.y[part], weight, many, **options)
+
+        options = {"n_jobs": self.n_jobs, "seed": seed}
+        chosen = rows.reference_rows()
+        many = len(chosen) > self.many_rows
+        folds = rows.folds or make_splits(5, None, rows.y, seed=seed, warn=False)
+        proba = np.empty((len(rows.y), self.n_classes_))
+        for train, test in folds:
+            proba[test] = self._predict(fit(np.intersect1d(chosen, train)), _take(rows, test))
+        return fit(chosen), proba
+
+    def _fit_forest(self, rows, seed):
+        """Return a forest, and honest probabilities of the training rows."""
+        chosen = rows.reference_rows()
         out_of_bag = rows.folds is None
-        self._forest = self._fit_forest(rows, chosen, seed, oob_score=out_of_bag)
+        forest = self._grow_forest(rows, chosen, seed, oob_score=out_of_bag)
         proba = np.empty((len(rows.y), self.n_classes_))
         if out_of_bag:
             others = np.setdiff1d(np.arange(len(rows.y)), chosen)
-            votes = self._forest.oob_decision_function_
-            shares = [np.mean(rows.y[chosen] == c) for c in self._forest.classes_]
-            proba[chosen] = self._align(np.where(np.isfinite(votes), votes, shares))
-            proba[others] = self._predict(self._forest, rows.representation[others])
+            votes = forest.oob_decision_function_
+            shares = [np.mean(rows.y[chosen] == c) for c in forest.classes_]
+            votes = np.where(np.isfinite(votes), votes, shares)
+            proba[chosen] = self._align(votes, forest.classes_)
+            proba[others] = self._predict(forest, _take(rows, others))
             # The votes were only needed here, and take as much memory as the training set.
-            del self._forest.oob_decision_function_
+            del forest.oob_decision_function_
         else:
             for train, test in rows.folds:
-                part = np.intersect1d(chosen, train)
-                forest = self._fit_forest(rows, part, seed, oob_score=False)
-                proba[test] = self._predict(forest, rows.representation[test])
-        return self._describe(rows, proba)
+                part = self._grow_forest(rows, np.intersect1d(chosen, train), seed, oob_score=False)
+                proba[test] = self._predict(part, _take(rows, test))
+        forest.n_jobs = None  # new rows come in chunks, which share the threads
+        return forest, proba
 
-    def transform(self, rows):
-        """Describe new rows by the whole forest."""
-        return self._describe(rows, self._predict(self._forest, rows.representation))
-
-    def _fit_forest(self, rows, chosen, seed, oob_score):
+    def _grow_forest(self, rows, chosen, seed, oob_score):
         weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
         forest = ExtraTreesClassifier(
-            self.n_estimators,
+            self.n_estimators if len(chosen) <= self.many_rows else self.n_estimators // 2,
             min_samples_leaf=2,
             bootstrap=True,
             oob_score=oob_score,
@@ -295,13 +383,12 @@ class SecondOpinionBlock:
             warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
             return forest.fit(rows.representation[chosen], rows.y[chosen], sample_weight=weight)
 
-    def _predict(self, forest, representation):
-        if not len(representation):
+    def _predict(self, model, rows):
+        if not len(rows.representation):
             return np.empty((0, self.n_classes_))
-        return self._align(forest.predict_proba(representation), forest.classes_)
+        return self._align(model.predict_proba(rows.representation), model.classes_)
 
-    def _align(self, proba, classes=None):
-        classes = self._forest.classes_ if classes is None else classes
+    def _align(self, proba, classes):
         known = classes >= 0
         aligned = np.zeros((len(proba), self.n_classes_))
         aligned[:, classes[known]] = proba[:, known]
@@ -315,6 +402,64 @@ class SecondOpinionBlock:
         return np.column_stack(
             [logit_own, own, logit_other, logit_own - logit_other, best_other > own]
         )
+
+
+def _log_loss(rows, proba):
+    """Return the mean log-loss; labels without a column count as unexpected."""
+    known = rows.y >= 0
+    own = np.where(known, proba[np.arange(len(proba)), rows.y], 0)
+    return -np.average(np.log(np.maximum(own, 1e-3)), weights=rows.sample_weight)
+
+
+class BoostedTrees:
+    """Class probabilities from boosted trees on a numeric matrix, quick to fit and to ask.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_columns)
+        Rows.
+    y : ndarray of int, shape (n_samples,)
+        Classes.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights.
+    many : bool
+        Whether there are enough rows for larger trees.
+    n_jobs : int, default=None
+        Threads of the fit.
+    seed : int, default=0
+        Seed.
+    """
+
+    n_rounds = 60
+
+    def __init__(self, Z, y, sample_weight, many, *, n_jobs=None, seed=0):
+        import lightgbm
+
+        self.classes_, position = np.unique(y, return_inverse=True)
+        n_classes = len(self.classes_)
+        params = {
+            "objective": "binary" if n_classes <= 2 else "multiclass",
+            "num_class": 1 if n_classes <= 2 else n_classes,
+            "learning_rate": 0.15 if many else 0.1,
+            "num_leaves": 31 if many else 15,
+            "min_data_in_leaf": 10,
+            "lambda_l2": 1.0,
+            "max_bin": 63,
+            "num_threads": effective_n_jobs(n_jobs),
+            "seed": seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        data = lightgbm.Dataset(Z, label=position, weight=sample_weight, params=params)
+        self._booster = lightgbm.train(params, data, self.n_rounds) if n_classes > 1 else None
+
+    def predict_proba(self, Z):
+        """Return the probabilities of `classes_`, shape (n_samples, n_classes)."""
+        if self._booster is None:
+            return np.ones((len(Z), 1))
+        proba = self._booster.predict(Z, num_threads=1)
+        return np.column_stack([1 - proba, proba]) if proba.ndim == 1 else proba
 
 
 class InputBlock:
@@ -356,19 +501,6 @@ class CustomBlock:
                 f"{features.shape} for {len(rows.proba)} samples."
             )
         return features
-
-
-def _bounded_rows(y, seed):
-    if len(y) <= MAX_FIT_ROWS:
-        return np.arange(len(y))
-    smallest = np.unique(y, return_counts=True)[1].min()
-    chosen, _ = train_test_split(
-        np.arange(len(y)),
-        train_size=MAX_FIT_ROWS,
-        stratify=y if smallest > 1 else None,
-        random_state=seed,
-    )
-    return np.sort(chosen)
 
 
 def _take(rows, positions):

@@ -5,6 +5,7 @@ out-of-fold log-loss, and may choose none: the worst case is the calibrated conf
 """
 
 import numpy as np
+from joblib import effective_n_jobs
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone
@@ -280,8 +281,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         Share of meta-features offered to a tree.
     subsample : float, default=0.8
         Share of rows drawn for a tree.
-    n_jobs : int, default=1
-        Threads.
+    n_jobs : int, default=None
+        Threads of the fit.
     random_state : int, RandomState instance or None, default=None
         Seed; None takes the one of the error model.
 
@@ -289,8 +290,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     ----------
     n_rounds_ : int
         Chosen number of rounds.
-    boosters_ : list of lightgbm.Booster
-        One per fold; their mean is the correction.
+    booster_ : lightgbm.Booster or None
+        Trees of all rows; None if no round was better.
     oof_logit_ : ndarray of shape (n_samples,)
         Out-of-fold log-odds of the training rows.
 
@@ -320,7 +321,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         reg_lambda=5.0,
         colsample_bytree=0.6,
         subsample=0.8,
-        n_jobs=1,
+        n_jobs=None,
         random_state=None,
     ):
         self.n_estimators = n_estimators
@@ -353,7 +354,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             "bagging_fraction": self.subsample,
             "bagging_freq": 1,
             "max_bin": 63,
-            "num_threads": self.n_jobs,
+            "num_threads": effective_n_jobs(self.n_jobs),
             "seed": self._seed(seed),
             "deterministic": True,
             "force_row_wise": True,
@@ -361,16 +362,11 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         }
         steps = np.arange(0, self.n_estimators + 1, self._step)
         pooled = np.repeat(np.asarray(offset, float)[None], len(steps), axis=0)
-        boosters = []
+        data = lightgbm.Dataset(
+            Z, label=is_error.astype(float), weight=weight, init_score=offset, params=params
+        )
         for train, test in folds:
-            data = lightgbm.Dataset(
-                Z[train],
-                label=is_error[train].astype(float),
-                weight=weight[train],
-                init_score=offset[train],
-                free_raw_data=True,
-            )
-            booster = lightgbm.train(params, data, num_boost_round=self.n_estimators)
+            booster = lightgbm.train(params, data.subset(train), num_boost_round=self.n_estimators)
             correction = np.zeros(len(test))
             for number in range(1, len(steps)):
                 correction = correction + booster.predict(
@@ -380,33 +376,20 @@ class LightGBMMetaLearner(ResidualMetaLearner):
                     raw_score=True,
                 )
                 pooled[number, test] += correction
-            boosters.append(booster)
         best = int(np.argmin(log_loss_of_logits(is_error, pooled, weight)))
         self.n_rounds_ = int(steps[best])
         self.oof_logit_ = pooled[best]
-        self.boosters_ = boosters if self.n_rounds_ else []
+        self.booster_ = lightgbm.train(params, data, self.n_rounds_) if self.n_rounds_ else None
 
     def _correct(self, Z):
-        if not self.n_rounds_:
+        if self.booster_ is None:
             return np.zeros(len(Z))
-        return np.mean(
-            [
-                booster.predict(Z, num_iteration=self.n_rounds_, raw_score=True)
-                for booster in self.boosters_
-            ],
-            axis=0,
-        )
+        return self.booster_.predict(Z, raw_score=True, num_threads=1)
 
     def _contributions(self, Z):
-        if not self.n_rounds_:
+        if self.booster_ is None:
             return np.zeros(Z.shape), 0.0
-        parts = np.mean(
-            [
-                booster.predict(Z, num_iteration=self.n_rounds_, pred_contrib=True)
-                for booster in self.boosters_
-            ],
-            axis=0,
-        )
+        parts = self.booster_.predict(Z, pred_contrib=True, num_threads=1)
         return parts[:, :-1], float(parts[:1, -1].sum())
 
 

@@ -11,11 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
-from ._rows import as_array, is_lazy, row_chunks, rows_at_once
+from ._rows import MAX_FIT_ROWS, as_array, is_lazy, row_chunks, rows_at_once
 
 # Beyond this many columns nearest neighbours cost more than they tell.
 _MAX_COLUMNS = 200
-_FIT_ROWS = 20_000
 
 
 class UnsupportedInputError(ValueError):
@@ -76,7 +75,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         """
         self.kind_ = _kind(X)
         n_samples = num_samples(X)
-        n_rows = min(_FIT_ROWS, max(10 * self.n_components, rows_at_once(X, bytes_per_cell=16)))
+        n_rows = min(MAX_FIT_ROWS, max(10 * self.n_components, rows_at_once(X, bytes_per_cell=16)))
         if n_samples > n_rows:
             random_state = check_random_state(self.random_state)
             X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
@@ -354,12 +353,10 @@ def fit_representation(representation, X, *, seed=0):
     return representation, None
 
 
-def represent(representation, X):
-    """Return the rows of X as a dense float32 matrix, in chunks."""
-    if isinstance(representation, NumericRepresentation):
-        return representation.transform(X)
+def represent(representation, X, rows=None):
+    """Return (some) rows of X as a dense float32 matrix, in chunks."""
     chunks = []
-    for batch, part in row_chunks(X):
+    for batch, part in row_chunks(X, rows=rows):
         Z = representation.transform(part)
         Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
         if Z.ndim != 2 or len(Z) != batch.stop - batch.start or Z.dtype.kind not in "fiub":
@@ -368,5 +365,7 @@ def represent(representation, X):
                 f"shape {Z.shape} and dtype {Z.dtype} for {batch.stop - batch.start} rows. "
                 "Flatten images, encode categories."
             )
-        chunks.append(np.nan_to_num(Z.astype(np.float32)))
-    return np.concatenate(chunks)
+        chunks.append(np.nan_to_num(Z.astype(np.float32, copy=False)))
+    if not chunks:
+        return representation.transform(X)
+    return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]

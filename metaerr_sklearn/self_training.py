@@ -24,7 +24,7 @@ from sklearn.utils import (
 )
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import (
     CallbackSupportMixin,
@@ -34,6 +34,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
+from ._validation import check_weights
 from .cross_fitting import (
     check_split_parameter,
     cross_fit,
@@ -443,7 +444,7 @@ class SelfTrainingWithMetaErr(
         truth[has_label] = encoded
         weight = None
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, truth, ensure_non_negative=True)
+            weight = check_weights(sample_weight, truth)
             if len(np.unique(truth[has_label & (weight > 0)])) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs labeled samples of at least 2 classes, got one "

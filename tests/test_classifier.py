@@ -292,6 +292,14 @@ def test_memory_makes_a_search_over_the_learner_cost_no_base_fit(tmp_path, cance
     assert CountedFits.n_fits == 2 * (3 + 1)
 
 
+def test_weights_of_nothing_are_refused(noisy_data):
+    X, y = noisy_data
+    for learner in (None, "logistic"):
+        clf = MetaErrorClassifier(LogisticRegression(), learner)
+        with pytest.raises(ValueError, match="at least one non-zero number, got only 0"):
+            clf.fit(X, y, sample_weight=np.zeros(len(y)))
+
+
 def test_sample_weight_reaches_base_and_error_model(noisy_data):
     X, y = noisy_data
     weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)

@@ -257,7 +257,7 @@ def test_parameters_of_a_learner_can_be_set(deployed):
     assert clone(model).set_params(meta_learner__num_leaves=3).meta_learner.num_leaves == 3
     train, _ = halves(deployed)
     model.fit(*train)
-    assert not hasattr(model.meta_learner, "boosters_")
+    assert not hasattr(model.meta_learner, "booster_")
 
 
 def test_second_opinion_that_knows_nothing_loses_its_vote():
@@ -274,3 +274,69 @@ def test_second_opinion_that_knows_nothing_loses_its_vote():
     error_proba = model.predict_error_proba(X[1000:], proba[1000:])
     plain = roc_auc_score(is_error, 1 - confidence[1000:])
     assert roc_auc_score(is_error, error_proba) > plain - 1e-9
+
+
+def many_rows(n_samples, error_rate, seed=0):
+    """Predictions whose errors lie where the first column is large."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, 4))
+    y = rng.integers(2, size=n_samples)
+    is_error = rng.random(n_samples) < 2 * error_rate * expit(4 * X[:, 0])
+    confidence = rng.uniform(0.8, 1, n_samples)
+    predicted = np.where(is_error, 1 - y, y)
+    proba = np.where(np.eye(2)[predicted] > 0, confidence[:, None], 1 - confidence[:, None])
+    return X, y, proba, is_error
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    monkeypatch.setattr("metaerr_sklearn.error_model.MAX_FIT_ROWS", 1000)
+
+
+def test_of_many_rows_some_are_learned_from_and_all_are_judged(bound):
+    X, y, proba, is_error = many_rows(4000, 0.2)
+    model = ErrorModel(random_state=0).fit(X, y, proba)
+    assert len(model._blocks[2]._y) == 1000
+    assert np.isfinite(model.oof_error_proba_).all()
+    assert model.n_errors_ == is_error.sum()
+    assert abs(model.oof_error_proba_.mean() - is_error.mean()) < 0.02
+    assert roc_auc_score(is_error, model.oof_error_proba_) > 0.6
+    # The rows that were not drawn are judged as new rows are.
+    new = model.predict_error_proba(X, proba)
+    assert 2900 <= (new == model.oof_error_proba_).sum() <= 3000
+
+
+def test_rare_errors_are_drawn_beyond_their_share_and_count_less(bound):
+    """Calibrated all the same, and better than 1,000 rows at random, 10 errors among them."""
+    X, y, proba, is_error = many_rows(40_000, 0.01)
+    model = ErrorModel("logistic", random_state=0).fit(X, y, proba)
+    few = ErrorModel("logistic", random_state=0).fit(X[:1000], y[:1000], proba[:1000])
+    X, y, proba, is_error = many_rows(20_000, 0.01, seed=1)
+    got, plain = (m.predict_error_proba(X, proba) for m in (model, few))
+    assert abs(got.mean() / is_error.mean() - 1) < 0.2
+    assert log_loss(is_error, got) < log_loss(is_error, plain)
+    assert roc_auc_score(is_error, got) > roc_auc_score(is_error, plain) + 0.02
+
+
+@pytest.mark.parametrize("size", [5, 400])
+def test_rows_related_to_learned_rows_are_not_judged_by_them(bound, size):
+    """Red if a row is called out-of-fold whose group the model has learned from."""
+    X, y, proba, _ = many_rows(4000, 0.3)
+    group = np.arange(4000) // size
+    model = ErrorModel("logistic", random_state=0).fit(X, y, proba, groups=group)
+    learned = model.oof_error_proba_ != model.predict_error_proba(X, proba)
+    judged = np.isfinite(model.oof_error_proba_)
+    if size == 5:  # whole groups are drawn
+        assert judged.all()
+        assert 950 <= learned.sum() <= 1000
+        assert not np.isin(group[~learned], group[learned]).any()
+    else:  # of every group something is drawn
+        assert judged.sum() == 1000
+
+
+def test_number_of_threads_changes_nothing(bound):
+    X, y, proba, _ = many_rows(3000, 0.3)
+    one, two = (ErrorModel(n_jobs=n, random_state=0).fit(X, y, proba) for n in (1, 2))
+    assert_array_equal(one.oof_error_proba_, two.oof_error_proba_)
+    X, _, proba, _ = many_rows(12_000, 0.3)
+    assert_array_equal(one.predict_error_proba(X, proba), two.predict_error_proba(X, proba))

@@ -1,5 +1,7 @@
 """Each block describes a prediction, and a training row never by its own answer."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,11 +9,12 @@ from scipy.special import logit
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
-from metaerr_sklearn import meta_features
 from metaerr_sklearn.meta_features import (
+    BoostedTrees,
     ConfidenceBlock,
     CustomBlock,
     InputBlock,
+    NeighborIndex,
     NeighborsBlock,
     PredictedClassBlock,
     Rows,
@@ -86,7 +89,47 @@ def test_predicted_class_is_left_out_beyond_thirty_classes(rows):
     assert PredictedClassBlock().fit_transform(many, 0).shape == (300, 0)
 
 
-def test_neighbors_against_a_slow_definition(rows):
+@pytest.fixture
+def exact_search(monkeypatch):
+    """Without slack the neighbours are the nearest."""
+    monkeypatch.setattr(NeighborIndex, "slack", 0)
+
+
+def test_search_with_slack_finds_rows_that_are_near():
+    rng = np.random.default_rng(0)
+    index, queries = rng.normal(size=(2000, 8)), rng.normal(size=(200, 8))
+    nearest = NearestNeighbors(n_neighbors=25).fit(index).kneighbors(queries)[0]
+    distance, position = NeighborIndex(index).query(queries, 25)
+    assert_allclose(np.linalg.norm(queries[:, None] - index[position], axis=2), distance)
+    assert (np.diff(distance, axis=1) >= 0).all()
+    assert (distance <= 4 * nearest + 1e-12).all()
+    assert distance.mean() < 1.1 * nearest.mean()
+    assert [len(set(p)) for p in position] == [25] * 200
+
+
+@pytest.mark.parametrize("n_columns", [3, 60])
+def test_tree_and_full_search_find_the_nearest(exact_search, n_columns):
+    """A tree where the columns are few, all rows where they are many and independent."""
+    rng = np.random.default_rng(0)
+    matrix, queries = rng.normal(size=(500, n_columns)), rng.normal(size=(50, n_columns))
+    index = NeighborIndex(matrix)
+    assert (index._all is None) == (n_columns == 3)
+    expected = NearestNeighbors(n_neighbors=7).fit(matrix).kneighbors(queries)
+    for _ in range(2):
+        distance, position = index.query(queries, 7)
+        assert_allclose(distance, expected[0])
+        assert_array_equal(position, expected[1])
+        index = pickle.loads(pickle.dumps(index))
+    for one in range(3):
+        assert_array_equal(index.query(queries[[one]], 7)[1], expected[1][[one]])
+
+
+def test_a_row_finds_itself_first_whatever_the_slack():
+    matrix = np.random.default_rng(0).integers(3, size=(400, 4)).astype(float)
+    assert (NeighborIndex(matrix).query(matrix, 3)[0][:, 0] == 0).all()
+
+
+def test_neighbors_against_a_slow_definition(rows, exact_search):
     block = NeighborsBlock()
     block.fit_transform(rows, 0)
     queries = new(rows, slice(0, 20))._replace(representation=rows.X[:20] + 0.1)
@@ -116,7 +159,7 @@ def test_training_row_is_not_its_own_neighbor(rows):
         assert (correlation > 0.5) == leaks
 
 
-def test_row_that_coincides_with_a_training_row_is_described_as_that_row_was(rows):
+def test_row_that_coincides_with_a_training_row_is_described_as_that_row_was(rows, exact_search):
     """The deployed base knows such a row: its out-of-fold error is no news about it."""
     block = NeighborsBlock()
     training = block.fit_transform(rows, 0)
@@ -137,8 +180,11 @@ def test_training_row_is_dropped_among_many_coinciding_rows(rows):
     assert np.isfinite(NeighborsBlock().fit_transform(same, 0)).all()
 
 
-def test_out_of_bag_votes_do_not_know_the_label(rows):
-    """Red if the forest votes on rows it has drawn: it would agree with every label."""
+@pytest.mark.parametrize("limits", [{}, {"few_rows": 1000}, {"many_rows": 100}])
+def test_second_opinion_of_a_training_row_does_not_know_its_label(monkeypatch, rows, limits):
+    """Red if a model is asked about rows it has learned: it would agree with every label."""
+    for name, value in limits.items():
+        monkeypatch.setattr(SecondOpinionBlock, name, value)
     block = SecondOpinionBlock()
     training = block.fit_transform(rows, 0)
     as_if_new = block.transform(new(rows, slice(None)))
@@ -147,15 +193,52 @@ def test_out_of_bag_votes_do_not_know_the_label(rows):
     assert np.corrcoef(as_if_new[:, column], rows.is_error)[0, 1] < -0.8
 
 
-def test_second_opinion_equals_the_forest(rows):
+def second_proba(block, rows):
+    features = block.transform(new(rows, slice(None)))
+    return features[:, block.names_.index("second_proba")]
+
+
+def test_second_opinion_equals_the_forest_where_rows_are_few(monkeypatch, rows):
+    monkeypatch.setattr(SecondOpinionBlock, "few_rows", 301)
     block = SecondOpinionBlock()
     block.fit_transform(rows, 5)
     forest = ExtraTreesClassifier(200, min_samples_leaf=2, bootstrap=True, random_state=5)
     forest.fit(rows.X, rows.y)
     own = forest.predict_proba(rows.X)[np.arange(300), rows.predicted]
-    features = block.transform(new(rows, slice(None)))
-    assert_allclose(features[:, block.names_.index("second_proba")], own)
-    assert not hasattr(block._forest, "oob_decision_function_")
+    assert_allclose(second_proba(block, rows), own)
+    assert not hasattr(block._models[0], "oob_decision_function_")
+
+
+def test_second_opinion_equals_the_boosted_trees_where_rows_are_many(monkeypatch, rows):
+    monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
+    block = SecondOpinionBlock()
+    block.fit_transform(rows, 5)
+    trees = BoostedTrees(rows.X, rows.y, None, many=True, seed=5)
+    own = trees.predict_proba(rows.X)[np.arange(300), rows.predicted]
+    assert_allclose(second_proba(block, rows), own)
+
+
+def test_second_opinion_takes_the_models_with_the_lower_loss_on_unseen_rows():
+    """A chessboard is for trees that look where they split, a blurred border for many trees."""
+    rng = np.random.default_rng(0)
+
+    def models(X, y):
+        X, proba = X.astype(np.float32), np.full((len(X), 2), 0.5)
+        block = SecondOpinionBlock()
+        block.fit_transform(Rows(X, X, proba, np.zeros(len(X), int), y, y > 0), 0)
+        return [type(model).__name__ for model in block._models]
+
+    X = rng.uniform(size=(1000, 12))
+    assert models(X, 1 * ((X[:, 0] > 0.5) ^ (X[:, 1] > 0.7))) == ["BoostedTrees"]
+    y = rng.integers(2, size=400)
+    X = rng.normal(size=(400, 10)) + 0.3 * y[:, None]
+    assert models(X, y) == ["ExtraTreesClassifier", "BoostedTrees"]
+
+
+def test_boosted_trees_of_one_class_know_nothing_else():
+    trees = BoostedTrees(np.zeros((30, 2)), np.full(30, 4), None, many=False)
+    assert_array_equal(trees.classes_, [4])
+    assert_array_equal(trees.predict_proba(np.zeros((2, 2))), np.ones((2, 1)))
 
 
 @pytest.mark.parametrize("block_class", [NeighborsBlock, SecondOpinionBlock])
@@ -176,13 +259,15 @@ def test_rows_that_belong_together_do_not_tell_about_each_other(rows, block_clas
     assert abs(np.corrcoef(honest[:, position], twice.is_error)[0, 1]) < 0.15
 
 
-def test_cost_is_bounded_and_rows_beyond_the_bound_are_new(monkeypatch, rows):
-    monkeypatch.setattr(meta_features, "MAX_FIT_ROWS", 100)
-    neighbors, second = NeighborsBlock(), SecondOpinionBlock()
-    for block in (neighbors, second):
-        assert block.fit_transform(rows, 0).shape[0] == 300
-    assert neighbors._index.n_samples_fit_ == 100
-    assert second._forest.estimators_[0].tree_.n_node_samples[0] <= 100
+def test_models_are_made_of_the_reference_rows_and_other_rows_are_new(rows, exact_search):
+    some = np.arange(0, 300, 3)
+    for block in (NeighborsBlock(), SecondOpinionBlock()):
+        features = block.fit_transform(rows._replace(reference=some), 0)
+        others = np.setdiff1d(np.arange(300), some)
+        assert_allclose(features[others], block.transform(new(rows, others)), rtol=1e-6)
+        few = block.__class__()
+        few.fit_transform(Rows(*(None if v is None else v[some] for v in rows[:6])), 0)
+        assert_allclose(features[others], few.transform(new(rows, others)), rtol=1e-6)
 
 
 def test_rows_do_not_depend_on_their_company(rows):

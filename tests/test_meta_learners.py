@@ -132,7 +132,7 @@ def test_input_block_is_for_trees_only(problem):
         logistic.decision_function(Z, offset), logistic.decision_function(changed, offset)
     )
     average = fit(LEARNERS[3], problem, names=names)
-    assert average.learners_[0].boosters_[0].num_feature() == 5
+    assert average.learners_[0].booster_.num_feature() == 5
     assert average.learners_[1].coef_.shape == (4,)
 
 

@@ -18,8 +18,8 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
+from metaerr_sklearn._rows import MAX_FIT_ROWS
 from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, TrustScore
-from metaerr_sklearn.meta_features import MAX_FIT_ROWS
 
 N_COLUMNS = 6
 # What skops asks about besides our own classes: compiled trees and data types of well-known
@@ -188,7 +188,7 @@ def test_without_index_and_forest_only_the_out_of_fold_errors_grow(meta_learner)
         clf = MetaErrorClassifier(LogisticRegression(), meta_learner, cv=2, random_state=0)
         clf.set_params(meta_features="confidence").fit(X, y)
         if meta_learner == "lightgbm":  # trees are not rows
-            clf.error_model_.meta_learner_.boosters_ = []
+            clf.error_model_.meta_learner_.booster_ = None
         return clf
 
     assert growth_per_row(fit) < 10
@@ -206,7 +206,7 @@ def test_the_neighbour_index_holds_the_rows_it_needs_and_no_others():
 
 def test_the_neighbour_index_stops_growing(monkeypatch):
     """Beyond the bound a row adds to the out-of-fold errors alone."""
-    monkeypatch.setattr("metaerr_sklearn.meta_features.MAX_FIT_ROWS", 400)
+    monkeypatch.setattr("metaerr_sklearn.error_model.MAX_FIT_ROWS", 400)
     assert MAX_FIT_ROWS == 20_000
 
     def fit(X, y):
