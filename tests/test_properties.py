@@ -12,9 +12,10 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import KFold
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.model_selection import KFold, RepeatedKFold, ShuffleSplit, TimeSeriesSplit
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
@@ -51,7 +52,21 @@ BASES = [
     RidgeClassifier(),
     DummyClassifier(),
 ]
-CVS = [2, 3, 5, 0.3, 0.5, KFold(2), KFold(3, shuffle=True, random_state=0)]
+CVS = [
+    *(2, 3, 5, 0.3, 0.5),
+    *(KFold(2), KFold(3, shuffle=True, random_state=0)),
+    # Rows that are tested several times, and rows that never are.
+    *(RepeatedKFold(n_splits=2, n_repeats=2, random_state=0), ShuffleSplit(2, random_state=0)),
+    *(TimeSeriesSplit(2), [(np.arange(4, 12), np.arange(4))]),
+]
+# Whose probabilities are the same whatever the classes are called.
+NAMELESS = [
+    GaussianNB(),
+    RidgeClassifier(),
+    LogisticRegression(C=0.1, tol=1e-8, max_iter=2000),
+    KNeighborsClassifier(5),
+    DecisionTreeClassifier(max_depth=2, random_state=0),
+]
 META_FEATURES = ["auto", "confidence", ["confidence", "neighbors"], ["second_opinion"], "input"]
 
 
@@ -191,14 +206,14 @@ def promises_of_the_classifier(problem):
     assert_array_equal(again.predict_error_proba(X), error_proba)
 
 
-def names_do_not_count(table, base, cv, renamed):
+def names_do_not_count(table, base, learner, meta_features, cv, renamed):
     """Other names in the same order change nothing; in another order, no more than rounding."""
     X, y = table
     names, code = np.unique(y, return_inverse=True)
 
     def fit(y):
-        clf = MetaErrorClassifier(base, "logistic", cv=cv, random_state=0)
-        return clf.set_params(meta_features=["confidence", "neighbors"]).fit(X, y)
+        clf = MetaErrorClassifier(base, learner, cv=cv, random_state=0)
+        return clf.set_params(meta_features=meta_features).fit(X, y)
 
     original = fitted_or_refused(lambda: fit(code))
     if original is None:
@@ -321,7 +336,11 @@ def test_names_of_labels(n_examples):
         names_do_not_count,
         n_examples,
         table=tables(),
-        base=st.sampled_from([GaussianNB(), RidgeClassifier()]),
+        base=st.sampled_from(NAMELESS),
+        learner=st.sampled_from(["logistic", "confidence"]),
+        meta_features=st.sampled_from(
+            ["confidence", ["confidence", "neighbors"], ["predicted_class", "neighbors"]]
+        ),
         cv=st.sampled_from([2, 5, 0.4]),
         renamed=st.integers(0, 20),
     )
