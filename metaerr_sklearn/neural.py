@@ -17,7 +17,6 @@ from sklearn.base import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_consistent_length, check_random_state
-from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from skorch.helper import SliceDataset
 from torch import nn
@@ -576,7 +575,7 @@ def _fitted_net(net):
             f"Expected a fitted skorch net, got {type(net).__name__}. From a pipeline pass the net "
             "alone (pipeline[-1]) and the samples as the steps before it return them."
         )
-    check_is_fitted(net)
+    net.check_is_fitted()
     return net
 
 

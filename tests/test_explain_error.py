@@ -92,7 +92,7 @@ def first_column(X, proba):
 def test_linear_contribution_is_coefficient_times_distance_from_the_mean(table):
     X, y = table
     proba = GaussianNB().fit(X[:200], y[:200]).predict_proba(X)
-    model = ErrorModel(LogisticMetaLearner(alphas=[3]), meta_features=first_column)
+    model = ErrorModel(LogisticMetaLearner(alphas=[3]), meta_features=first_column, random_state=0)
     model.fit(X[200:600], y[200:600], proba[200:600])
     contributions, names, _ = model.explain_error(X[600:], proba[600:])
     train, new = X[200:600, 0], X[600:, 0]
