@@ -290,7 +290,7 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
     splits : list of (ndarray, ndarray)
     """
     if not isinstance(cv, Real):
-        return [(np.asarray(a), np.asarray(b)) for a, b in check_cv(cv, y).split(X, y, groups)]
+        return _explicit_splits(cv, X, y, groups)
     if copies is not None and groups is None:
         _, first, copies = np.unique(copies, return_index=True, return_inverse=True)
         splits = make_splits(cv, first, np.asarray(y)[first], seed=seed, warn=warn)
@@ -340,6 +340,40 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
         # Said above, in our own words.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         return list(splitter.split(rows, y, groups))
+
+
+def _explicit_splits(cv, X, y, groups):
+    """Return the splits of a splitter or an iterable; raise unless each tests rows it leaves out."""
+    n_samples = len(y)
+    try:
+        splits = [tuple(map(_positions, pair)) for pair in check_cv(cv, y).split(X, y, groups)]
+    except ValueError as error:
+        raise ValueError(f"cv={cv!r} cannot split these {n_samples} rows: {error}") from error
+    for train, test in splits:
+        if min(len(train), len(test)) == 0:
+            raise ValueError(
+                f"A split of cv={cv!r} has {len(train)} training and {len(test)} test rows; both "
+                "parts need at least one."
+            )
+        rows = np.concatenate([train, test])
+        if rows.min() < 0 or rows.max() >= n_samples:
+            raise ValueError(
+                f"A split of cv={cv!r} has positions from {rows.min()} to {rows.max()}, but there "
+                f"are {n_samples} rows. Give positions from 0 to n_samples - 1."
+            )
+        shared = np.intersect1d(train, test)
+        if len(shared):
+            raise ValueError(
+                f"A split of cv={cv!r} tests {len(shared)} rows that it also trains on, row "
+                f"{shared[0]} among them: only predictions for unseen rows show how a classifier "
+                "errs. Leave the test rows out of the training part."
+            )
+    return splits
+
+
+def _positions(part):
+    part = np.asarray(part)
+    return np.flatnonzero(part) if part.dtype == bool else part
 
 
 def mark_copies(X, y):
@@ -513,14 +547,24 @@ def _parallel(n_jobs):
 
 
 def _fit_and_predict(estimator, X, y, train, test, classes, fit_params, seed, keep_estimator):
-    fitted = fit_base(
-        estimator,
-        training_rows(estimator, X, train),
-        y[train],
-        classes=classes,
-        fit_params=slice_fit_params(X, fit_params, indices=train),
-        seed=seed,
-    )
+    labels = y[train]
+    try:
+        fitted = fit_base(
+            estimator,
+            training_rows(estimator, X, train),
+            labels,
+            classes=classes,
+            fit_params=slice_fit_params(X, fit_params, indices=train),
+            seed=seed,
+        )
+    except ValueError as error:
+        if len(np.unique(labels)) > 1:
+            raise
+        raise ValueError(
+            f"{type(final_estimator(estimator)).__name__} cannot be fitted on the training part of "
+            f"a split: its {len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give "
+            "more rows of the other classes, or splits that keep two classes in each training part."
+        ) from error
     predicted, proba = predict_both(fitted, training_rows(estimator, X, test), classes)
     return predicted, proba, fitted if keep_estimator else None
 

@@ -1,6 +1,8 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
 import warnings
+from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ._compat import safe_indexing
 from ._rows import MAX_FIT_ROWS, indexable, row_chunks
@@ -576,18 +578,20 @@ class ErrorModel(BaseEstimator):
         """
         if rows is not None:
             proba, predicted = proba[rows], predicted[rows]
-        in_threads = effective_n_jobs(self.n_jobs) > 1
+        limit = nullcontext
+        if len(proba) > _CHUNK_ROWS and effective_n_jobs(self.n_jobs) > 1:
+            # Threads of the neighbour search inside threads over chunks would be too many; the
+            # limit holds in the thread that sets it.
+            limit = partial(ThreadpoolController().limit, limits=1, user_api="openmp")
         judged = Parallel(self.n_jobs, require="sharedmem")(
-            delayed(self._judge)(part, proba[batch], predicted[batch], in_threads)
+            delayed(self._judge)(part, proba[batch], predicted[batch], limit)
             for batch, part in self._chunks(X, proba, rows)
         )
         error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
         return np.concatenate(error_proba), np.concatenate(is_novel)
 
-    def _judge(self, X, proba, predicted, in_threads):
-        # Threads of the neighbour search inside threads over chunks would be too many; the limit
-        # holds for the calling thread alone.
-        with threadpool_limits(1 if in_threads else None, user_api="openmp"):
+    def _judge(self, X, proba, predicted, limit):
+        with limit():
             rows, blocks = self._describe(X, proba, predicted)
             error_proba = expit(self._error_logit(X, rows, blocks))
         is_novel = np.full(len(proba), np.nan)

@@ -411,6 +411,11 @@ def _log_loss(rows, proba):
     return -np.average(np.log(np.maximum(own, 1e-3)), weights=rows.sample_weight)
 
 
+def boosting_threads(n_jobs, n_samples):
+    """Return a number of threads for LightGBM: on few rows they wait for each other."""
+    return min(effective_n_jobs(n_jobs), max(1, n_samples // 5000))
+
+
 class BoostedTrees:
     """Class probabilities from boosted trees on a numeric matrix, quick to fit and to ask.
 
@@ -445,7 +450,7 @@ class BoostedTrees:
             "min_data_in_leaf": 10,
             "lambda_l2": 1.0,
             "max_bin": 63,
-            "num_threads": effective_n_jobs(n_jobs),
+            "num_threads": boosting_threads(n_jobs, len(Z)),
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,

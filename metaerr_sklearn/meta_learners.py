@@ -5,7 +5,6 @@ out-of-fold log-loss, and may choose none: the worst case is the calibrated conf
 """
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone
@@ -13,6 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import has_fit_parameter
 
 from .cross_fitting import cross_fit, fit_base, predict_proba
+from .meta_features import boosting_threads
 
 _EPS = 1e-6
 
@@ -354,7 +354,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             "bagging_fraction": self.subsample,
             "bagging_freq": 1,
             "max_bin": 63,
-            "num_threads": effective_n_jobs(self.n_jobs),
+            "num_threads": boosting_threads(self.n_jobs, len(Z)),
             "seed": self._seed(seed),
             "deterministic": True,
             "force_row_wise": True,
