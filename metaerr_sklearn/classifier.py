@@ -101,7 +101,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         `predict_error` is True from this error probability on.
 
     n_jobs : int, default=None
-        Folds fitted at once, through joblib; threads of second opinion and neighbour search. Under
+        Folds fitted at once, through joblib; threads of the error model. Under
         ``joblib.parallel_config("dask")``, "ray" or "spark" the folds go to that cluster; nets on
         an accelerator are fitted one after the other in this process.
 
@@ -130,7 +130,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     oof_error_proba_ : ndarray of shape (n_samples,)
         Error probability of each row from meta-learners that did not train on it; NaN for rows
-        that no split tested. None if ``meta_learner=None``.
+        that no split tested, and for related rows of some that an `ErrorModel` of more than 20,000
+        rows left out (see there). None if ``meta_learner=None``.
 
     oof_error_rate_ : float in [0, 1]
         Share of errors among the tested rows. None if ``meta_learner=None``.
