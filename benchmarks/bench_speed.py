@@ -1,0 +1,309 @@
+"""What does it cost to know when a classifier is wrong, beyond the classifier itself?
+
+Question
+    Seconds of import, fit and prediction, growth with the number of rows, memory and the size of a
+    saved object, against the base alone and scikit-learn's own wrappers on the same base and folds.
+
+Data
+    `make_classification`, 20 columns, 3 classes, 10 % of labels at random; random images for the
+    CNN. The work, not the data, matters here.
+
+Baselines
+    The base's own fits and ``predict_proba``; ``CalibratedClassifierCV(cv=5, ensemble=False)``;
+    ``StackingClassifier(cv=5)``; ``SelfTrainingClassifier``; for the import ``sklearn.ensemble``.
+
+Claim (written before the run)
+    Import at most 1.2 times that of sklearn.ensemble. Fit at 20,000 rows at most 2 s more than the
+    base fits. ``predict_with_error`` at most 1.15 times a CNN's ``predict_proba``, at most 2 times
+    that of a forest of 200 trees, and at least 100,000 rows a second over a logistic regression.
+    1,000,000 rows are fitted and predicted in at most 3 times the memory of X beyond X itself, and
+    beyond the base fits the fit of 1,000,000 rows takes what that of 20,000 takes and one pass: no
+    longer than predicting them.
+
+Seconds are the least of three runs (of two where these take longer than 10 s) with ``n_jobs=-1``
+for everybody (growth: in one process), on a machine that should have nothing else to do. A lost
+claim ends with exit status 1. ``--quick`` (a minute) takes fewer rows and keeps none.
+"""
+
+import argparse
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from _runner import format_table
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+
+RESULTS = Path(__file__).parent / "results" / "speed.csv"
+BASES = {
+    "logistic_regression": LogisticRegression(max_iter=1000),
+    "random_forest (200)": RandomForestClassifier(200, n_jobs=-1, random_state=0),
+    "hist_gradient_boosting": HistGradientBoostingClassifier(random_state=0),
+}
+
+
+def make_rows(n_samples, seed=0):
+    X, y = make_classification(
+        n_samples,
+        20,
+        n_informative=10,
+        n_redundant=4,
+        n_classes=3,
+        flip_y=0.1,
+        class_sep=0.8,
+        random_state=seed,
+    )
+    return X, y
+
+
+def seconds(work, n_runs=3, patience=10):
+    """Return the least wall-clock time of a few runs, and the last result."""
+    least, started = np.inf, time.perf_counter()
+    for number in range(n_runs):
+        start = time.perf_counter()
+        result = work()
+        least = min(least, time.perf_counter() - start)
+        # The first run starts processes and loads libraries.
+        if number and time.perf_counter() - started > patience:
+            break
+    return least, result
+
+
+def measure_import(n_runs):
+    """Yield the import in fresh processes."""
+    statements = {
+        "peer": "import sklearn.ensemble",
+        "package": "import metaerr_sklearn",
+        "classifier": "from metaerr_sklearn import MetaErrorClassifier",
+    }
+    code = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
+    least = {}
+    for name, statement in statements.items():
+        command = [sys.executable, "-c", code.format(statement)]
+        runs = [subprocess.run(command, capture_output=True, check=True) for _ in range(n_runs)]
+        least[name] = min(float(run.stdout) for run in runs)
+    for name in ("package", "classifier"):
+        yield row("import", name, least[name], "sklearn.ensemble", least["peer"])
+
+
+def measure_fit(n_samples):
+    """Yield fits beside the base fits that they contain and beside scikit-learn's wrappers."""
+    X, y = make_rows(n_samples)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for name, base in BASES.items():
+
+        def fit_bases(base=base):
+            for train, test in folds.split(X, y):
+                clone(base).fit(X[train], y[train]).predict_proba(X[test])
+            return clone(base).fit(X, y)
+
+        floor = seconds(fit_bases)[0]
+        clf = MetaErrorClassifier(base, cv=folds, n_jobs=-1, random_state=0)
+        ours = seconds(lambda c=clf: c.fit(X, y))[0]
+        yield row("fit", name, ours, "6 base fits", floor, n_samples)
+        options = {"cv": folds, "n_jobs": -1}
+        peers = {
+            "CalibratedClassifierCV": CalibratedClassifierCV(base, ensemble=False, **options),
+            "StackingClassifier": StackingClassifier([("base", base)], **options),
+        }
+        for peer, estimator in peers.items():
+            theirs = seconds(lambda e=estimator: e.fit(X, y))[0]
+            yield row("fit", name, ours, peer, theirs, n_samples)
+
+
+def measure_predict(n_train, n_test):
+    """Yield predictions with errors beside the base's own probabilities."""
+    X, y = make_rows(n_train + n_test)
+    for name, base in BASES.items():
+        clf = MetaErrorClassifier(base, n_jobs=-1, random_state=0)
+        clf.fit(X[:n_train], y[:n_train])
+        yield from predict_rows(name, clf, X[n_train:])
+        yield row("pickle, MB", name, size(clf), "base", size(clf.estimator_), n_train)
+
+
+def measure_net(n_train, n_test):
+    """Yield the same for a small CNN on images of 32 x 32."""
+    from _nets import make_cnn
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_train + n_test, 3, 32, 32)).astype(np.float32)
+    y = rng.integers(0, 10, n_train)
+    X[:n_train] += y[:, None, None, None] * 0.02
+    net = make_cnn(X, 10, max_epochs=2)
+    clf = MetaErrorClassifier(net, cv=2, random_state=0).fit(X[:n_train], y)
+    clf.error_model_.n_jobs = -1  # the folds of a net take all cores one after the other
+    yield from predict_rows("cnn", clf, X[n_train:])
+
+
+def predict_rows(name, clf, X):
+    floor = seconds(lambda: clf.estimator_.predict_proba(X))[0]
+    ours = seconds(lambda: clf.predict_with_error(X))[0]
+    yield row("predict", name, ours, "predict_proba of the base", floor, len(X))
+
+
+def size(estimator):
+    return len(pickle.dumps(estimator)) / 2**20
+
+
+def measure_growth(sizes):
+    """Yield time and memory of one fit and one prediction per size, in processes of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        for n_samples in sizes:
+            path = Path(folder) / "rows.npz"
+            X, y = make_rows(n_samples)
+            np.savez(path, X=X, y=y)
+            command = [sys.executable, __file__, "--grow", path]
+            out = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+            fit, base, predict, predict_base, memory = map(float, out.split())
+            case = "logistic_regression"
+            yield row("fit, growing", case, fit, "6 base fits", base, n_samples)
+            peer = "predict_proba of the base"
+            yield row("predict, growing", case, predict, peer, predict_base, n_samples)
+            yield row("memory, MB", case, memory, "X", X.nbytes / 2**20, n_samples)
+
+
+def grow(path):
+    """Print what `measure_growth` reads: seconds, and the most memory beyond X and the imports."""
+    with np.load(path) as file:
+        X, y = file["X"], file["y"]
+    base = LogisticRegression(max_iter=1000)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    clf = MetaErrorClassifier(base, cv=folds, random_state=0)
+    clf.fit(X[:500], y[:500])  # what is imported on the way
+    before, start = peak_memory(), time.perf_counter()
+    clf.fit(X, y)
+    fit, start = time.perf_counter() - start, time.perf_counter()
+    clf.predict_with_error(X)
+    predict, memory = time.perf_counter() - start, peak_memory() - before
+    start = time.perf_counter()
+    for train, test in folds.split(X, y):
+        clone(base).fit(X[train], y[train]).predict_proba(X[test])
+    fitted = clone(base).fit(X, y)
+    fit_base, start = time.perf_counter() - start, time.perf_counter()
+    fitted.predict_proba(X)
+    print(fit, fit_base, predict, time.perf_counter() - start, memory)
+
+
+def peak_memory():
+    """Return the most memory that this process has had, in MB; Linux only."""
+    # getrusage would count what the parent process had.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+
+
+def measure_self_training(n_samples):
+    """Yield seconds per fit of the base."""
+    X, y = make_rows(n_samples)
+    partly = np.where(np.arange(n_samples) < n_samples // 10, y, -1)
+    for name, base in BASES.items():
+        ours = seconds(lambda b=base: SelfTrainingWithMetaErr(b).fit(X, partly))[0]
+        peer, plain = seconds(lambda b=base: SelfTrainingClassifier(b).fit(X, partly))
+        n_ours, n_peer = 5 + 2, plain.n_iter_  # folds, labels, final; rounds
+        yield row(
+            "self-training, per fit",
+            name,
+            ours / n_ours,
+            "SelfTrainingClassifier",
+            peer / n_peer,
+            n_samples,
+        )
+
+
+def row(part, case, ours, peer, theirs, n_rows=None):
+    return {
+        "part": part,
+        "case": case,
+        "rows": n_rows,
+        "ours": ours,
+        "peer": peer,
+        "theirs": theirs,
+        "ratio": ours / theirs,
+    }
+
+
+def check(rows):
+    """Return (statement, value, holds) for each part of the claim."""
+
+    def one(part, case, peer=None):
+        chosen = rows[(rows["part"] == part) & (rows["case"] == case)]
+        return chosen.iloc[-1] if peer is None else chosen[chosen["peer"] == peer].iloc[-1]
+
+    claim = [("import <= 1.2 x sklearn.ensemble", one("import", "package")["ratio"], 1.2)]
+    for base in BASES:
+        fit = one("fit", base, "6 base fits")
+        claim.append((f"fit <= base fits + 2 s: {base}", fit["ours"] - fit["theirs"], 2.0))
+    claim.append(("predict <= 1.15 x CNN", one("predict", "cnn")["ratio"], 1.15))
+    forest = one("predict", "random_forest (200)")
+    claim.append(("predict <= 2 x forest of 200 trees", forest["ratio"], 2.0))
+    logistic = one("predict", "logistic_regression")
+    per_row = 1e6 * logistic["ours"] / logistic["rows"]
+    claim.append(("logistic regression <= 10 microseconds a row", per_row, 10.0))
+    memory = one("memory, MB", "logistic_regression")
+    claim.append((f"memory <= 3 x X at {memory['rows']:,.0f} rows", memory["ratio"], 3.0))
+    growing = rows[rows["part"] == "fit, growing"].set_index("rows")
+    beyond = growing["ours"] - growing["theirs"]
+    one_pass = one("predict, growing", "logistic_regression")["ours"]
+    grown = beyond[beyond.index.max()] - beyond[min(20_000, beyond.index.max())]
+    claim.append(("fit grows by less than one prediction", grown / one_pass, 1.0))
+    return [(statement, f"{value:.2f}", value <= limit) for statement, value, limit in claim]
+
+
+def main(args):
+    n = 2_000 if args.quick else 20_000
+    sizes = [2_000, 20_000] if args.quick else [2_000, 20_000, 200_000, 1_000_000]
+    parts = [
+        measure_import(3 if args.quick else 7),
+        measure_fit(n),
+        measure_predict(n, 5 * n),
+        measure_net(1_000, n // 2),
+        measure_self_training(n),
+        measure_growth(sizes),
+    ]
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for part in parts:
+            for found in part:
+                rows.append(found)
+                print(f"{found['part']}: {found['case']} {found['ours']:.3f}", flush=True)
+    rows = pd.DataFrame(rows)
+    if not args.quick:
+        rows.to_csv(RESULTS, index=False, float_format="%.4g")
+    shown = rows.astype({"rows": "Int64"}).set_index("part")
+    text = {c: shown[c].map("{:.3g}".format) for c in ("ours", "theirs", "ratio")}
+    print("\nSeconds, where nothing else is said.\n")
+    print(format_table(shown.assign(**text)))
+    print()
+    claim = check(rows)
+    for statement, value, holds in claim:
+        print(f"{'held' if holds else 'LOST'}  {statement}: {value}")
+    return 0 if all(holds for _, _, holds in claim) else 1
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer rows, a minute, none kept")
+    parser.add_argument("--grow", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    arguments = parse_args()
+    sys.exit(grow(arguments.grow) if arguments.grow else main(arguments))
