@@ -343,7 +343,7 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
 
 
 def _explicit_splits(cv, X, y, groups):
-    """Return the splits of a splitter or an iterable; raise unless each tests rows it leaves out."""
+    """Return the splits of a splitter or an iterable; raise unless each tests unseen rows."""
     n_samples = len(y)
     try:
         splits = [tuple(map(_positions, pair)) for pair in check_cv(cv, y).split(X, y, groups)]
