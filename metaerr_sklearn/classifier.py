@@ -49,6 +49,7 @@ from .cross_fitting import (
 )
 from .error_model import ErrorModel
 from .meta_features import split_predicted
+from .representation import net_representation
 
 
 def _base_has(method):
@@ -82,7 +83,10 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         "predicted_class" out, because each fold's net has class biases of its own.
 
     representation : "auto", transformer or None, default="auto"
-        How X becomes numbers for neighbours and second opinion; see `ErrorModel`.
+        How X becomes numbers for neighbours and second opinion; see `ErrorModel`. Where a skorch
+        net is deployed as it was observed (``cv="prefit"`` or ``refit=False``), "auto" takes
+        images, and other arrays of more than 200 columns, as the net's last hidden layer has
+        them, at the price of a second pass: see `neural.TorchEmbedding`.
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         Where honest predictions come from. int: out-of-fold predictions of that many stratified
@@ -436,6 +440,10 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self._error_classes = classes
         model = self._make_error_model(seed)
         model.classes_ = classes
+        observed = frozen or not self.refit
+        auto = isinstance(self.representation, str) and self.representation == "auto"
+        if auto and observed and is_net(self.estimator_):
+            model.representation = net_representation(self.estimator_, X)
         # Out of fold each net has class biases of its own, which the deployed net does not share.
         leave_out = ("predicted_class",) if is_net(self.estimator) and not frozen else ()
         model._fit(X, **rows, leave_out=leave_out)

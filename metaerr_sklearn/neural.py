@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.special import logsumexp
+from scipy.special import logit, logsumexp
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -835,3 +835,131 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
+
+
+class AugmentedConfidence(BaseEstimator):
+    """Describe each prediction by what the net says of altered views of the sample.
+
+    An object for ``meta_features=`` of `MetaErrorClassifier` with an already fitted net on images:
+    a prediction that a shift of one pixel changes is more often wrong (test-time augmentation
+    [1]_, [2]_). Each view costs one pass of the net. Like `TorchEmbedding` it is not for nets that
+    are cross-fitted: the net given here must not have seen the samples on which errors are learned.
+
+    Parameters
+    ----------
+    net : fitted skorch net, or FrozenEstimator of one
+        Whose predictions are described.
+
+    views : callable, default=None
+        ``views(X)`` returns or yields altered copies of X, as many rows in the same order. None
+        takes images of shape (n_samples, channels, height, width) and shifts them by one pixel
+        up, down, left and right.
+
+    flip : bool, default=False
+        Whether the mirrored image is one more view. Right for photographs, wrong for digits.
+
+    References
+    ----------
+    .. [1] Ayhan, Berens (2018). Test-time Data Augmentation for Estimation of Heteroscedastic
+       Aleatoric Uncertainty in Deep Neural Networks, MIDL.
+    .. [2] Shanmugam, Blalock, Balakrishnan, Guttag (2021). Better Aggregation in Test-Time
+       Augmentation, ICCV.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skorch import NeuralNetClassifier
+    >>> from skorch.toy import make_classifier
+    >>> from metaerr_sklearn.neural import AugmentedConfidence
+    >>> X = np.random.default_rng(0).normal(size=(60, 20)).astype("float32")
+    >>> net = NeuralNetClassifier(make_classifier(hidden_units=8), verbose=0)
+    >>> net = net.fit(X, (X[:, 0] > 0).astype("int64"))
+    >>> AugmentedConfidence(net, views=lambda X: [0.9 * X, 1.1 * X]).transform(X).shape
+    (60, 5)
+    """
+
+    def __init__(self, net, *, views=None, flip=False):
+        self.net = net
+        self.views = views
+        self.flip = flip
+
+    def transform(self, X, proba=None):
+        """Describe the net's predictions on X.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, ...)
+            Samples; images for the views of ``views=None``.
+
+        proba : Ignored
+            Present for the API of meta-features: the net's own probabilities are asked for.
+
+        Returns
+        -------
+        features : ndarray of float64, shape (n_samples, 5)
+            Of the class that the net predicts for the sample itself, over the sample and its views:
+            mean, least and standard deviation of the log-odds, log-odds of the mean probability
+            (higher = more trusted; the deviation the other way), and the share that predict this
+            class, in (0, 1].
+
+        Raises
+        ------
+        TypeError
+            If `net` is not a skorch net.
+        ValueError
+            If ``views=None`` and X are not images, or a view has not as many rows as X.
+        """
+        net, X = _fitted_net(self.net), as_net_input(X)
+        views = self._views(X)
+        with preserved_rng(0, device=net.device):
+            own = net.predict_proba(X)
+            predicted, rows = own.argmax(axis=1), np.arange(len(own))
+            probas, agreement = [own[rows, predicted]], np.ones(len(own))
+            for view in views:
+                other = net.predict_proba(view)
+                if len(other) != len(own):
+                    raise ValueError(
+                        f"views(X) must return copies of X with its {len(own)} rows, got a view of "
+                        f"{len(other)} rows."
+                    )
+                probas.append(other[rows, predicted])
+                agreement += other.argmax(axis=1) == predicted
+        probas = np.stack(probas).astype(np.float64)
+        logits = _clipped_logit(probas)
+        return np.column_stack(
+            [
+                logits.mean(axis=0),
+                logits.min(axis=0),
+                logits.std(axis=0),
+                _clipped_logit(probas.mean(axis=0)),
+                agreement / len(probas),
+            ]
+        )
+
+    def _views(self, X):
+        if self.views is not None:
+            return self.views(X)
+        if np.ndim(X) != 4:
+            raise ValueError(
+                "AugmentedConfidence shifts images of shape (n_samples, channels, height, width), "
+                f"got X of type {type(X).__name__} and shape {np.shape(X)}. Pass views=, a "
+                "function that returns altered copies of X."
+            )
+        return self._shifted(np.asarray(X))
+
+    def _shifted(self, images):
+        height, width = images.shape[2:]
+        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        for top, left in ((0, 1), (2, 1), (1, 0), (1, 2)):
+            view = padded[:, :, top : top + height, left : left + width]
+            yield np.ascontiguousarray(view)
+        if self.flip:
+            yield np.ascontiguousarray(images[..., ::-1])
+
+    def __sklearn_clone__(self):
+        # clone() would return an untrained net.
+        return type(self)(self.net, views=self.views, flip=self.flip)
+
+
+def _clipped_logit(proba):
+    return logit(np.clip(proba, 1e-6, 1 - 1e-6))

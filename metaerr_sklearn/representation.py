@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -351,6 +352,40 @@ def fit_representation(representation, X, *, seed=0):
     representation = clone(representation).fit(X)
     represent(representation, safe_indexing(X, slice(0, 1)))
     return representation, None
+
+
+def net_representation(estimator, X):
+    """Choose how a deployed net looks at rows that it has not seen.
+
+    What a net makes of an image tells more about its errors than pixels do. Columns of a table
+    and text are left to "auto".
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+        The base, which must not have trained on X.
+    X : any
+        Rows.
+
+    Returns
+    -------
+    representation : transformer or "auto"
+        The net's last hidden layer, projected where it is wide; "auto" where there is none.
+    """
+    net = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    if not hasattr(net, "module_"):
+        return "auto"
+    try:
+        if _kind(X) != "wide":
+            return "auto"
+        from .neural import TorchEmbedding
+
+        embedding = TorchEmbedding(net).fit(X)
+    except ValueError:  # no kind, or no linear layer
+        return "auto"
+    if len(embedding.get_feature_names_out()) > _MAX_COLUMNS:
+        return make_pipeline(embedding, NumericRepresentation(random_state=0))
+    return embedding
 
 
 def represent(representation, X, rows=None):

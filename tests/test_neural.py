@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
@@ -29,6 +30,7 @@ from torch.utils.data import Subset
 from metaerr_sklearn import MetaErrorClassifier, neural
 from metaerr_sklearn.meta_learners import mlp_correction
 from metaerr_sklearn.neural import (
+    AugmentedConfidence,
     TorchEmbedding,
     _WeightedLoader,
     _WeightedSampler,
@@ -39,6 +41,7 @@ from metaerr_sklearn.neural import (
     mc_dropout_proba,
     preserved_rng,
 )
+from metaerr_sklearn.representation import NumericRepresentation, net_representation
 
 
 def train_residual_mlps(Z, is_error, offset, *args, **kwargs):
@@ -819,3 +822,128 @@ def test_embedding_says_what_it_needs(table, cnn, digits):
         TorchEmbedding(make_pipeline(cnn)).fit(X)
     with pytest.raises(NotFittedError):
         TorchEmbedding(make_mlp()).fit(X)
+
+
+def prefit(net, X, y, **params):
+    return MetaErrorClassifier(net, "logistic", cv="prefit", random_state=0, **params).fit(X, y)
+
+
+def test_prefit_net_looks_at_images_through_its_last_hidden_layer(cnn, digits):
+    _, _, X, y = digits
+    by_default = prefit(FrozenEstimator(cnn), X, y)
+    chosen = by_default.error_model_.representation_
+    assert isinstance(chosen, TorchEmbedding)
+    # Pickled once, with the base.
+    assert chosen.net is cnn
+    asked = prefit(cnn, X, y, representation=TorchEmbedding(cnn))
+    assert_array_equal(by_default.predict_error_proba(X), asked.predict_error_proba(X))
+
+
+def test_hold_out_net_looks_through_its_hidden_layer_and_a_cross_fitted_net_does_not(cnn, digits):
+    X, y = digits[:2]
+    net = clone(cnn).set_params(max_epochs=2)
+    held_out = MetaErrorClassifier(net, "logistic", cv=0.3, refit=False, random_state=0)
+    held_out.fit(X[:300], y[:300])
+    assert held_out.error_model_.representation_.net is held_out.estimator_
+    crossed = MetaErrorClassifier(net, "logistic", cv=2, random_state=0)
+    crossed.fit(X[:300], y[:300])
+    # The deployed net has trained on these rows, and the folds' nets have other coordinates.
+    assert isinstance(crossed.error_model_.representation_, NumericRepresentation)
+
+
+def test_prefit_net_looks_at_tables_column_by_column(table):
+    X, y = table
+    with preserved_rng(0):
+        net = make_mlp().fit(X, y)
+    assert isinstance(prefit(net, X, y).error_model_.representation_, NumericRepresentation)
+
+
+def test_wide_hidden_layer_is_projected_and_a_net_without_one_goes_by_pixels(digits):
+    X, y = digits[:2]
+    with preserved_rng(0):
+        wide = NeuralNetClassifier(WideNet, module__width=300, verbose=0, max_epochs=1).fit(X, y)
+        flat = NeuralNetClassifier(WideNet, module__width=0, verbose=0, max_epochs=1).fit(X, y)
+    rows = net_representation(wide, X).fit_transform(X)
+    assert rows.shape == (len(X), 40)
+    assert net_representation(flat, X) == "auto"
+    pipeline = make_pipeline(FunctionTransformer(), wide)
+    assert net_representation(pipeline, X) == "auto"
+
+
+class WideNet(nn.Module):
+    """Pixels to logits through a layer of `width` units, or without any linear layer."""
+
+    def __init__(self, width):
+        super().__init__()
+        if width:
+            layers = nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10)
+        else:
+            layers = nn.Conv2d(1, 10, 8), nn.Flatten()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, X):
+        return self.layers(X)
+
+
+# AugmentedConfidence
+
+
+def test_augmented_confidence_follows_its_definition(cnn, digits):
+    X = digits[2][:20]
+    found = AugmentedConfidence(cnn, flip=True).transform(X)
+    for i, image in enumerate(X[:, 0]):
+        up, down = np.vstack([image[:1], image[:-1]]), np.vstack([image[1:], image[-1:]])
+        left, right = (
+            np.hstack([image[:, :1], image[:, :-1]]),
+            np.hstack([image[:, 1:], image[:, -1:]]),
+        )
+        views = np.stack([image, up, down, left, right, image[:, ::-1]])[:, None]
+        proba = cnn.predict_proba(np.ascontiguousarray(views)).astype(np.float64)
+        label = proba[0].argmax()
+        own = np.clip(proba[:, label], 1e-6, 1 - 1e-6)
+        logits = np.log(own / (1 - own))
+        mean = own.mean()
+        expected = [logits.mean(), logits.min(), logits.std(), np.log(mean / (1 - mean))]
+        assert_allclose(found[i, :4], expected, rtol=1e-3, atol=1e-3)
+        assert found[i, 4] == np.mean(proba.argmax(axis=1) == label)
+
+
+def test_views_that_change_nothing_change_nothing(cnn, digits):
+    X = digits[2]
+    found = AugmentedConfidence(cnn, views=lambda X: [X, X]).transform(X)
+    assert_allclose(found[:, 0], found[:, 1], atol=1e-5)
+    assert_allclose(found[:, 2], 0, atol=1e-5)
+    assert_allclose(found[:, 0], found[:, 3], atol=1e-5)
+    assert (found[:, 4] == 1).all()
+
+
+def test_augmented_confidence_is_a_meta_feature_that_finds_more_errors(cnn, digits):
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).reshape(-1, 1, 8, 8).astype(np.float32)
+    views = AugmentedConfidence(cnn)
+    plain = prefit(cnn, X[400:1000], y[400:1000], meta_features=["confidence"])
+    model = prefit(cnn, X[400:1000], y[400:1000], meta_features=["confidence", views])
+    X_test, is_error = X[1000:], cnn.predict(X[1000:]) != y[1000:]
+    found = roc_auc_score(is_error, model.predict_error_proba(X_test))
+    assert found > roc_auc_score(is_error, plain.predict_error_proba(X_test))
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.predict_error_proba(X_test), model.predict_error_proba(X_test))
+    assert clone(views).net is cnn
+
+
+def test_augmented_confidence_leaves_no_trace(cnn, digits):
+    X = digits[2].copy()
+    before = global_states()[1:]
+    AugmentedConfidence(cnn, flip=True).transform(X)
+    assert global_states()[1:] == before
+    assert_array_equal(X, digits[2])
+
+
+def test_augmented_confidence_says_what_it_needs(cnn, digits):
+    X = digits[2]
+    with pytest.raises(ValueError, match=r"shifts images of shape .* got X of type ndarray and"):
+        AugmentedConfidence(cnn).transform(X[:, 0])
+    with pytest.raises(ValueError, match="copies of X with its 500 rows, got a view of 3 rows"):
+        AugmentedConfidence(cnn, views=lambda X: [X[:3]]).transform(X)
+    with pytest.raises(TypeError, match="Expected a fitted skorch net, got LogisticRegression"):
+        AugmentedConfidence(LogisticRegression()).transform(X)
