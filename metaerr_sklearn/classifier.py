@@ -31,6 +31,7 @@ from ._validation import check_fraction, check_weights
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
     BasePredictions,
+    ask,
     base_classes,
     call_base,
     check_split_parameter,
@@ -48,7 +49,7 @@ from .cross_fitting import (
     training_rows,
 )
 from .error_model import ErrorModel
-from .meta_features import split_predicted
+from .meta_features import observers_of, split_predicted
 from .representation import net_representation
 
 
@@ -79,7 +80,10 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         1 - the probability of the predicted class, without cross-fitting.
 
     meta_features : "auto", str, callable or list of these, default="auto"
-        What the meta-learner sees; see `ErrorModel`. For nets under cross-fitting "auto" leaves
+        What the meta-learner sees; see `ErrorModel`. Objects with ``observe(estimator, X)``, such
+        as `neural.AugmentedConfidence`, ask the base itself: its clones about the rows that they
+        have not seen, and the deployed base about new rows. With `memory`, each set of such objects
+        has base fits of its own. For nets under cross-fitting "auto" leaves
         "predicted_class" out, because each fold's net has class biases of its own.
 
     representation : "auto", transformer or None, default="auto"
@@ -255,6 +259,10 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 f"refit=False deploys the model that was observed and needs a single split, got "
                 f"{len(splits)}. Pass cv=0.3 for one hold-out of 30 %, or refit=True."
             )
+        observers = observers_of(self.meta_features)
+        for observer in observers:
+            if hasattr(observer, "check_base"):
+                observer.check_base(self.estimator, X)
         progress = FitProgress(self, len(splits or ()) + 2, X, y, verbose=self.verbose)
         if frozen:
             base = self.estimator
@@ -263,6 +271,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             self.classes_, classes = classes, np.union1d(classes, np.unique(y))
             predicted, proba = predict_both(base, X, classes)
             predictions = BasePredictions(predicted, proba, np.zeros(len(y), dtype=int))
+            predictions = predictions._replace(asked=ask(base, X, observers))
         else:
             self.classes_ = classes = np.unique(y)
             predictions, fitted = cross_fit(
@@ -277,6 +286,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 seed=None if self.random_state is None else seed,
                 keep_estimators=not self.refit,
                 on_fold=lambda: progress.done("fold"),
+                observers=observers,
             )
             if self.refit:
                 fit = fit_base if memory is None else memory.cache(fit_base)
@@ -437,6 +447,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if len(tested) < n_samples:
             rows = {k: None if v is None else v[tested] for k, v in rows.items()}
             X = training_rows(self.estimator, X, tested)
+        asked = [answers[tested] for answers in predictions.asked]
         self._error_classes = classes
         model = self._make_error_model(seed)
         model.classes_ = classes
@@ -446,7 +457,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             model.representation = net_representation(self.estimator_, X)
         # Out of fold each net has class biases of its own, which the deployed net does not share.
         leave_out = ("predicted_class",) if is_net(self.estimator) and not frozen else ()
-        model._fit(X, **rows, leave_out=leave_out)
+        model._fit(X, **rows, leave_out=leave_out, asked=asked, base=self.estimator_)
         self.error_model_ = model
         self.oof_error_ = np.zeros(n_samples, dtype=bool)
         self.oof_error_[tested] = is_error[tested]

@@ -31,11 +31,13 @@ class BasePredictions(NamedTuple):
     ``predicted`` holds positions in the sorted classes, shape (n_samples,), ``proba`` the
     probabilities aligned to them, shape (n_samples, n_classes), and ``fold`` the number of the fold
     that predicted each row: -1 where none did, so that the row's other values mean nothing.
+    ``asked`` holds one array of shape (n_samples, n_features) per observer, see `ask`.
     """
 
     predicted: np.ndarray
     proba: np.ndarray
     fold: np.ndarray
+    asked: list = ()
 
 
 def draw_seed(random_state):
@@ -481,6 +483,7 @@ def cross_fit(
     seed=None,
     keep_estimators=False,
     on_fold=None,
+    observers=(),
 ):
     """Predict every row with a clone of the base that has not seen it.
 
@@ -507,6 +510,8 @@ def cross_fit(
         Whether to return the fitted clones as well.
     on_fold : callable, default=None
         Called without arguments after each fold.
+    observers : sequence of objects with ``observe(estimator, X)``, default=()
+        Each asks the clone about the rows that it has not seen.
 
     Returns
     -------
@@ -517,26 +522,30 @@ def cross_fit(
     job = _fit_and_predict if memory is None else memory.cache(_fit_and_predict)
     if is_net(estimator) and str(getattr(final_estimator(estimator), "device", "")) != "cpu":
         n_jobs = 1  # one accelerator: folds in other processes would only wait for it
+    options = classes, fit_params or {}, seed, keep_estimators, observers
     results = _parallel(n_jobs)(
-        delayed(job)(estimator, X, y, train, test, classes, fit_params or {}, seed, keep_estimators)
-        for train, test in splits
+        delayed(job)(estimator, X, y, train, test, *options) for train, test in splits
     )
     n_samples = num_samples(X)
     predicted = np.zeros(n_samples, dtype=np.intp)
     proba = np.zeros((n_samples, len(classes)))
     fold = np.full(n_samples, -1)
-    estimators = []
-    for number, ((_, test), (test_predicted, test_proba, fitted)) in enumerate(
+    estimators, asked = [], []
+    for number, ((_, test), (test_predicted, test_proba, fitted, answers)) in enumerate(
         zip(splits, results)
     ):
         new = fold[test] < 0
         rows = test[new]
         fold[rows] = number
         predicted[rows], proba[rows] = test_predicted[new], test_proba[new]
+        asked = asked or [np.zeros((n_samples, answer.shape[1])) for answer in answers]
+        for features, answer in zip(asked, answers):
+            features[rows] = answer[new]
         estimators.append(fitted)
         if on_fold is not None:
             on_fold()
-    return BasePredictions(predicted, proba, fold), estimators if keep_estimators else None
+    predictions = BasePredictions(predicted, proba, fold, asked)
+    return predictions, estimators if keep_estimators else None
 
 
 def _parallel(n_jobs):
@@ -546,7 +555,9 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs)
 
 
-def _fit_and_predict(estimator, X, y, train, test, classes, fit_params, seed, keep_estimator):
+def _fit_and_predict(
+    estimator, X, y, train, test, classes, fit_params, seed, keep_estimator, observers
+):
     labels = y[train]
     try:
         fitted = fit_base(
@@ -565,8 +576,9 @@ def _fit_and_predict(estimator, X, y, train, test, classes, fit_params, seed, ke
             f"a split: its {len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give "
             "more rows of the other classes, or splits that keep two classes in each training part."
         ) from error
-    predicted, proba = predict_both(fitted, training_rows(estimator, X, test), classes)
-    return predicted, proba, fitted if keep_estimator else None
+    unseen = training_rows(estimator, X, test)
+    predicted, proba = predict_both(fitted, unseen, classes)
+    return predicted, proba, fitted if keep_estimator else None, ask(fitted, unseen, observers)
 
 
 def training_rows(estimator, X, rows):
@@ -586,6 +598,36 @@ def predict_both(estimator, X, classes):
         return label_positions(predict_labels(estimator, part, classes), classes), proba
 
     return in_chunks(predict, X)
+
+
+def ask(estimator, X, observers):
+    """Return what each observer finds when it asks a fitted base about X, in chunks.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        A base that has not seen X, or the deployed one on new rows.
+    X : any, of length n_samples
+        Rows.
+    observers : sequence of objects with ``observe(estimator, X)``
+        They return one number, or one row of numbers, per row.
+
+    Returns
+    -------
+    asked : list of ndarrays of shape (n_samples, n_features)
+    """
+
+    def answer(observer, part):
+        features = np.asarray(observer.observe(estimator, part), dtype=float)
+        features = features[:, None] if features.ndim == 1 else features
+        if features.ndim != 2 or len(features) != num_samples(part):
+            raise ValueError(
+                f"{type(observer).__name__}.observe must return one row of numbers per sample, got "
+                f"shape {features.shape} for {num_samples(part)} samples."
+            )
+        return features
+
+    return [in_chunks(lambda part, o=observer: (answer(o, part),), X)[0] for observer in observers]
 
 
 def in_chunks(predict, X, rows=None):

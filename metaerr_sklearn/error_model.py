@@ -19,10 +19,13 @@ from ._rows import MAX_FIT_ROWS, indexable, row_chunks
 from ._validation import check_proba, check_weights
 from .cross_fitting import draw_seed, make_splits, mark_copies, training_rows
 from .meta_features import (
+    AskedBlock,
     Rows,
     check_meta_features,
     compressed_logit,
+    is_observer,
     make_block,
+    observers_of,
     split_predicted,
 )
 from .meta_learners import (
@@ -180,6 +183,20 @@ def _shift(score, rate, sample_weight):
     return brentq(excess, -bound, bound)
 
 
+def check_asks_nobody(meta_features):
+    """Refuse meta-features that ask the base where no base is known."""
+    for observer in observers_of(meta_features):
+        raise ValueError(
+            f"{type(observer).__name__} in meta_features asks the base itself, clone by clone, and "
+            "only MetaErrorClassifier has the base and its clones. Leave it out here, or use "
+            "MetaErrorClassifier."
+        )
+
+
+def _rows_of(asked, rows):
+    return None if asked is None else [answers[rows] for answers in asked]
+
+
 class ErrorModel(BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
@@ -202,7 +219,8 @@ class ErrorModel(BaseEstimator):
     meta_features : "auto", str, callable or list of these, default="auto"
         Blocks "confidence", "predicted_class", "neighbors", "second_opinion", "input"; callables
         ``f(X, proba)`` that return one row of numbers per sample; objects with ``fit(X, proba)``
-        and ``transform(X, proba)``. "auto" takes all five, "input" for tree learners only.
+        and ``transform(X, proba)``. Only under `MetaErrorClassifier`, which has the base: objects
+        with ``observe(estimator, X)``. "auto" takes all five, "input" for tree learners only.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers in which distances mean something. It never sees labels. With None,
@@ -331,6 +349,7 @@ class ErrorModel(BaseEstimator):
             If lengths, probabilities, classes or parameters do not fit.
         """
         self._check_parameters()
+        check_asks_nobody(self.meta_features)
         y = column_or_1d(y)
         self.classes_ = np.unique(y) if classes is None else np.asarray(classes)
         if len(self.classes_) > 1 and not (self.classes_[:-1] < self.classes_[1:]).all():
@@ -353,9 +372,23 @@ class ErrorModel(BaseEstimator):
         return self._fit(X, truth, proba, predicted, is_error, groups, copies, weight)
 
     def _fit(
-        self, X, truth, proba, predicted, is_error, groups, copies, sample_weight, leave_out=()
+        self,
+        X,
+        truth,
+        proba,
+        predicted,
+        is_error,
+        groups,
+        copies,
+        sample_weight,
+        leave_out=(),
+        asked=None,
+        base=None,
     ):
-        """Fit on checked rows: positions of labels, errors known, copies of a row marked."""
+        """Fit on checked rows: positions of labels, errors known, copies of a row marked.
+
+        `asked` holds what observers heard about these rows, `base` is whom to ask about new ones.
+        """
         seed = self._seed = draw_seed(self.random_state)
         counted = slice(None)
         self.oof_error_proba_ = np.full(len(truth), np.nan)
@@ -366,13 +399,14 @@ class ErrorModel(BaseEstimator):
             is_error, sample_weight = is_error[counted], sample_weight[counted]
             groups = None if groups is None else np.asarray(groups)[counted]
             copies = None if copies is None else copies[counted]
+            asked = _rows_of(asked, counted)
         if sample_weight is not None and np.ptp(sample_weight) == 0:
             sample_weight = None  # equal weights are no weights, to the last bit
         self.n_errors_ = int(is_error.sum())
         self.error_rate_ = float(np.average(is_error, weights=sample_weight))
         self.n_classes_ = proba.shape[1]
         learner = self._make_learner()
-        self._make_blocks(X, learner, leave_out)
+        self._make_blocks(X, learner, leave_out, base)
 
         drawn = _ALL_ROWS
         if len(truth) > MAX_FIT_ROWS:
@@ -400,6 +434,7 @@ class ErrorModel(BaseEstimator):
             None if sample_weight is None else sample_weight[some],
             folds_by(truth[some]) if is_related else None,
             drawn.reference,
+            _rows_of(asked, some),
         )
         blocks = [block.fit_transform(rows, seed) for block in self._blocks]
         oof = self._learn(rows, blocks, learner, drawn.weight, folds_by)
@@ -407,7 +442,7 @@ class ErrorModel(BaseEstimator):
         oof_error_proba[some] = expit(oof)
         if len(drawn.later):
             oof_error_proba[drawn.later] = self._predict_error_proba(
-                X, proba, predicted, rows=drawn.later
+                X, proba, predicted, rows=drawn.later, asked=_rows_of(asked, drawn.later)
             )
         self.oof_error_proba_[counted] = oof_error_proba
         if self.verbose:
@@ -417,7 +452,7 @@ class ErrorModel(BaseEstimator):
             )
         return self
 
-    def _make_blocks(self, X, learner, leave_out):
+    def _make_blocks(self, X, learner, leave_out, base):
         """Fit the representation, and make the blocks of meta-features that X allows."""
         names = self._choose_blocks(learner, leave_out)
         self._raw_input = getattr(learner, "raw_input", False)
@@ -438,8 +473,12 @@ class ErrorModel(BaseEstimator):
                 f'{self.representation_reason_}. Add the block "confidence", which needs the '
                 "probabilities alone, or pass a representation= for X."
             )
+        observers = [name for name in names if is_observer(name)]
         self._blocks = [
-            make_block(name, number, self.n_jobs) for number, name in enumerate(self._block_names)
+            AskedBlock(name, observers.index(name), base)
+            if is_observer(name)
+            else make_block(name, number, self.n_jobs)
+            for number, name in enumerate(self._block_names)
         ]
 
     def _inputs(self, X, learner, drawn):
@@ -567,13 +606,14 @@ class ErrorModel(BaseEstimator):
         predicted = proba.argmax(axis=1) if y_pred is None else self._positions(np.asarray(y_pred))
         return X, proba, predicted
 
-    def _predict_error_proba(self, X, proba, predicted, rows=None):
-        return self._predict_with_novelty(X, proba, predicted, rows)[0]
+    def _predict_error_proba(self, X, proba, predicted, rows=None, asked=None):
+        return self._predict_with_novelty(X, proba, predicted, rows, asked)[0]
 
-    def _predict_with_novelty(self, X, proba, predicted, rows=None):
+    def _predict_with_novelty(self, X, proba, predicted, rows=None, asked=None):
         """Return error probabilities, and whether each row is unlike the training rows.
 
-        It is if its neighbours are farther away than those of 99 % of the training rows; NaN
+        `asked` are the answers of clones about training rows; None asks the base. A row is unlike
+        them if its neighbours are farther away than those of 99 % of the training rows; NaN
         without the block "neighbors".
         """
         if rows is not None:
@@ -584,15 +624,17 @@ class ErrorModel(BaseEstimator):
             # limit holds in the thread that sets it.
             limit = partial(ThreadpoolController().limit, limits=1, user_api="openmp")
         judged = Parallel(self.n_jobs, require="sharedmem")(
-            delayed(self._judge)(part, proba[batch], predicted[batch], limit)
+            delayed(self._judge)(
+                part, proba[batch], predicted[batch], _rows_of(asked, batch), limit
+            )
             for batch, part in self._chunks(X, proba, rows)
         )
         error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
         return np.concatenate(error_proba), np.concatenate(is_novel)
 
-    def _judge(self, X, proba, predicted, limit):
+    def _judge(self, X, proba, predicted, asked, limit):
         with limit():
-            rows, blocks = self._describe(X, proba, predicted)
+            rows, blocks = self._describe(X, proba, predicted, asked)
             error_proba = expit(self._error_logit(X, rows, blocks))
         is_novel = np.full(len(proba), np.nan)
         for distance in self._log_distances(blocks):
@@ -699,10 +741,10 @@ class ErrorModel(BaseEstimator):
         features = X if self._raw_input else np.column_stack(blocks)
         return self.meta_learner_.decision_function(features, offset)
 
-    def _describe(self, X, proba, predicted):
+    def _describe(self, X, proba, predicted, asked=None):
         """Return new rows and their blocks of meta-features."""
         matrix = None if self.representation_ is None else represent(self.representation_, X)
-        rows = Rows(X, matrix, proba, predicted)
+        rows = Rows(X, matrix, proba, predicted, asked=asked)
         return rows, [block.transform(rows) for block in self._blocks]
 
     def _views(self, rows, blocks):

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
-from .cross_fitting import make_splits
+from .cross_fitting import ask, make_splits
 
 _NEIGHBOR_NAMES = (
     "log_trust_score",
@@ -30,7 +30,8 @@ class Rows(NamedTuple):
 
     On new rows only the first four are known. `folds` holds (train, test) positions where rows
     belong together, so that leaving out one row does not hide its answer; `reference` the positions
-    of rows that were drawn without regard to their errors: all but some errors, or None for all.
+    of rows that were drawn without regard to their errors: all but some errors, or None for all;
+    `asked` what observers heard from a base that has not seen the rows, or None for new rows.
     """
 
     X: object
@@ -42,6 +43,7 @@ class Rows(NamedTuple):
     sample_weight: np.ndarray = None
     folds: list = None
     reference: np.ndarray = None
+    asked: list = None
 
     def reference_rows(self):
         """Return the positions of the rows that neighbours and second opinion are made of."""
@@ -509,11 +511,42 @@ class CustomBlock:
         return features
 
 
+class AskedBlock:
+    """Ask the base itself: what an observer hears from the clone that has not seen the row."""
+
+    def __init__(self, observer, number, base):
+        self.observer = clone(observer, safe=False)
+        self.number = number
+        self.base = base
+
+    def fit_transform(self, rows, seed):
+        """Name the columns of what the clones said of the rows that they had not seen."""
+        features = rows.asked[self.number]
+        self.names_ = [f"asked{self.number}_{j}" for j in range(features.shape[1])]
+        return features
+
+    def transform(self, rows):
+        """Ask the deployed base about new rows."""
+        if rows.asked is not None:
+            return rows.asked[self.number]
+        return ask(self.base, rows.X, [self.observer])[0]
+
+
 def _take(rows, positions):
     """Return some rows, as if they were new."""
     return Rows(
         None, rows.representation[positions], rows.proba[positions], rows.predicted[positions]
     )
+
+
+def observers_of(meta_features):
+    """Return the objects in `meta_features` that ask the base itself, in their order."""
+    return [block for block in check_meta_features(meta_features) if is_observer(block)]
+
+
+def is_observer(block):
+    """Tell whether a block asks the base itself."""
+    return hasattr(block, "observe")
 
 
 def check_meta_features(meta_features):
@@ -529,7 +562,7 @@ def check_meta_features(meta_features):
     """
     if isinstance(meta_features, str):
         meta_features = list(BLOCKS) if meta_features == "auto" else [meta_features]
-    elif callable(meta_features) or hasattr(meta_features, "transform"):
+    elif callable(meta_features) or _is_custom(meta_features):
         meta_features = [meta_features]
     try:
         blocks = list(meta_features)
@@ -537,17 +570,21 @@ def check_meta_features(meta_features):
         blocks = []
     for block in blocks:
         known = block in BLOCKS if isinstance(block, str) else False
-        if not (known or callable(block) or hasattr(block, "transform")):
+        if not (known or callable(block) or _is_custom(block)):
             raise ValueError(f"Unknown meta-feature block {block!r}: {_expected_blocks()}")
     if not blocks:
         raise ValueError(f"meta_features={meta_features!r} names no block: {_expected_blocks()}")
     return blocks
 
 
+def _is_custom(block):
+    return hasattr(block, "transform") or is_observer(block)
+
+
 def _expected_blocks():
     return (
-        f'expected "auto" or a list of {", ".join(map(repr, BLOCKS))}, callables f(X, proba) and '
-        "objects with transform(X, proba)."
+        f'expected "auto" or a list of {", ".join(map(repr, BLOCKS))}, callables f(X, proba), '
+        "objects with transform(X, proba), and objects with observe(estimator, X)."
     )
 
 

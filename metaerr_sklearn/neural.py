@@ -2,6 +2,7 @@
 
 import copy
 import random
+import threading
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -24,6 +25,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler, Subset
 
 from ._compat import safe_indexing
+
+# Hooks belong to the net, random states to the process: threads over chunks must not mix them.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
@@ -568,6 +572,12 @@ def _set_training(module, args):
 
 
 def _fitted_net(net):
+    net = _as_net(net)
+    net.check_is_fitted()
+    return net
+
+
+def _as_net(net):
     if isinstance(net, FrozenEstimator):
         net = net.estimator
     if not isinstance(net, NeuralNet):
@@ -575,7 +585,6 @@ def _fitted_net(net):
             f"Expected a fitted skorch net, got {type(net).__name__}. From a pipeline pass the net "
             "alone (pipeline[-1]) and the samples as the steps before it return them."
         )
-    net.check_is_fitted()
     return net
 
 
@@ -780,6 +789,10 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _embed(self, X):
         net = _fitted_net(self.net)
+        with _ONE_AT_A_TIME:
+            return self._embed_with(net, X)
+
+    def _embed_with(self, net, X):
         seen = []
         hooks = self._watch(net.module_, seen)
         modes = [(module, module.training) for module in _fitted_modules(net)]
@@ -840,16 +853,13 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 class AugmentedConfidence(BaseEstimator):
     """Describe each prediction by what the net says of altered views of the sample.
 
-    An object for ``meta_features=`` of `MetaErrorClassifier` with an already fitted net on images:
-    a prediction that a shift of one pixel changes is more often wrong (test-time augmentation
-    [1]_, [2]_). Each view costs one pass of the net. Like `TorchEmbedding` it is not for nets that
-    are cross-fitted: the net given here must not have seen the samples on which errors are learned.
+    An object for ``meta_features=`` of `MetaErrorClassifier` over a skorch net on images: a
+    prediction that a shift of one pixel changes is more often wrong (test-time augmentation [1]_,
+    [2]_). Each training sample is shown to the net that has not trained on it. Each view costs one
+    more pass of the net.
 
     Parameters
     ----------
-    net : fitted skorch net, or FrozenEstimator of one
-        Whose predictions are described.
-
     views : callable, default=None
         ``views(X)`` returns or yields altered copies of X, as many rows in the same order. None
         takes images of shape (n_samples, channels, height, width) and shifts them by one pixel
@@ -874,25 +884,51 @@ class AugmentedConfidence(BaseEstimator):
     >>> X = np.random.default_rng(0).normal(size=(60, 20)).astype("float32")
     >>> net = NeuralNetClassifier(make_classifier(hidden_units=8), verbose=0)
     >>> net = net.fit(X, (X[:, 0] > 0).astype("int64"))
-    >>> AugmentedConfidence(net, views=lambda X: [0.9 * X, 1.1 * X]).transform(X).shape
+    >>> AugmentedConfidence(lambda X: [0.9 * X, 1.1 * X]).observe(net, X).shape
     (60, 5)
     """
 
-    def __init__(self, net, *, views=None, flip=False):
-        self.net = net
+    def __init__(self, views=None, *, flip=False):
         self.views = views
         self.flip = flip
 
-    def transform(self, X, proba=None):
+    def check_base(self, estimator, X):
+        """Say what is wrong with base and samples before anything is fitted.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The base, fitted or not.
+
+        X : any
+            Samples.
+
+        Raises
+        ------
+        TypeError
+            If the base is not a skorch net.
+        ValueError
+            If ``views=None`` and X are not images.
+        """
+        _as_net(estimator)
+        shape = np.shape(X[:1]) if hasattr(X, "__getitem__") and not hasattr(X, "iloc") else ()
+        if self.views is None and len(shape) != 4:
+            raise ValueError(
+                "AugmentedConfidence shifts images of shape (n_samples, channels, height, width), "
+                f"got X of type {type(X).__name__} with {len(shape)} axes. Pass views=, a function "
+                "that returns altered copies of X."
+            )
+
+    def observe(self, estimator, X):
         """Describe the net's predictions on X.
 
         Parameters
         ----------
+        estimator : fitted skorch net, or FrozenEstimator of one
+            Whose predictions are described.
+
         X : array of shape (n_samples, ...)
             Samples; images for the views of ``views=None``.
-
-        proba : Ignored
-            Present for the API of meta-features: the net's own probabilities are asked for.
 
         Returns
         -------
@@ -905,18 +941,18 @@ class AugmentedConfidence(BaseEstimator):
         Raises
         ------
         TypeError
-            If `net` is not a skorch net.
+            If `estimator` is not a skorch net.
         ValueError
             If ``views=None`` and X are not images, or a view has not as many rows as X.
         """
-        net, X = _fitted_net(self.net), as_net_input(X)
-        views = self._views(X)
-        with preserved_rng(0, device=net.device):
-            own = net.predict_proba(X)
+        self.check_base(estimator, X)
+        net = _fitted_net(estimator)
+        with _ONE_AT_A_TIME, preserved_rng(0, device=net.device):
+            own = net.predict_proba(as_net_input(X))
             predicted, rows = own.argmax(axis=1), np.arange(len(own))
             probas, agreement = [own[rows, predicted]], np.ones(len(own))
-            for view in views:
-                other = net.predict_proba(view)
+            for view in self._shifted(X) if self.views is None else self.views(X):
+                other = net.predict_proba(as_net_input(view))
                 if len(other) != len(own):
                     raise ValueError(
                         f"views(X) must return copies of X with its {len(own)} rows, got a view of "
@@ -936,29 +972,14 @@ class AugmentedConfidence(BaseEstimator):
             ]
         )
 
-    def _views(self, X):
-        if self.views is not None:
-            return self.views(X)
-        if np.ndim(X) != 4:
-            raise ValueError(
-                "AugmentedConfidence shifts images of shape (n_samples, channels, height, width), "
-                f"got X of type {type(X).__name__} and shape {np.shape(X)}. Pass views=, a "
-                "function that returns altered copies of X."
-            )
-        return self._shifted(np.asarray(X))
-
-    def _shifted(self, images):
+    def _shifted(self, X):
+        images = np.asarray(X)
         height, width = images.shape[2:]
         padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
         for top, left in ((0, 1), (2, 1), (1, 0), (1, 2)):
-            view = padded[:, :, top : top + height, left : left + width]
-            yield np.ascontiguousarray(view)
+            yield np.ascontiguousarray(padded[:, :, top : top + height, left : left + width])
         if self.flip:
             yield np.ascontiguousarray(images[..., ::-1])
-
-    def __sklearn_clone__(self):
-        # clone() would return an untrained net.
-        return type(self)(self.net, views=self.views, flip=self.flip)
 
 
 def _clipped_logit(proba):

@@ -49,7 +49,7 @@ from .cross_fitting import (
     predict_labels,
     training_rows,
 )
-from .error_model import ErrorModel
+from .error_model import ErrorModel, check_asks_nobody
 from .few_labels import OpinionPool, adapt_shares, error_of, with_shares
 from .model_selection import is_unlabeled
 from .representation import fit_representation
@@ -473,6 +473,7 @@ class SelfTrainingWithMetaErr(
         return has_label
 
     def _check_parameters(self):
+        check_asks_nobody(self.meta_features)
         if self.criterion not in _CRITERIA:
             raise ValueError(
                 f"criterion must be one of {', '.join(map(repr, _CRITERIA))}, got "

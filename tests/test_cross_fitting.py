@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
+from metaerr_sklearn import ErrorModel, MetaErrorClassifier, error_model
 from metaerr_sklearn.cross_fitting import (
     check_split_parameter,
     cross_fit,
@@ -307,3 +308,47 @@ def test_user_estimator_is_not_changed(cancer):
     cross_fit(base, X, y, classes=np.unique(y), splits=make_splits(2, X, y), seed=0)
     assert base.get_params() == before
     assert not hasattr(base, "coef_")
+
+
+class AskOnlyAboutUnseenRows:
+    """Look for each row among those that a 1-nearest-neighbour base was trained on."""
+
+    def __init__(self):
+        self.share_seen = []
+
+    def observe(self, estimator, X):
+        near, _ = estimator.kneighbors(X, 1)
+        self.share_seen.append(np.mean(near == 0))
+        return near[:, 0]
+
+
+@pytest.mark.parametrize("many_rows", [20_000, 100])
+def test_observers_ask_clones_about_rows_that_these_have_not_seen(monkeypatch, many_rows):
+    monkeypatch.setattr(error_model, "MAX_FIT_ROWS", many_rows)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)
+    observer = AskOnlyAboutUnseenRows()
+    base = KNeighborsClassifier(1)
+    clf = MetaErrorClassifier(base, "logistic", meta_features=["confidence", observer], cv=3)
+    clf.set_params(random_state=0).fit(X, y)
+    assert observer.share_seen == [0, 0, 0]
+    # The deployed base has trained on every row, and is asked about rows to come alone.
+    asked = clf.error_model_._blocks[-1].observer
+    assert asked.share_seen == [0, 0, 0]
+    clf.predict_error_proba(X)
+    assert asked.share_seen == [0, 0, 0, 1]
+    assert clf.meta_feature_names_[-1] == "asked0_0"
+
+
+def test_observer_that_returns_too_few_rows_is_named():
+    class Short:
+        def observe(self, estimator, X):
+            return np.zeros((3, 1))
+
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    clf = MetaErrorClassifier(GaussianNB(), meta_features=["confidence", Short()], cv=2)
+    with pytest.raises(ValueError, match=r"Short.observe must return .* shape \(3, 1\) for 30"):
+        clf.fit(X, y)
+    with pytest.raises(ValueError, match="Short in meta_features asks the base itself"):
+        ErrorModel(meta_features=["confidence", Short()]).fit(X, y, np.full((60, 2), 0.5))

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import expit, softmax
@@ -890,13 +891,11 @@ class WideNet(nn.Module):
 
 def test_augmented_confidence_follows_its_definition(cnn, digits):
     X = digits[2][:20]
-    found = AugmentedConfidence(cnn, flip=True).transform(X)
+    found = AugmentedConfidence(flip=True).observe(cnn, X)
     for i, image in enumerate(X[:, 0]):
         up, down = np.vstack([image[:1], image[:-1]]), np.vstack([image[1:], image[-1:]])
-        left, right = (
-            np.hstack([image[:, :1], image[:, :-1]]),
-            np.hstack([image[:, 1:], image[:, -1:]]),
-        )
+        left = np.hstack([image[:, :1], image[:, :-1]])
+        right = np.hstack([image[:, 1:], image[:, -1:]])
         views = np.stack([image, up, down, left, right, image[:, ::-1]])[:, None]
         proba = cnn.predict_proba(np.ascontiguousarray(views)).astype(np.float64)
         label = proba[0].argmax()
@@ -910,40 +909,74 @@ def test_augmented_confidence_follows_its_definition(cnn, digits):
 
 def test_views_that_change_nothing_change_nothing(cnn, digits):
     X = digits[2]
-    found = AugmentedConfidence(cnn, views=lambda X: [X, X]).transform(X)
+    found = AugmentedConfidence(lambda X: [X, X]).observe(FrozenEstimator(cnn), X)
     assert_allclose(found[:, 0], found[:, 1], atol=1e-5)
     assert_allclose(found[:, 2], 0, atol=1e-5)
     assert_allclose(found[:, 0], found[:, 3], atol=1e-5)
     assert (found[:, 4] == 1).all()
 
 
-def test_augmented_confidence_is_a_meta_feature_that_finds_more_errors(cnn, digits):
+def test_augmented_confidence_finds_more_errors_of_a_prefit_net(cnn):
     X, y = load_digits(return_X_y=True)
     X = (X / 16).reshape(-1, 1, 8, 8).astype(np.float32)
-    views = AugmentedConfidence(cnn)
     plain = prefit(cnn, X[400:1000], y[400:1000], meta_features=["confidence"])
-    model = prefit(cnn, X[400:1000], y[400:1000], meta_features=["confidence", views])
+    views = ["confidence", AugmentedConfidence()]
+    model = prefit(cnn, X[400:1000], y[400:1000], meta_features=views)
     X_test, is_error = X[1000:], cnn.predict(X[1000:]) != y[1000:]
     found = roc_auc_score(is_error, model.predict_error_proba(X_test))
     assert found > roc_auc_score(is_error, plain.predict_error_proba(X_test))
     again = pickle.loads(pickle.dumps(model))
     assert_array_equal(again.predict_error_proba(X_test), model.predict_error_proba(X_test))
-    assert clone(views).net is cnn
+    assert_array_equal(
+        [*model.predict_error_proba(X_test[:7]), *model.predict_error_proba(X_test[7:20])],
+        model.predict_error_proba(X_test[:20]),
+    )
+
+
+def test_cross_fitted_net_is_asked_about_views_too(cnn, digits, tmp_path):
+    X, y, X_test, _ = digits
+    net = clone(cnn).set_params(max_epochs=2)
+    clf = MetaErrorClassifier(
+        net,
+        "logistic",
+        meta_features=["confidence", AugmentedConfidence()],
+        cv=2,
+        memory=str(tmp_path),
+        random_state=0,
+    )
+    clf.fit(X, y)
+    assert clf.meta_feature_names_[-5:] == [f"asked0_{j}" for j in range(5)]
+    error_proba = clf.predict_error_proba(X_test)
+    assert_array_equal(clone(clf).fit(X, y).predict_error_proba(X_test), error_proba)
+    assert clf.explain_error(X_test[:3]).contributions.shape[0] == 3
 
 
 def test_augmented_confidence_leaves_no_trace(cnn, digits):
     X = digits[2].copy()
     before = global_states()[1:]
-    AugmentedConfidence(cnn, flip=True).transform(X)
+    AugmentedConfidence(flip=True).observe(cnn, X)
     assert global_states()[1:] == before
     assert_array_equal(X, digits[2])
 
 
-def test_augmented_confidence_says_what_it_needs(cnn, digits):
-    X = digits[2]
-    with pytest.raises(ValueError, match=r"shifts images of shape .* got X of type ndarray and"):
-        AugmentedConfidence(cnn).transform(X[:, 0])
+def test_augmented_confidence_says_what_it_needs_before_any_fit(cnn, digits):
+    X, y = digits[:2]
+    with pytest.raises(ValueError, match=r"shifts images of shape .* of type ndarray with 3 axes"):
+        AugmentedConfidence().observe(cnn, X[:, 0])
     with pytest.raises(ValueError, match="copies of X with its 500 rows, got a view of 3 rows"):
-        AugmentedConfidence(cnn, views=lambda X: [X[:3]]).transform(X)
+        AugmentedConfidence(lambda X: [X[:3]]).observe(cnn, digits[2])
+    clf = MetaErrorClassifier(
+        LogisticRegression(), "logistic", meta_features=["confidence", AugmentedConfidence()]
+    )
     with pytest.raises(TypeError, match="Expected a fitted skorch net, got LogisticRegression"):
-        AugmentedConfidence(LogisticRegression()).transform(X)
+        clf.fit(X, y)
+
+
+def test_threads_over_chunks_look_through_one_net_one_after_the_other(cnn, digits):
+    X = digits[2]
+    embedding, views = TorchEmbedding(cnn), AugmentedConfidence()
+    parts = np.array_split(X, 16)
+    rows = Parallel(4, require="sharedmem")(delayed(embedding.transform)(p) for p in parts)
+    assert_allclose(np.concatenate(rows), embedding.transform(X), atol=1e-5)
+    seen = Parallel(4, require="sharedmem")(delayed(views.observe)(cnn, p) for p in parts)
+    assert_allclose(np.concatenate(seen), views.observe(cnn, X), atol=1e-3)
