@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, Sampler, Subset
 
 from ._compat import safe_indexing
+from ._rows import as_array
 
 # Hooks belong to the net, random states to the process: threads over chunks must not mix them.
 _ONE_AT_A_TIME = threading.RLock()
@@ -911,11 +912,11 @@ class AugmentedConfidence(BaseEstimator):
             If ``views=None`` and X are not images.
         """
         _as_net(estimator)
-        shape = np.shape(X[:1]) if hasattr(X, "__getitem__") and not hasattr(X, "iloc") else ()
-        if self.views is None and len(shape) != 4:
+        n_axes = np.ndim(as_array(safe_indexing(X, [0])))
+        if self.views is None and n_axes != 4:
             raise ValueError(
                 "AugmentedConfidence shifts images of shape (n_samples, channels, height, width), "
-                f"got X of type {type(X).__name__} with {len(shape)} axes. Pass views=, a function "
+                f"got X of type {type(X).__name__} with {n_axes} axes. Pass views=, a function "
                 "that returns altered copies of X."
             )
 
@@ -973,7 +974,7 @@ class AugmentedConfidence(BaseEstimator):
         )
 
     def _shifted(self, X):
-        images = np.asarray(X)
+        images = np.asarray(as_array(X))
         height, width = images.shape[2:]
         padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
         for top, left in ((0, 1), (2, 1), (1, 0), (1, 2)):
