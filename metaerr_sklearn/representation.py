@@ -218,7 +218,7 @@ class _Imputer(SimpleImputer):
 
     @staticmethod
     def _finite(X):
-        return np.where(np.isinf(X), np.nan, X)
+        return X if np.isfinite(X).all() else np.where(np.isinf(X), np.nan, X)
 
 
 def _kind(X):
