@@ -151,8 +151,9 @@ class NeighborIndex:
     """Find near rows: in a tree, or among all rows where a tree would have to visit most of them.
 
     The search in the tree stops where nothing can be nearer than a quarter of the distance found
-    so far: the neighbours are a few percent farther away than the nearest, at a fraction of the
-    time. What is found for a row does not depend on the rows that are asked with it.
+    so far, a sixth among more than 5,000 rows: the neighbours are a few percent farther away than
+    the nearest, at a fraction of the time. What is found for a row does not depend on the rows that
+    are asked with it.
 
     Parameters
     ----------
@@ -162,6 +163,8 @@ class NeighborIndex:
 
     # A quarter of the distance is 1 / (1 + slack).
     slack = 3
+    many_rows = 5_000
+    slack_among_many = 5
     # In independent columns of equal spread: beyond as many, a tree saves nothing.
     max_spread = 25
 
@@ -178,7 +181,8 @@ class NeighborIndex:
         if self._tree is None:
             self._tree = KDTree(self._matrix)
         numbers, workers = np.arange(1, n_neighbors + 1), effective_n_jobs(n_jobs)
-        return self._tree.query(matrix, numbers, eps=self.slack, workers=workers)
+        slack = self.slack if len(self._matrix) <= self.many_rows else self.slack_among_many
+        return self._tree.query(matrix, numbers, eps=slack, workers=workers)
 
     def __getstate__(self):
         """Leave out the tree: it is built again in milliseconds."""

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial import KDTree
 from scipy.special import logit
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
@@ -95,15 +96,17 @@ def exact_search(monkeypatch):
     monkeypatch.setattr(NeighborIndex, "slack", 0)
 
 
-def test_search_with_slack_finds_rows_that_are_near():
+@pytest.mark.parametrize("n_rows, slack, farther", [(2000, 3, 1.1), (5001, 5, 1.2)])
+def test_search_with_slack_finds_rows_that_are_near(n_rows, slack, farther):
     rng = np.random.default_rng(0)
-    index, queries = rng.normal(size=(2000, 8)), rng.normal(size=(200, 8))
+    index, queries = rng.normal(size=(n_rows, 8)), rng.normal(size=(200, 8))
     nearest = NearestNeighbors(n_neighbors=25).fit(index).kneighbors(queries)[0]
     distance, position = NeighborIndex(index).query(queries, 25)
     assert_allclose(np.linalg.norm(queries[:, None] - index[position], axis=2), distance)
     assert (np.diff(distance, axis=1) >= 0).all()
-    assert (distance <= 4 * nearest + 1e-12).all()
-    assert distance.mean() < 1.1 * nearest.mean()
+    assert_array_equal(position, KDTree(index).query(queries, range(1, 26), eps=slack)[1])
+    assert (distance <= (1 + slack) * nearest + 1e-12).all()
+    assert distance.mean() < farther * nearest.mean()
     assert [len(set(p)) for p in position] == [25] * 200
 
 
