@@ -96,7 +96,7 @@ def exact_search(monkeypatch):
     monkeypatch.setattr(NeighborIndex, "slack", 0)
 
 
-@pytest.mark.parametrize("n_rows, slack, farther", [(2000, 3, 1.1), (5001, 5, 1.2)])
+@pytest.mark.parametrize(("n_rows", "slack", "farther"), [(2000, 3, 1.1), (5001, 5, 1.2)])
 def test_search_with_slack_finds_rows_that_are_near(n_rows, slack, farther):
     rng = np.random.default_rng(0)
     index, queries = rng.normal(size=(n_rows, 8)), rng.normal(size=(200, 8))
