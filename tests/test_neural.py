@@ -494,11 +494,15 @@ def test_weight_zero_removes_a_meta_row(errors):
     Z, is_error, offset, masks, _ = errors
     weight = np.random.default_rng(2).integers(0, 3, size=600).astype(float)
     kept = weight > 0
-    with_zeros = train_residual_mlps(Z, is_error, offset, weight, masks, max_epochs=3)[0]
+    with_zeros = train_residual_mlps(Z, is_error, offset, weight, masks, max_epochs=3)[1]
     without = train_residual_mlps(
         Z[kept], is_error[kept], offset[kept], weight[kept], [m[kept] for m in masks], max_epochs=3
-    )[0]
-    assert_array_equal(with_zeros[:, :, kept], without)
+    )[1]
+    # The nets themselves, to the last bit: what a net says of a row may round differently beside
+    # other rows.
+    for nets, expected in zip(with_zeros, without):
+        for parameter, value in zip(nets, expected):
+            assert_array_equal(parameter, value)
 
 
 def test_only_ratios_of_weights_count(errors):
