@@ -204,6 +204,9 @@ class OpinionPool(BaseEstimator):
         Accuracy of the full pool on labels it has not seen, rescaled so that 0 is guessing and 1
         is perfect.
 
+    skill_error_ : float
+        Standard error of `skill_`.
+
     error_rate_ : float in [0, 1]
         Share of wrong predictions of the base among the labeled rows.
 
@@ -319,8 +322,12 @@ class OpinionPool(BaseEstimator):
         prior = np.array(self._prior_weights) if n_opinions > 1 else alone
         self.weights_ = self._maximise(log_opinions, y, weight, prior, prior > 0)
         is_right = (log_opinions @ self.weights_).argmax(axis=1) == y
-        chance = 1 / n_classes
-        self.skill_ = float((np.average(is_right, weights=weight) - chance) / (1 - chance))
+        chance, accuracy = 1 / n_classes, np.average(is_right, weights=weight)
+        self.skill_ = float((accuracy - chance) / (1 - chance))
+        n_rows = weight.sum() ** 2 / (weight**2).sum()
+        # Few labels that are all right do not show that all others are.
+        variance = max(accuracy * (1 - accuracy), 0.25 / n_rows)
+        self.skill_error_ = float(np.sqrt(variance / n_rows) / (1 - chance))
         if n_opinions > 1 and self.skill_ <= self._least_skill:
             self.weights_ = self._maximise(log_opinions, y, weight, alone, alone > 0)
 
@@ -462,13 +469,13 @@ def _log(opinions):
     return np.log((opinions + floor) / 1.01)
 
 
-def adapt_shares(proba, shares, *, trust=0.5, max_iter=200):
-    """Adapt class probabilities to the class shares of the rows they are given for.
+def estimate_shares(proba, shares, *, n_steps=5):
+    """Estimate the class shares of rows from their class probabilities.
 
-    Rows labeled class by class do not tell how frequent the classes are; probabilities learned from
-    them are right for the wrong shares. Expectation maximisation [1]_ finds the shares under which
-    the rows are most likely, and re-weights the probabilities; here a Dirichlet prior holds it
-    between what it finds and the shares of the labels.
+    Rows labeled class by class do not tell how frequent the classes are. Expectation maximisation
+    [1]_ climbs to the shares under which the rows are most likely, starting at those of the labels.
+    It is stopped after a few steps: where the classes lie apart it has arrived by then, where they
+    overlap it has hardly left, and what it would still find are the mistakes of the probabilities.
 
     Parameters
     ----------
@@ -478,15 +485,13 @@ def adapt_shares(proba, shares, *, trust=0.5, max_iter=200):
     shares : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows, all positive.
 
-    trust : float in [0, 1], default=0.5
-        1 trusts the rows alone, 0 keeps `shares`.
-
-    max_iter : int, default=200
-        Most steps.
+    n_steps : int, default=5
+        Number of steps; many give the maximum-likelihood estimate.
 
     Returns
     -------
-    adapted : ndarray of shape (n_samples, n_classes)
+    estimated : ndarray of shape (n_classes,)
+        Sums to 1.
 
     References
     ----------
@@ -496,20 +501,84 @@ def adapt_shares(proba, shares, *, trust=0.5, max_iter=200):
     Examples
     --------
     >>> import numpy as np
+    >>> from metaerr_sklearn.few_labels import estimate_shares
+    >>> proba = np.repeat([[0.9, 0.1], [0.2, 0.8]], [90, 10], axis=0)
+    >>> estimate_shares(proba, np.array([0.5, 0.5])).round(2)
+    array([0.99, 0.01])
+    """
+    estimated = shares
+    for _ in range(n_steps):
+        estimated = with_shares(proba, shares, estimated).mean(axis=0)
+    return estimated
+
+
+def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.06):
+    """Adapt class probabilities to the estimated class shares of the rows they are given for.
+
+    The shares go from those of the labels towards the estimated ones, as far as `trust` and
+    `max_moved` allow: a classifier that learned from few labels can be wrong about shares by as
+    much as it is right in another sample, and nothing in the rows tells these apart. What is
+    bounded is therefore what a mistake can cost.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        Probabilities that are right for `shares`.
+
+    shares : ndarray of shape (n_classes,)
+        Shares of the classes among the labeled rows, all positive.
+
+    labels : ndarray of int, shape (n_samples,)
+        Positions of the classes that the classifier itself predicts.
+
+    trust : float in [0, 1], default=1.0
+        How far to go at most: 0 keeps `shares`, 1 reaches the estimated ones.
+
+    max_moved : float in [0, 1], default=0.06
+        The class shares of the most probable classes differ from those of `labels` by at most this
+        (total variation), unless they do so without any adaptation.
+
+    Returns
+    -------
+    adapted : ndarray of shape (n_samples, n_classes)
+
+    Examples
+    --------
+    >>> import numpy as np
     >>> from metaerr_sklearn.few_labels import adapt_shares
     >>> proba = np.repeat([[0.9, 0.1], [0.4, 0.6]], [90, 10], axis=0)
-    >>> adapted = adapt_shares(proba, np.array([0.5, 0.5]))
-    >>> bool(adapted[-1].argmax() == 0)
-    True
+    >>> labels = proba.argmax(axis=1)
+    >>> adapt_shares(proba, np.array([0.5, 0.5]), labels, max_moved=1)[-1].argmax()
+    np.int64(0)
+    >>> adapt_shares(proba, np.array([0.5, 0.5]), labels)[-1].argmax()
+    np.int64(1)
     """
-    current, adapted = shares, proba
-    for _ in range(max_iter):
-        found = trust * adapted.mean(axis=0) + (1 - trust) * shares
-        adapted = with_shares(proba, shares, found)
-        if np.abs(found - current).max() < 1e-6:
-            break
-        current = found
-    return adapted
+    own = _shares_of(labels, len(shares))
+    estimated = estimate_shares(proba, shares)
+
+    def adapted_by(part):
+        adapted = with_shares(proba, shares, shares + part * (estimated - shares))
+        moved = np.abs(_shares_of(adapted.argmax(axis=1), len(shares)) - own).sum() / 2
+        return adapted, moved
+
+    adapted, moved = adapted_by(trust)
+    near, far = adapted_by(0.0), trust
+    limit = max(max_moved, near[1])
+    if moved <= limit:
+        return adapted
+    low = 0.0
+    for _ in range(12):
+        part = (low + far) / 2
+        adapted, moved = adapted_by(part)
+        if moved <= limit:
+            low, near = part, (adapted, moved)
+        else:
+            far = part
+    return near[0]
+
+
+def _shares_of(labels, n_classes):
+    return np.bincount(labels, minlength=n_classes) / len(labels)
 
 
 def with_shares(proba, shares, new_shares):

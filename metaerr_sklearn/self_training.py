@@ -72,6 +72,8 @@ _CERTAIN_ROUNDS = 2
 # From this many wrong and this many right out-of-fold predictions on, ErrorModel ranks the errors
 # of unlabeled rows better than a pool of opinions (measured on 16 tables).
 _MANY = 100
+# From this skill on (0 is guessing, 1 is perfect) estimated class shares are trusted in full.
+_FULL_TRUST = 0.5
 
 
 def _base_has(method):
@@ -128,7 +130,9 @@ class SelfTrainingWithMetaErr(
 
         - "consensus": once; all unlabeled rows, with the label that an `OpinionPool` finds most
           probable, and weight `pseudo_weight` * its probability. The class shares of the unlabeled
-          rows are estimated, unless `class_prior` tells them. Needs a "auto" meta-learner.
+          rows are estimated, unless `class_prior` tells them. Where the pool is hardly better than
+          guessing on labels that it has not seen, no unlabeled row is used: the base is the one
+          trained on the labels alone. Needs a "auto" meta-learner.
         - "weight": once; all unlabeled rows, with the base's own label and weight `pseudo_weight`
           * (1 - predicted error).
         - "budget": once; the largest set whose mean predicted error is at most `error_budget`.
@@ -168,8 +172,9 @@ class SelfTrainingWithMetaErr(
         Shares of the classes among the unlabeled rows. "labeled": as among the labeled rows, which
         is right if they were drawn at random. An array is in the order of `classes_`. Pseudo-labels
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
-        then estimates the shares, held at least halfway by those of the labels, and more so the
-        less the pool of opinions is better than guessing.
+        then estimates the shares, trusts the estimate as far as the pool of opinions is better than
+        guessing, and lets the shares of the pseudo-labels differ from those that the base predicts
+        by 6 percent of the rows at most, which bounds what a wrong estimate can cost.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds nothing
@@ -635,20 +640,26 @@ class SelfTrainingWithMetaErr(
             number = np.cumsum(self.labeled_iter_ != 0) - 1
             pooled = self.error_model_.pool_unlabeled(proba, number[rows])
             if self.criterion_ == "consensus":
-                pooled = self._adapt(pooled)
+                pooled = self._adapt(pooled, predicted)
                 predicted = pooled.argmax(axis=1)
             confidence = 1 - error_of(pooled, predicted)
         self.pseudo_error_proba_[rows] = 1 - confidence
         return predicted, confidence
 
-    def _adapt(self, pooled):
+    def _adapt(self, pooled, predicted):
         """Make probabilities learned from the labels right for the unlabeled rows."""
-        shares = self.error_model_.label_shares_
-        if self._prior is None:
-            # Shares found by a pool that knows little are little more than its mistakes.
-            trust = float(np.clip(self.error_model_.skill_, 0, 0.5))
-            return adapt_shares(pooled, shares, trust=trust)
-        return with_shares(pooled, shares, self._prior)
+        pool = self.error_model_
+        if self._prior is not None:
+            return with_shares(pooled, pool.label_shares_, self._prior)
+        # Shares found by a pool that knows little are little more than its mistakes.
+        trust = float(np.clip(pool.skill_ / _FULL_TRUST, 0, 1))
+        return adapt_shares(pooled, pool.label_shares_, predicted, trust=trust)
+
+    def _is_guessing(self):
+        """Tell whether the pool's labels are hardly better than chance, as far as is known."""
+        pool = self.error_model_
+        is_pooled = self.criterion_ == "consensus" and isinstance(pool, OpinionPool)
+        return is_pooled and self._prior is None and pool.skill_ <= pool.skill_error_ / 2
 
     def _fit_once(self, supervised):
         """Label all unlabeled rows with the supervised base, and train once more."""
@@ -663,7 +674,9 @@ class SelfTrainingWithMetaErr(
             supervised = self._base.fit(labeled, self._target)
         predicted, confidence = self._judge(supervised, unlabeled)
         weight = np.ones(len(self._target))
-        if self.criterion_ in ("consensus", "weight"):
+        if self._is_guessing():
+            chosen = np.arange(0)
+        elif self.criterion_ in ("consensus", "weight"):
             chosen = np.arange(len(unlabeled))
             weight[unlabeled] = self._pseudo_weight(predicted, confidence)
         else:
@@ -676,7 +689,7 @@ class SelfTrainingWithMetaErr(
         rows = np.flatnonzero(self._target >= 0)
         is_complete = len(rows) == len(self._target)
         self.termination_condition_ = "all_labeled" if is_complete else "no_change"
-        self.estimator_ = self._base.fit(rows, self._target, weight)
+        self.estimator_ = self._base.fit(rows, self._target, weight) if len(chosen) else supervised
 
     def _fit_in_rounds(self, supervised):
         """Add the most trusted rows of each round for good, as scikit-learn's class does."""

@@ -9,7 +9,13 @@ from sklearn.preprocessing import FunctionTransformer
 
 from metaerr_sklearn import few_labels
 from metaerr_sklearn.cross_fitting import cross_fit, make_splits
-from metaerr_sklearn.few_labels import NeighborGraph, OpinionPool, adapt_shares, with_shares
+from metaerr_sklearn.few_labels import (
+    NeighborGraph,
+    OpinionPool,
+    adapt_shares,
+    estimate_shares,
+    with_shares,
+)
 
 IDENTITY = FunctionTransformer()
 
@@ -233,25 +239,80 @@ def test_following_a_new_view_is_fitting_with_it(digits):
     assert_allclose(pool.pool(X[100:], proba), fitted.pool(X[100:], proba))
 
 
-def test_adapted_shares_solve_their_equation():
+def overlapping(rare_share, n_samples=20_000, distance=2.0):
+    """Return probabilities of two normal classes, labeled half and half, and which are rare."""
+    rng = np.random.default_rng(0)
+    is_rare = rng.random(n_samples) < rare_share
+    x = rng.normal(size=n_samples) + distance * is_rare
+    log_odds = distance * x - distance**2 / 2
+    return softmax(np.column_stack([np.zeros(n_samples), log_odds]), axis=1), is_rare
+
+
+HALF = np.array([0.5, 0.5])
+
+
+def test_estimated_shares_are_most_likely():
+    """Many steps solve the equation of the maximum: the mean of the adapted probabilities."""
     proba = np.random.default_rng(0).dirichlet([2, 1, 1], size=500)
     shares = np.array([0.2, 0.5, 0.3])
-    adapted = adapt_shares(proba, shares, trust=0.8, max_iter=5000)
-    found = 0.8 * adapted.mean(axis=0) + 0.2 * shares
-    assert_allclose(adapted, with_shares(proba, shares, found), atol=1e-5)
-    assert_allclose(adapt_shares(proba, shares, trust=0), proba, rtol=1e-6)
+    found = estimate_shares(proba, shares, n_steps=5000)
+    assert_allclose(with_shares(proba, shares, found).mean(axis=0), found, atol=1e-6)
+    assert_array_equal(estimate_shares(proba, shares, n_steps=0), shares)
+
+    def log_likelihood(candidate):
+        return np.log((proba * candidate / shares).sum(axis=1)).sum()
+
+    others = np.random.default_rng(1).dirichlet([1, 1, 1], size=200)
+    assert log_likelihood(found) >= max(map(log_likelihood, others))
+
+
+@pytest.mark.parametrize("rare_share", [0.05, 0.3, 0.5])
+def test_estimated_shares_find_the_truth_where_classes_lie_apart(rare_share):
+    proba, is_rare = overlapping(rare_share, distance=4.0)
+    assert_allclose(estimate_shares(proba, HALF)[1], is_rare.mean(), atol=0.01)
+
+
+def test_estimated_shares_hardly_move_where_classes_overlap():
+    """The first steps tell little there; the maximum is at the mercy of the probabilities."""
+    proba, _ = overlapping(0.05, distance=0.3)
+    early, late = (estimate_shares(proba, HALF, n_steps=n)[1] for n in (5, 5000))
+    assert 0.4 < early < 0.5
+    assert_allclose(late, 0.05, atol=0.05)
 
 
 def test_adapting_finds_rare_classes():
-    """Two normal classes, labeled half and half, one of them 5 % of the unlabeled rows."""
-    rng = np.random.default_rng(0)
-    is_rare = rng.random(20_000) < 0.05
-    x = rng.normal(size=20_000) + 2 * is_rare
-    log_odds = 2 * x - 2  # of the rare class, where both are equally frequent
-    proba = softmax(np.column_stack([np.zeros(20_000), log_odds]), axis=1)
-    half = np.array([0.5, 0.5])
-    assert_allclose(adapt_shares(proba, half, trust=1).mean(axis=0), [0.95, 0.05], atol=0.01)
-    held = adapt_shares(proba, half)
-    assert 0.05 < held[:, 1].mean() < proba[:, 1].mean()
-    errors = [np.mean((p[:, 1] > 0.5) != is_rare) for p in (proba, held)]
-    assert errors[1] < 0.7 * errors[0]
+    proba, is_rare = overlapping(0.05)
+    own = proba.argmax(axis=1)
+    adapted = adapt_shares(proba, HALF, own, max_moved=1)
+    assert_allclose(adapted, with_shares(proba, HALF, estimate_shares(proba, HALF)))
+    assert_allclose(adapt_shares(proba, HALF, own, trust=0), proba)
+    held = adapt_shares(proba, HALF, own)
+    errors = [np.mean((p[:, 1] > 0.5) != is_rare) for p in (proba, held, adapted)]
+    assert errors[2] < errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("max_moved", [0.0, 0.02, 0.06, 0.2])
+def test_adapted_labels_move_no_farther_than_allowed(max_moved):
+    proba = np.random.default_rng(0).dirichlet([4, 1, 1], size=3000)
+    shares = np.ones(3) / 3
+    own = proba.argmax(axis=1)
+    adapted = adapt_shares(proba, shares, own, max_moved=max_moved)
+    before, after = (np.bincount(p, minlength=3) / 3000 for p in (own, adapted.argmax(axis=1)))
+    moved = np.abs(after - before).sum() / 2
+    assert moved <= max_moved
+    if max_moved:
+        assert moved > 0.4 * max_moved
+
+
+def test_adapting_does_not_forbid_what_the_probabilities_say_themselves():
+    """The classifier calls every row rare, its peers call none so: no adaptation is farther."""
+    proba = np.repeat([[0.8, 0.2]], 100, axis=0)
+    adapted = adapt_shares(proba, HALF, np.ones(100, dtype=int))
+    assert (adapted.argmax(axis=1) == 0).all()
+
+
+def test_skill_has_a_standard_error(digits):
+    X, truth, _ = digits
+    pool, _ = pooled(X, truth, LogisticRegression(max_iter=500))
+    accuracy = pool.skill_ * 0.9 + 0.1
+    assert_allclose(pool.skill_error_, np.sqrt(accuracy * (1 - accuracy) / 100) / 0.9)

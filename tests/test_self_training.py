@@ -218,7 +218,8 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
         # New rows see themselves as neighbours, so the graph's opinion differs a little.
         pooled = pool.pool(X[40:], supervised.predict_proba(X[40:, 1:]))
         if class_prior is None:
-            pooled = adapt_shares(pooled, pool.label_shares_)
+            own = supervised.predict(X[40:, 1:])
+            pooled = adapt_shares(pooled, pool.label_shares_, own, trust=min(1, 2 * pool.skill_))
         elif class_prior != "labeled":
             pooled = with_shares(pooled, pool.label_shares_, class_prior)
         labels = model.transduction_[40:]
@@ -228,6 +229,24 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
         if class_prior is None:
             assert_allclose(weight, expected)
         assert (weight <= expected + 1e-12).all()
+
+
+def test_consensus_of_guesses_is_not_used():
+    """Labels that have nothing to do with X: at best the base alone."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(150, 5)), rng.integers(0, 2, 150)
+    y[30:] = -1
+    forest = RandomForestClassifier(20, random_state=0)
+    model = SelfTrainingWithMetaErr(forest, random_state=0).fit(X, y)
+    assert model.error_model_.skill_ <= model.error_model_.skill_error_ / 2
+    assert_array_equal(model.transduction_, y)
+    assert (model.labeled_iter_[30:] == -1).all()
+    assert model.termination_condition_ == "no_change"
+    assert model.history_[0]["n_added"] == 0
+    alone = forest.fit(X[:30], y[:30])
+    assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
+    told = SelfTrainingWithMetaErr(forest, class_prior=[0.5, 0.5], random_state=0).fit(X, y)
+    assert told.termination_condition_ == "all_labeled"
 
 
 @pytest.mark.parametrize(
@@ -672,7 +691,7 @@ def test_few_labels_take_fewer_folds_silently(spied):
     partly[:] = -1
     rows = np.concatenate([np.flatnonzero(y == label)[:3] for label in range(3)])
     partly[rows] = y[rows]
-    SelfTrainingWithMetaErr(Spy(), random_state=0).fit(X, partly)
+    SelfTrainingWithMetaErr(Spy(), criterion="weight", random_state=0).fit(X, partly)
     assert len(Spy.log) == 1 + 3 + 1
     partly[rows[:2]] = -1
     with pytest.warns(UserWarning, match="has 1 rows, fewer than the 5 folds"):
