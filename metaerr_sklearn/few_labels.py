@@ -512,7 +512,61 @@ def estimate_shares(proba, shares, *, n_steps=5):
     return estimated
 
 
-def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.06):
+def share_reliability(proba, fold_probas, sizes, shares):
+    """Tell how far estimated class shares would come out again with other labels (the jackknife).
+
+    Each fold's classifier has learned from other labels than the next. The variance of the shares
+    that they estimate, scaled up to that of independent samples [1]_, is set against how far the
+    estimate is from the shares of the labels: 1 - variance / distance², as in the estimator of
+    James and Stein [2]_.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        Probabilities of rows from the classifier trained on all labels.
+
+    fold_probas : list of ndarray of shape (n_samples, n_classes)
+        Probabilities of the same rows from the classifier of each fold.
+
+    sizes : list of (n_train, n_test)
+        Labels that each fold's classifier has learned from, and has not.
+
+    shares : ndarray of shape (n_classes,)
+        Shares of the classes among the labeled rows, all positive.
+
+    Returns
+    -------
+    reliability : float in [0, 1]
+        0 where the estimate is all chance, 1 where every fold finds the same.
+
+    References
+    ----------
+    .. [1] Shao, Wu (1989). A General Theory for Jackknife Variance Estimation, Annals of
+       Statistics.
+    .. [2] James, Stein (1961). Estimation with Quadratic Loss, Berkeley Symposium.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metaerr_sklearn.few_labels import share_reliability
+    >>> proba = np.repeat([[0.9, 0.1], [0.2, 0.8]], [90, 10], axis=0)
+    >>> share_reliability(proba, [proba, proba], [(5, 5), (5, 5)], np.array([0.5, 0.5]))
+    1.0
+    >>> share_reliability(proba, [proba, 1 - proba], [(5, 5), (5, 5)], np.array([0.5, 0.5]))
+    0.0
+    """
+    estimated = estimate_shares(proba, shares)
+    distance = np.sum((estimated - shares) ** 2)
+    variance = np.mean(
+        [
+            n_train / n_test * np.sum((estimate_shares(fold, shares) - estimated) ** 2)
+            for fold, (n_train, n_test) in zip(fold_probas, sizes)
+        ]
+    )
+    return float(max(0.0, 1 - variance / distance)) if distance > 0 else 0.0
+
+
+def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.1):
     """Adapt class probabilities to the estimated class shares of the rows they are given for.
 
     The shares go from those of the labels towards the estimated ones, as far as `trust` and
@@ -534,7 +588,7 @@ def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.06):
     trust : float in [0, 1], default=1.0
         How far to go at most: 0 keeps `shares`, 1 reaches the estimated ones.
 
-    max_moved : float in [0, 1], default=0.06
+    max_moved : float in [0, 1], default=0.1
         The class shares of the most probable classes differ from those of `labels` by at most this
         (total variation), unless they do so without any adaptation.
 
@@ -546,7 +600,7 @@ def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.06):
     --------
     >>> import numpy as np
     >>> from metaerr_sklearn.few_labels import adapt_shares
-    >>> proba = np.repeat([[0.9, 0.1], [0.4, 0.6]], [90, 10], axis=0)
+    >>> proba = np.repeat([[0.9, 0.1], [0.4, 0.6]], [80, 20], axis=0)
     >>> labels = proba.argmax(axis=1)
     >>> adapt_shares(proba, np.array([0.5, 0.5]), labels, max_moved=1)[-1].argmax()
     np.int64(0)

@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -50,7 +51,13 @@ from .cross_fitting import (
     training_rows,
 )
 from .error_model import ErrorModel, check_asks_nobody
-from .few_labels import OpinionPool, adapt_shares, error_of, with_shares
+from .few_labels import (
+    OpinionPool,
+    adapt_shares,
+    error_of,
+    share_reliability,
+    with_shares,
+)
 from .model_selection import is_unlabeled
 from .representation import fit_representation
 
@@ -74,6 +81,9 @@ _CERTAIN_ROUNDS = 2
 _MANY = 100
 # From this skill on (0 is guessing, 1 is perfect) estimated class shares are trusted in full.
 _FULL_TRUST = 0.5
+# Class shares of pseudo-labels differ at most so far from those that the base predicts, and a
+# quarter of that where the folds do not agree on them.
+_MOST_MOVED, _LEAST_RELIABILITY = 0.1, 0.25
 
 
 def _base_has(method):
@@ -172,9 +182,10 @@ class SelfTrainingWithMetaErr(
         Shares of the classes among the unlabeled rows. "labeled": as among the labeled rows, which
         is right if they were drawn at random. An array is in the order of `classes_`. Pseudo-labels
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
-        then estimates the shares, trusts the estimate as far as the pool of opinions is better than
-        guessing, and lets the shares of the pseudo-labels differ from those that the base predicts
-        by 6 percent of the rows at most, which bounds what a wrong estimate can cost.
+        then estimates the shares, and trusts the estimate as far as the pool of opinions is better
+        than guessing and the folds agree on it. The shares of the pseudo-labels then differ from
+        those that the base predicts by a tenth of the rows at most, which bounds what a wrong
+        estimate can cost.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds nothing
@@ -594,6 +605,8 @@ class SelfTrainingWithMetaErr(
         is_error = (truth[labeled] != oof.predicted)[tested]
         self._oof_accuracy = float(1 - is_error.mean())
         is_enough = min(is_error.sum(), (~is_error).sum()) >= _MANY
+        self._fold_models = models
+        self._fold_sizes = [(len(train), len(test)) for train, test in splits]
         if self._is_automatic() and (self.criterion_ == "consensus" or not is_enough):
             representation, _ = fit_representation(self.representation, X, seed=seed)
             self.error_model_ = OpinionPool(n_jobs=self.n_jobs, random_state=seed).fit(
@@ -640,20 +653,32 @@ class SelfTrainingWithMetaErr(
             number = np.cumsum(self.labeled_iter_ != 0) - 1
             pooled = self.error_model_.pool_unlabeled(proba, number[rows])
             if self.criterion_ == "consensus":
-                pooled = self._adapt(pooled, predicted)
+                pooled = self._adapt(pooled, predicted, proba, rows)
                 predicted = pooled.argmax(axis=1)
             confidence = 1 - error_of(pooled, predicted)
         self.pseudo_error_proba_[rows] = 1 - confidence
         return predicted, confidence
 
-    def _adapt(self, pooled, predicted):
+    def _adapt(self, pooled, predicted, proba, rows):
         """Make probabilities learned from the labels right for the unlabeled rows."""
         pool = self.error_model_
         if self._prior is not None:
             return with_shares(pooled, pool.label_shares_, self._prior)
+        fold_probas = [
+            in_chunks(partial(self._base.predict, model), self._base.X, rows)[1]
+            for model in self._fold_models
+        ]
+        reliability = share_reliability(proba, fold_probas, self._fold_sizes, pool.label_shares_)
+        caution = _LEAST_RELIABILITY + (1 - _LEAST_RELIABILITY) * reliability
         # Shares found by a pool that knows little are little more than its mistakes.
-        trust = float(np.clip(pool.skill_ / _FULL_TRUST, 0, 1))
-        return adapt_shares(pooled, pool.label_shares_, predicted, trust=trust)
+        trust = float(np.clip(pool.skill_ / _FULL_TRUST, 0, 1)) * caution
+        return adapt_shares(
+            pooled,
+            pool.label_shares_,
+            predicted,
+            trust=trust,
+            max_moved=_MOST_MOVED * caution,
+        )
 
     def _is_guessing(self):
         """Tell whether the pool's labels are hardly better than chance, as far as is known."""
@@ -835,6 +860,8 @@ class SelfTrainingWithMetaErr(
         is_pseudo = (self.labeled_iter_ != 0) & (self._target >= 0)
         self.transduction_[is_pseudo] = self.classes_[self._target[is_pseudo]]
         del self._base, self._target, self._prior, self._oof_accuracy, self._progress
+        vars(self).pop("_fold_models", None)
+        vars(self).pop("_fold_sizes", None)
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.forget_unlabeled()
         for name in ("n_features_in_", "feature_names_in_"):

@@ -24,7 +24,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metaerr_sklearn import self_training
 from metaerr_sklearn.error_model import ErrorModel
-from metaerr_sklearn.few_labels import OpinionPool, adapt_shares, with_shares
+from metaerr_sklearn.few_labels import (
+    OpinionPool,
+    adapt_shares,
+    share_reliability,
+    with_shares,
+)
 from metaerr_sklearn.self_training import SelfTrainingWithMetaErr
 
 CRITERIA = ["consensus", "weight", "budget", "threshold", "k_best", "certain", "curriculum"]
@@ -219,7 +224,17 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
         pooled = pool.pool(X[40:], supervised.predict_proba(X[40:, 1:]))
         if class_prior is None:
             own = supervised.predict(X[40:, 1:])
-            pooled = adapt_shares(pooled, pool.label_shares_, own, trust=min(1, 2 * pool.skill_))
+            folds = [
+                GaussianNB().fit(X[fold["ids"], 1:], fold["y"]).predict_proba(X[40:, 1:])
+                for fold in Spy.log[1:6]
+            ]
+            proba = supervised.predict_proba(X[40:, 1:])
+            reliability = share_reliability(proba, folds, [(32, 8)] * 5, pool.label_shares_)
+            caution = 0.25 + 0.75 * reliability
+            trust = min(1, 2 * pool.skill_) * caution
+            pooled = adapt_shares(
+                pooled, pool.label_shares_, own, trust=trust, max_moved=0.1 * caution
+            )
         elif class_prior != "labeled":
             pooled = with_shares(pooled, pool.label_shares_, class_prior)
         labels = model.transduction_[40:]
