@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from joblib import effective_n_jobs
 from scipy.spatial import KDTree
-from scipy.special import logit
+from scipy.special import expit, logit, softmax
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
@@ -434,6 +434,46 @@ def boosting_threads(n_jobs, n_samples):
     return min(effective_n_jobs(n_jobs), max(1, n_samples // 5000))
 
 
+class SplitBooster:
+    """A LightGBM booster that rows walk through a few trees at a time.
+
+    LightGBM leads each row through all trees, and fetches every tree anew for every row. In parts
+    that stay in the processor's cache the same takes two thirds of the time. They are boosters of
+    their own: ranges of rounds, asked from several threads of one booster, would get mixed up.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        Trees.
+    """
+
+    leaves_at_once = 320
+
+    def __init__(self, booster):
+        self._booster, self._parts = booster, None
+
+    def raw_score(self, Z):
+        """Return the sum over the trees, of shape (n_samples,) or (n_samples, n_classes)."""
+        if self._parts is None:
+            self._parts = self._split()
+        return sum(part.predict(Z, raw_score=True, num_threads=1) for part in self._parts)
+
+    def _split(self):
+        from lightgbm import Booster
+
+        whole = self._booster
+        leaves_a_round = whole.params["num_leaves"] * whole.num_model_per_iteration()
+        n_rounds = max(1, self.leaves_at_once // leaves_a_round)
+        return [
+            Booster(model_str=whole.model_to_string(start_iteration=start, num_iteration=n_rounds))
+            for start in range(0, whole.current_iteration(), n_rounds)
+        ]
+
+    def __getstate__(self):
+        """Leave out the parts: the booster is split again in milliseconds."""
+        return {**self.__dict__, "_parts": None}
+
+
 class BoostedTrees:
     """Class probabilities from boosted trees on a numeric matrix, quick to fit and to ask.
 
@@ -475,14 +515,19 @@ class BoostedTrees:
             "verbosity": -1,
         }
         data = lightgbm.Dataset(Z, label=position, weight=sample_weight, params=params)
-        self._booster = lightgbm.train(params, data, self.n_rounds) if n_classes > 1 else None
+        self._booster = None
+        if n_classes > 1:
+            self._booster = SplitBooster(lightgbm.train(params, data, self.n_rounds))
 
     def predict_proba(self, Z):
         """Return the probabilities of `classes_`, shape (n_samples, n_classes)."""
         if self._booster is None:
             return np.ones((len(Z), 1))
-        proba = self._booster.predict(Z, num_threads=1)
-        return np.column_stack([1 - proba, proba]) if proba.ndim == 1 else proba
+        score = self._booster.raw_score(Z)
+        if score.ndim == 2:
+            return softmax(score, axis=1)
+        proba = expit(score)
+        return np.column_stack([1 - proba, proba])
 
 
 class InputBlock:

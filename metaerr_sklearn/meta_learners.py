@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import has_fit_parameter
 
 from .cross_fitting import cross_fit, fit_base, predict_proba
-from .meta_features import boosting_threads
+from .meta_features import SplitBooster, boosting_threads
 
 _EPS = 1e-6
 
@@ -380,11 +380,21 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         self.n_rounds_ = int(steps[best])
         self.oof_logit_ = pooled[best]
         self.booster_ = lightgbm.train(params, data, self.n_rounds_) if self.n_rounds_ else None
+        self._split_booster = None
 
     def _correct(self, Z):
         if self.booster_ is None:
             return np.zeros(len(Z))
-        return self.booster_.predict(Z, raw_score=True, num_threads=1)
+        if self._split_booster is None:
+            self._split_booster = SplitBooster(self.booster_)
+        return self._split_booster.raw_score(Z)
+
+    def __getstate__(self):
+        """Leave out the second copy of the trees."""
+        state = dict(super().__getstate__())
+        if "_split_booster" in state:
+            state["_split_booster"] = None
+        return state
 
     def _contributions(self, Z):
         if self.booster_ is None:

@@ -247,6 +247,19 @@ def test_boosted_trees_of_one_class_know_nothing_else():
     assert_array_equal(trees.predict_proba(np.zeros((2, 2))), np.ones((2, 1)))
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_trees_in_parts_give_what_the_whole_booster_gives(n_classes):
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(400, 3))
+    trees = BoostedTrees(Z, np.digitize(Z[:, 0], [0, 1][: n_classes - 1]), None, many=True)
+    whole = trees._booster._booster.predict(Z)
+    proba = trees.predict_proba(Z)
+    assert len(trees._booster._parts) > 1
+    assert_allclose(proba if n_classes > 2 else proba[:, 1], whole, rtol=1e-12)
+    assert_array_equal(pickle.loads(pickle.dumps(trees)).predict_proba(Z), proba)
+    assert_array_equal(trees.predict_proba(Z[7:8]), proba[7:8])
+
+
 @pytest.mark.parametrize("block_class", [NeighborsBlock, SecondOpinionBlock])
 def test_rows_that_belong_together_do_not_tell_about_each_other(rows, block_class):
     """Each row has a copy with the same label: without folds the copy gives it away."""
