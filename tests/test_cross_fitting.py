@@ -277,6 +277,16 @@ def test_some_coinciding_rows_are_no_copies_but_an_oversampled_class_is():
         assert not np.intersect1d(copies[train], copies[test]).size
 
 
+def test_the_fewest_copies_that_count_are_found_among_distinct_rows():
+    """Three pairs, most of a class of ten rows: one column less distinct tells nothing yet."""
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    X[[1, 3, 5]] = X[[0, 2, 4]]
+    y = np.repeat([0, 1], [10, 490])
+    copies = mark_copies(X, y)
+    assert (copies[[1, 3, 5]] == copies[[0, 2, 4]]).all()
+    assert len(np.unique(copies)) == 497
+
+
 def test_copies_share_a_fold():
     rng = np.random.default_rng(0)
     X, y = np.repeat(rng.normal(size=(50, 3)), 2, axis=0), np.repeat(rng.integers(2, size=50), 2)
