@@ -39,7 +39,7 @@ from .meta_learners import (
     log_loss_of_logits,
     log_losses_of_logits,
 )
-from .representation import fit_representation, represent, source_names
+from .representation import are_components, fit_representation, represent, source_names
 
 # Fewer errors (or fewer correct rows) than this teach nothing: the calibrated confidence is used.
 MIN_ERRORS = 5
@@ -474,10 +474,11 @@ class ErrorModel(BaseEstimator):
                 "probabilities alone, or pass a representation= for X."
             )
         observers = [name for name in names if is_observer(name)]
+        on_components = are_components(self.representation_)
         self._blocks = [
             AskedBlock(name, observers.index(name), base)
             if is_observer(name)
-            else make_block(name, number, self.n_jobs)
+            else make_block(name, number, self.n_jobs, on_components)
             for number, name in enumerate(self._block_names)
         ]
 

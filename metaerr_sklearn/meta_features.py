@@ -304,7 +304,8 @@ class SecondOpinionBlock:
     Up to 5,000 rows they are a forest of extremely randomised trees and small boosted trees, whose
     probabilities are averaged, or the boosted trees alone, where their log-loss on rows that they
     have not seen is lower. Beyond, they are larger boosted trees. With fewer than 200 rows, or more
-    than 10 classes, of which each needs its own boosted trees, the forest is alone.
+    than 10 classes, of which each needs its own boosted trees, the forest is alone; also on up to
+    5,000 rows of principal components of images, where boosted trees cost most and add nothing.
 
     What the forest thinks of training rows comes from the trees that have not drawn them
     (out-of-bag), what the boosted trees think from those of other folds. Where rows belong together
@@ -316,8 +317,9 @@ class SecondOpinionBlock:
     few_rows = 200
     many_classes = 10
 
-    def __init__(self, n_jobs=None):
+    def __init__(self, n_jobs=None, on_components=False):
         self.n_jobs = n_jobs
+        self.on_components = on_components
 
     def fit_transform(self, rows, seed):
         """Fit the models on the labels and describe each training row by those without it."""
@@ -331,6 +333,7 @@ class SecondOpinionBlock:
         self.n_classes_ = rows.proba.shape[1]
         y = rows.y[rows.reference_rows()]
         boosts = len(y) >= self.few_rows and len(np.unique(y)) <= self.many_classes
+        boosts = boosts and not (self.on_components and len(y) <= self.many_rows)
         fits = []
         if not boosts or len(y) <= self.many_rows:
             fits.append(self._fit_forest)
@@ -648,7 +651,7 @@ def _expected_blocks():
     )
 
 
-def make_block(block, number, n_jobs):
+def make_block(block, number, n_jobs, on_components=False):
     """Return the block that a name or a user's callable stands for."""
     if block == "confidence":
         return ConfidenceBlock()
@@ -657,7 +660,7 @@ def make_block(block, number, n_jobs):
     if block == "neighbors":
         return NeighborsBlock(n_jobs)
     if block == "second_opinion":
-        return SecondOpinionBlock(n_jobs)
+        return SecondOpinionBlock(n_jobs, on_components)
     if block == "input":
         return InputBlock()
     return CustomBlock(block, number)

@@ -279,6 +279,22 @@ def source_names(representation, X, n_columns):
     return names if len(names) == n_columns else [f"component {j}" for j in range(n_columns)]
 
 
+def are_components(representation):
+    """Tell whether the columns are principal components, of images or other wide arrays.
+
+    Parameters
+    ----------
+    representation : fitted transformer or None
+        From `fit_representation`.
+
+    Returns
+    -------
+    are_components : bool
+    """
+    is_ours = isinstance(representation, NumericRepresentation)
+    return is_ours and representation.kind_ == "wide"
+
+
 def columns_of(X):
     """Return the columns of a frame or a 2-D array as a list."""
     if hasattr(X, "columns"):

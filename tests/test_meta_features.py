@@ -24,6 +24,7 @@ from metaerr_sklearn.meta_features import (
     compressed_logit,
     split_predicted,
 )
+from metaerr_sklearn.representation import NumericRepresentation, are_components
 
 
 @pytest.fixture
@@ -239,6 +240,21 @@ def test_second_opinion_takes_the_models_with_the_lower_loss_on_unseen_rows():
     y = rng.integers(2, size=400)
     X = rng.normal(size=(400, 10)) + 0.3 * y[:, None]
     assert models(X, y) == ["ExtraTreesClassifier", "BoostedTrees"]
+
+
+def test_on_components_of_images_the_forest_is_alone_up_to_many_rows(monkeypatch, rows):
+    images = np.random.default_rng(0).normal(size=(300, 1, 15, 15)).astype(np.float32)
+    assert are_components(NumericRepresentation(4).fit(images))
+    assert not are_components(NumericRepresentation().fit(rows.X))
+
+    def models():
+        block = SecondOpinionBlock(on_components=True)
+        block.fit_transform(rows, 0)
+        return [type(model).__name__ for model in block._models]
+
+    assert models() == ["ExtraTreesClassifier"]
+    monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
+    assert models() == ["BoostedTrees"]
 
 
 def test_boosted_trees_of_one_class_know_nothing_else():
