@@ -363,8 +363,10 @@ def _explicit_splits(cv, X, y, groups):
                 f"A split of cv={cv!r} has positions from {rows.min()} to {rows.max()}, but there "
                 f"are {n_samples} rows. Give positions from 0 to n_samples - 1."
             )
-        shared = np.intersect1d(train, test)
-        if len(shared):
+        is_trained = np.zeros(n_samples, dtype=bool)  # to sort the positions takes much longer
+        is_trained[train] = True
+        if is_trained[test].any():
+            shared = np.unique(test[is_trained[test]])
             raise ValueError(
                 f"A split of cv={cv!r} tests {len(shared)} rows that it also trains on, row "
                 f"{shared[0]} among them: only predictions for unseen rows show how a classifier "
