@@ -152,7 +152,7 @@ class NeighborIndex:
 
     The tree cuts along principal axes, which are as near to each other as the columns are and of
     which few tell most. The search in it stops where nothing can be nearer than a fifth of the
-    distance found so far, a ninth among more than 5,000 rows: the neighbours are a few percent
+    distance found so far, an eleventh among more than 5,000 rows: the neighbours are a few percent
     farther away than the nearest, at a fraction of the time. What is found for a row does not
     depend on the rows that are asked with it.
 
@@ -165,7 +165,7 @@ class NeighborIndex:
     # A fifth of the distance is 1 / (1 + slack).
     slack = 4
     many_rows = 5_000
-    slack_among_many = 8
+    slack_among_many = 10
     leaf_size = 32
     # In independent columns of equal spread: beyond as many, a tree saves nothing.
     max_spread = 25

@@ -97,7 +97,7 @@ def exact_search(monkeypatch):
     monkeypatch.setattr(NeighborIndex, "slack", 0)
 
 
-@pytest.mark.parametrize(("n_rows", "slack", "farther"), [(2000, 4, 1.1), (5001, 8, 1.2)])
+@pytest.mark.parametrize(("n_rows", "slack", "farther"), [(2000, 4, 1.1), (5001, 10, 1.2)])
 def test_search_with_slack_finds_rows_that_are_near(n_rows, slack, farther):
     rng = np.random.default_rng(0)
     index, queries = rng.normal(size=(n_rows, 8)), rng.normal(size=(200, 8))
