@@ -267,9 +267,11 @@ class NeighborsBlock:
                 drop = distance <= self._tolerance
             else:
                 drop = index == own_position[:, None]
-            keep = np.argsort(drop, axis=1, kind="stable")[:, :n_kept]
-            distance = np.take_along_axis(distance, keep, axis=1)
-            index = np.take_along_axis(index, keep, axis=1)
+            if drop.any():
+                keep = np.argsort(drop, axis=1, kind="stable")
+                distance = np.take_along_axis(distance, keep, axis=1)
+                index = np.take_along_axis(index, keep, axis=1)
+            distance, index = distance[:, :n_kept], index[:, :n_kept]
         near = np.maximum(distance, self._tolerance)
         agrees = self._y[index] == rows.predicted[:, None]
         is_error = self._is_error[index]
