@@ -373,7 +373,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 fit_params = {**fit_params, "groups": groups}
             routed = process_routing(self, "fit", **fit_params)
             base_params = routed.estimator.fit
-            if "splitter" in routed:
+            if hasattr(self.cv, "split"):
                 groups = routed.splitter.split.get("groups", groups)
             return weight, base_params, groups
         check_consistent_length(X, *(v for v in fit_params.values() if hasattr(v, "__len__")))

@@ -40,7 +40,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from metaerr_sklearn import LightGBMMetaLearner, MetaErrorClassifier
+from metaerr_sklearn import LightGBMMetaLearner, MetaErrorClassifier, SelectiveClassifier
 
 
 def fast(base, meta_learner="logistic", **kwargs):
@@ -324,6 +324,28 @@ def test_metadata_is_routed(noisy_data):
         unasked = LogisticRegression().set_fit_request(sample_weight=False)
         without = fast(unasked).fit(X, y, sample_weight=weight)
         assert_allclose(without.predict_proba(X), LogisticRegression().fit(X, y).predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "params", [{"cv": 3}, {"cv": KFold(3)}, {"cv": GroupKFold(3)}, {"meta_learner": None}]
+)
+def test_routing_without_metadata_changes_nothing(params, noisy_data):
+    """A splitter that asks for metadata gets none, and one that needs it says so."""
+    X, y = noisy_data
+    clf = fast(GaussianNB(), **params)
+    with config_context(enable_metadata_routing=True):
+        if isinstance(clf.cv, GroupKFold):
+            with pytest.raises(ValueError, match="The 'groups' parameter should not be None"):
+                clf.fit(X, y)
+            return
+        routed = clone(clf).fit(X, y)
+        search = GridSearchCV(clf, {"estimator__var_smoothing": [1e-9]}, cv=2).fit(X, y)
+        abstaining = SelectiveClassifier(clf, target_coverage=0.8, random_state=0).fit(X, y)
+    error_proba = clf.fit(X, y).predict_error_proba(X)
+    for fitted in (routed, search.best_estimator_):
+        assert_array_equal(fitted.predict_error_proba(X), error_proba)
+    plain = clone(abstaining).fit(X, y)
+    assert_array_equal(abstaining.predict_error_proba(X), plain.predict_error_proba(X))
 
 
 def test_fit_parameters_reach_the_base(noisy_data):
