@@ -298,7 +298,8 @@ def are_components(representation):
 def columns_of(X):
     """Return the columns of a frame or a 2-D array as a list."""
     if hasattr(X, "columns"):
-        return [X[name] for name in X.columns]
+        # By position: names may occur twice.
+        return [safe_indexing(X, j, axis=1) for j in range(len(X.columns))]
     return list(np.asarray(X).T)
 
 

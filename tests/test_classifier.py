@@ -40,7 +40,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from metaerr_sklearn import LightGBMMetaLearner, MetaErrorClassifier, SelectiveClassifier
+from metaerr_sklearn import (
+    LightGBMMetaLearner,
+    MetaErrorClassifier,
+    SelectiveClassifier,
+    SelfTrainingWithMetaErr,
+)
+from metaerr_sklearn.slices import error_slices
 
 
 def fast(base, meta_learner="logistic", **kwargs):
@@ -121,6 +127,38 @@ def test_pipeline_over_a_mixed_frame_with_missing_values(library, mixed_frame):
     assert_array_equal(clf.feature_names_in_, ["age", "income", "housing", "member"])
     assert clf.n_features_in_ == 4
     assert any(name.startswith("second") for name in clf.meta_feature_names_)
+
+
+class BayesOfValues(GaussianNB):
+    """Takes frames whatever their columns are called."""
+
+    def fit(self, X, y):
+        return super().fit(np.asarray(X), y)
+
+    def predict_proba(self, X):
+        return super().predict_proba(np.asarray(X))
+
+    def predict(self, X):
+        return super().predict(np.asarray(X))
+
+
+def test_columns_of_one_name(noisy_data):
+    """As after a join: columns are told apart by their position."""
+    pd = pytest.importorskip("pandas")
+    X, y = noisy_data
+    X = pd.DataFrame(X, columns=list("aabbcc"))
+    clf = fast(BayesOfValues(), "auto").fit(X, y)
+    distinct = X.set_axis(list("abcdef"), axis=1)
+    expected = fast(BayesOfValues(), "auto").fit(distinct, y).predict_error_proba(distinct)
+    assert_array_equal(clf.predict_error_proba(X), expected)
+    slices, expected_slices = (
+        error_slices(clf, frame, y, random_state=0) for frame in (X, distinct)
+    )
+    assert_array_equal(slices.apply(X), expected_slices.apply(distinct))
+    partly = np.where(np.arange(len(y)) < 80, y, -1)
+    model = SelfTrainingWithMetaErr(BayesOfValues(), random_state=0)
+    labels = model.fit(distinct, partly).predict(distinct)
+    assert_array_equal(model.fit(X, partly).predict(X), labels)
 
 
 def test_text_pipeline():
