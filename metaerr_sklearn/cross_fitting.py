@@ -1,6 +1,7 @@
 """Out-of-fold predictions of any base estimator, and its predictions on new rows."""
 
 import warnings
+from hashlib import blake2b
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from sklearn.utils import check_random_state, murmurhash3_32
 from ._compat import num_samples, safe_indexing, slice_fit_params
 from ._rows import as_array, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
+from .representation import columns_of
 
 
 class BasePredictions(NamedTuple):
@@ -399,8 +401,8 @@ def mark_copies(X, y):
     Returns
     -------
     copies : ndarray of shape (n_samples,) or None
-        Equal numbers mark equal rows. None if no rows were copied, or if X is of a kind that
-        cannot be compared.
+        Equal numbers mark equal rows; distinct rows are numbered as they come. None if no rows were
+        copied, or if X is of a kind that cannot be compared.
     """
     n_samples = num_samples(X)
     if n_samples == 0 or _hash_cells(safe_indexing(X, slice(0, 1))) is None:
@@ -419,8 +421,12 @@ def mark_copies(X, y):
             1
         )
         keys[batch] = (codes * odd).sum(axis=1, dtype=np.uint64)
-    _, number, count = np.unique(keys, return_inverse=True, return_counts=True)
+    _, first, number, count = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
     has_copy = count[number] > 1
+    # The order of the keys means nothing, and must not decide how folds are drawn.
+    number = np.argsort(np.argsort(first))[number]
     label, size = np.unique(y, return_inverse=True, return_counts=True)[1:]
     share = np.bincount(label, has_copy) / size
     if not (share[size >= 10] > 0.5).any():
@@ -453,7 +459,7 @@ def _hash_cells(X):
         X.sum_duplicates()
         X = np.asarray(X @ np.random.default_rng(0).standard_normal((X.shape[1], 2)))
     if hasattr(X, "columns"):
-        columns = [np.asarray(X[name]) for name in X.columns]
+        columns = [np.asarray(column) for column in columns_of(X)]
     elif isinstance(X, np.ndarray) and X.ndim >= 2:
         if X.dtype.kind in "fiub":
             return _hash_numbers(X.reshape(len(X), -1))
@@ -467,8 +473,17 @@ def _hash_cells(X):
         if column.dtype.kind in "fiub":
             hashed.append(_hash_numbers(column[:, None])[:, 0])
         else:
-            hashed.append(np.array([hash(str(v)) for v in column]).astype(np.uint64))
+            hashed.append(_hash_texts([str(value) for value in column]))
     return np.column_stack(hashed) if hashed else None
+
+
+def _hash_texts(texts):
+    # Python's own hash of a text is another one in each process.
+    digests = {
+        text: blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for text in set(texts)
+    }
+    return np.frombuffer(b"".join(map(digests.get, texts)), dtype="<u8").astype(np.uint64)
 
 
 def _hash_numbers(X):

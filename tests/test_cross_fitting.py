@@ -235,6 +235,7 @@ CONTAINERS = {
     "images": lambda X: X.reshape(len(X), 1, 2, -1),
     "sparse": sp.csr_array,
     "pandas": as_frame,
+    "pandas with one name": lambda X: as_frame(X).set_axis(["x"] * 5, axis=1),
     "polars": as_polars,
     "text": lambda X: [" ".join(f"{v:.6f}" for v in row) for row in X],
 }
@@ -247,7 +248,7 @@ def test_copies_are_found_in_every_kind_of_input(container):
     X[40:] = X[:20]
     copies = mark_copies(CONTAINERS[container](X), y)
     assert_array_equal(copies[40:], copies[:20])
-    assert len(np.unique(copies)) == 40
+    assert_array_equal(copies[:40], np.arange(40))
     assert mark_copies(CONTAINERS[container](X[:40]), y[:40]) is None
 
 
