@@ -80,7 +80,9 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         if n_samples > n_rows:
             random_state = check_random_state(self.random_state)
             X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
-        self._start(as_array(X))
+        X = as_array(X)
+        self._start(X)
+        self._n_features_out = self._transform_chunk(safe_indexing(X, slice(0, 1))).shape[1]
         return self
 
     def transform(self, X):
@@ -96,19 +98,17 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         Z : ndarray of shape (n_samples, n_features_out), float32
         """
         check_is_fitted(self)
+        if num_samples(X) == 0:  # of what kind no row tells
+            return np.empty((0, self._n_features_out), dtype=np.float32)
         if _kind(X) != self.kind_:
             raise ValueError(
                 f"X is of kind {_kind(X)!r}, but the representation was fitted on kind "
                 f"{self.kind_!r}. Pass X as in fit."
             )
-        n_samples = num_samples(X)
-        if n_samples == 0:
-            return np.empty((0, self._transform_chunk(self._one_row).shape[1]), dtype=np.float32)
         chunks = [self._transform_chunk(as_array(part)) for _, part in row_chunks(X)]
         return np.concatenate(chunks)
 
     def _start(self, X):
-        self._one_row = safe_indexing(X, slice(0, 1))
         if self.kind_ == "frame":
             self._numeric = [is_numeric(column) for column in columns_of(X)]
             numeric, categorical = self._split_frame(X)

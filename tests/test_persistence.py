@@ -2,15 +2,19 @@
 
 import io
 import pickle
+import re
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.datasets import make_classification
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from metaerr_sklearn import (
     ErrorModel,
@@ -22,20 +26,11 @@ from metaerr_sklearn._rows import MAX_FIT_ROWS
 from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, TrustScore
 
 N_COLUMNS = 6
-# What skops asks about besides our own classes: compiled trees and data types of well-known
-# packages, none of which runs code of the file.
-WELL_KNOWN_TYPES = {
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "numpy.dtype",
-    "scipy.sparse._csr.csr_array",
-    "sklearn.frozen._frozen.FrozenEstimator",
-    "sklearn.metrics._dist_metrics.EuclideanDistance",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neighbors._kd_tree.KDTree64",
-    "sklearn.tree._tree.Tree",
-}
+# What skops asks about besides our own classes, as users are told: compiled trees and data types of
+# well-known packages, none of which runs code of the file.
+README = (Path(__file__).parents[1] / "README.md").read_text()
+TRUSTED = re.search(r"^Trust `metaerr_sklearn(.+?)and\s+nothing", README, re.DOTALL | re.MULTILINE)
+WELL_KNOWN_TYPES = set(re.findall(r"`([\w.]+)`", TRUSTED.group(1)))
 
 
 def noisy_rows(n_samples):
@@ -66,6 +61,48 @@ def wrapped(meta_learner, **params):
     return lambda: MetaErrorClassifier(base, meta_learner, **params).fit(X, Y_TEXT)
 
 
+def as_pandas(X):
+    return pytest.importorskip("pandas").DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+
+
+def rounded_to_str(X):
+    return X.round().astype(int).astype(str)
+
+
+CONTAINERS = {
+    "pandas-numbers": (as_pandas, StandardScaler()),
+    "pandas-strings": (
+        lambda X: as_pandas(rounded_to_str(X).astype(object)),
+        OneHotEncoder(handle_unknown="ignore"),
+    ),
+    "pandas-categories": (
+        lambda X: as_pandas(rounded_to_str(X)).astype("category"),
+        OneHotEncoder(handle_unknown="ignore"),
+    ),
+    "polars": (lambda X: pytest.importorskip("polars").from_pandas(as_pandas(X)), StandardScaler()),
+    "text": (
+        lambda X: [" ".join(f"word{value}" for value in row) for row in rounded_to_str(X)],
+        TfidfVectorizer(),
+    ),
+    "csr_matrix": (sp.csr_matrix, StandardScaler(with_mean=False)),
+    "csr_array": (sp.csr_array, StandardScaler(with_mean=False)),
+}
+
+
+def of_kind(container):
+    """Return a case whose X is of another kind."""
+    convert, encode = CONTAINERS[container]
+
+    def fit():
+        base = make_pipeline(encode, LogisticRegression())
+        return MetaErrorClassifier(base, cv=2, random_state=0).fit(convert(X), Y_TEXT)
+
+    def outputs(clf):
+        return [*clf.predict_with_error(convert(X)), clf.explain_error(convert(X)).contributions]
+
+    return fit, outputs
+
+
 CASES = {
     **{f"MetaErrorClassifier-{name}": (wrapped(name), of_rows) for name in ("auto", "mlp", None)},
     "MetaErrorClassifier-lightgbm": (wrapped("lightgbm", n_jobs=1), of_rows),
@@ -75,6 +112,11 @@ CASES = {
         lambda e: [*of_rows(e), e.explain_error(X).contributions],
     ),
     "MetaErrorClassifier-classifier": (wrapped(LogisticRegression()), of_rows),
+    **{f"MetaErrorClassifier-{name}": of_kind(name) for name in CONTAINERS},
+    "ErrorClassifier": (
+        lambda: wrapped("logistic")().as_error_classifier(),
+        lambda e: [e.predict(X), e.predict_proba(X)],
+    ),
     "ErrorModel": (
         lambda: ErrorModel("lightgbm", cv=2, random_state=0).fit(X, Y, PROBA),
         lambda e: [e.predict_error_proba(X, PROBA), e.explain_error(X, PROBA).contributions],
@@ -112,6 +154,14 @@ CASES = {
         of_rows,
     ),
     "TrustScore": (lambda: TrustScore().fit(X, Y), lambda e: [e.score_samples(X, Y)]),
+    "TrustScore-csr_matrix": (
+        lambda: TrustScore().fit(sp.csr_matrix(X), Y),
+        lambda e: [e.score_samples(sp.csr_matrix(X), Y)],
+    ),
+    "NeighborAgreement-csr_array": (
+        lambda: NeighborAgreement().fit(sp.csr_array(X), Y),
+        lambda e: [e.score_samples(sp.csr_array(X), Y)],
+    ),
     "NeighborAgreement": (
         lambda: NeighborAgreement().fit(X, Y),
         lambda e: [e.score_samples(X, Y)],
@@ -234,6 +284,14 @@ def test_fitted_self_training_lets_go_of_the_unlabeled_rows():
     index = N_COLUMNS * (4 + 8) + 2 * 8 + 2 * 8
     spread_and_smooth = 2 * 2 * 8
     assert growth_per_row(fit, 300, 1500) < attributes + index + spread_and_smooth + 20
+
+
+@pytest.mark.parametrize("container", ["array", "pandas-numbers"])
+def test_no_training_row_is_held_as_it_was_given(container):
+    """The index holds rows as standardised float32; red where a raw row tells the width."""
+    convert = CONTAINERS[container][0] if container in CONTAINERS else np.asarray
+    clf = MetaErrorClassifier(LogisticRegression(), cv=2, random_state=0).fit(convert(X), Y)
+    assert not any(value.tobytes() in pickle.dumps(clf) for value in X[0])
 
 
 def test_the_base_is_not_held_twice():
