@@ -94,6 +94,8 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
 def row_chunks(X, n_samples=None, *, rows=None, max_rows=_MAX_ROWS):
     """Yield the positions of some rows as a slice, and the rows; X itself where it is small.
 
+    Nothing is yielded where there is no row.
+
     Parameters
     ----------
     X : any, of length n_samples, or None
@@ -112,6 +114,8 @@ def row_chunks(X, n_samples=None, *, rows=None, max_rows=_MAX_ROWS):
     """
     if n_samples is None:
         n_samples = num_samples(X) if rows is None else len(rows)
+    if n_samples == 0:
+        return
     n_rows = max_rows if X is None else min(max_rows, rows_at_once(X))
     for batch in gen_batches(n_samples, n_rows):
         if X is None or (rows is None and n_samples <= n_rows):

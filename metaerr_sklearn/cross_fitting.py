@@ -85,13 +85,28 @@ def call_base(estimator, method, X):
     Returns
     -------
     output : ndarray
+
+    Raises
+    ------
+    ValueError
+        If X has no row and a net is asked.
     """
     if not is_net(estimator):
         return getattr(estimator, method)(X)
+    check_has_rows(X, estimator)
     from .neural import preserved_rng
 
     with preserved_rng(0):
         return getattr(estimator, method)(net_input(estimator, X))
+
+
+def check_has_rows(X, net):
+    """Raise where X has no row: skorch asks for "at least one array to concatenate" then."""
+    if hasattr(X, "__len__") and num_samples(X) == 0:
+        raise ValueError(
+            f"X has 0 sample(s), while a minimum of 1 is required by "
+            f"{type(final_estimator(net)).__name__}. Give at least one row."
+        )
 
 
 def base_classes(estimator, y):

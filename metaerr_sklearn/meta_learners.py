@@ -399,8 +399,10 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     def _contributions(self, Z):
         if self.booster_ is None:
             return np.zeros(Z.shape), 0.0
-        parts = self.booster_.predict(Z, pred_contrib=True, num_threads=1)
-        return parts[:, :-1], float(parts[:1, -1].sum())
+        # LightGBM divides by the number of rows; the constant is the same for any row.
+        some = Z if len(Z) else np.zeros((1, Z.shape[1]))
+        parts = self.booster_.predict(some, pred_contrib=True, num_threads=1)
+        return parts[: len(Z), :-1], float(parts[0, -1])
 
 
 class MLPMetaLearner(ResidualMetaLearner):

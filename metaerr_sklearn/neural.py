@@ -26,6 +26,7 @@ from torch.utils.data import Dataset, Sampler, Subset
 
 from ._compat import safe_indexing
 from ._rows import as_array
+from .cross_fitting import check_has_rows
 
 # Hooks belong to the net, random states to the process: threads over chunks must not mix them.
 _ONE_AT_A_TIME = threading.RLock()
@@ -534,6 +535,7 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
             f"{type(net.module_).__name__}. Use torch.nn.Dropout modules, not "
             "torch.nn.functional.dropout, in the net."
         )
+    check_has_rows(X, net)
     X = as_net_input(X)
     seed = None
     if random_state is not None:
@@ -701,6 +703,7 @@ def _logits(net, X):
             "probabilities. Return raw outputs from the module and use "
             "criterion=torch.nn.CrossEntropyLoss."
         )
+    check_has_rows(X, net)
     output = net.forward(as_net_input(X))
     output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)
@@ -790,6 +793,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _embed(self, X):
         net = _fitted_net(self.net)
+        check_has_rows(X, net)
         with _ONE_AT_A_TIME:
             return self._embed_with(net, X)
 

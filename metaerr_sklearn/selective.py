@@ -23,13 +23,13 @@ from ._rows import indexable
 from ._validation import check_fraction
 from .cross_fitting import (
     base_classes,
+    call_base,
     draw_seed,
     final_estimator,
     fit_base,
     is_net,
     make_splits,
     mark_copies,
-    net_input,
     predict_both,
 )
 
@@ -417,7 +417,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             The estimator's own.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_proba(net_input(self.estimator_, X))
+        return call_base(self.estimator_, "predict_proba", X)
 
     @available_if(_estimator_has("predict_log_proba"))
     def predict_log_proba(self, X):
@@ -434,7 +434,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             The estimator's own.
         """
         check_is_fitted(self)
-        return self.estimator_.predict_log_proba(net_input(self.estimator_, X))
+        return call_base(self.estimator_, "predict_log_proba", X)
 
     @available_if(_estimator_has("decision_function"))
     def decision_function(self, X):
@@ -451,7 +451,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             The estimator's own.
         """
         check_is_fitted(self)
-        return self.estimator_.decision_function(net_input(self.estimator_, X))
+        return call_base(self.estimator_, "decision_function", X)
 
     def score(self, X, y, sample_weight=None):
         """Return the share of all rows that are answered, and answered right.

@@ -37,6 +37,7 @@ from ._compat import (
 from ._rows import indexable
 from ._validation import check_weights
 from .cross_fitting import (
+    call_base,
     check_split_parameter,
     cross_fit,
     draw_seed,
@@ -899,7 +900,7 @@ class SelfTrainingWithMetaErr(
             The base's own.
         """
         check_is_fitted(self)
-        return self._call_base("predict_proba", X)
+        return call_base(self.estimator_, "predict_proba", X)
 
     @available_if(_base_has("predict_log_proba"))
     def predict_log_proba(self, X):
@@ -916,7 +917,7 @@ class SelfTrainingWithMetaErr(
             The base's own.
         """
         check_is_fitted(self)
-        return self._call_base("predict_log_proba", X)
+        return call_base(self.estimator_, "predict_log_proba", X)
 
     @available_if(_base_has("decision_function"))
     def decision_function(self, X):
@@ -933,10 +934,7 @@ class SelfTrainingWithMetaErr(
             The base's own.
         """
         check_is_fitted(self)
-        return self._call_base("decision_function", X)
-
-    def _call_base(self, method, X):
-        return getattr(self.estimator_, method)(net_input(self.estimator_, X))
+        return call_base(self.estimator_, "decision_function", X)
 
     def predict_error_proba(self, X):
         """Estimate the probability that `predict` is wrong on each sample.
