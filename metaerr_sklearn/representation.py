@@ -128,7 +128,10 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             return
         if self.kind_ == "text":
             self._vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
-            X = self._vectorizer.fit_transform(X)
+            try:
+                X = self._vectorizer.fit_transform(X)
+            except ValueError as error:  # no word of two letters
+                raise UnsupportedInputError(f"X is text without words: {error}") from error
         if self.kind_ in ("sparse", "text"):
             self._projection = self._fit_projection(TruncatedSVD, X)
             return

@@ -7,8 +7,12 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.representation import (
     NumericRepresentation,
     UnsupportedInputError,
@@ -118,6 +122,16 @@ def test_unsupported_input_gives_a_reason_and_no_exception():
     assert fitted is None
     assert "dict" in reason
     assert fit_representation(None, np.zeros((3, 1))) == (None, "representation=None")
+
+
+def test_text_without_words_is_left_to_the_base():
+    """A base may read single letters; the default vectorizer wants two in a word."""
+    letters = [" ".join(f"{i:03}") for i in range(200)]
+    y = np.array([i % 10 > 4 for i in range(200)])
+    base = make_pipeline(TfidfVectorizer(analyzer="char"), LogisticRegression())
+    clf = MetaErrorClassifier(base, "logistic", cv=2, random_state=0).fit(letters, y)
+    assert "text without words" in clf.error_model_.representation_reason_
+    assert clf.predict_error_proba(letters).shape == (200,)
 
 
 def test_another_kind_at_predict_time(digits):
