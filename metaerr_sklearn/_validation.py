@@ -1,7 +1,7 @@
 """Checks that two rooms share."""
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 
 from ._compat import check_sample_weight
 
@@ -75,3 +75,33 @@ def check_weights(sample_weight, X):
             "a weight above 0, or leave sample_weight out."
         )
     return check_sample_weight(sample_weight, X, ensure_non_negative=True)
+
+
+def check_groups(groups):
+    """Raise unless each row has a group, and groups can be told apart by sorting them."""
+    if groups is None:
+        return
+    groups = column_or_1d(groups)
+    missing = np.fromiter(map(is_missing, groups.tolist()), dtype=bool, count=len(groups))
+    if missing.any():
+        raise ValueError(
+            f"groups must name the group of every row, got None or NaN in {missing.sum()} of "
+            f"{len(groups)} rows, row {np.argmax(missing)} the first. Drop these rows, or give "
+            "each of them a group of its own."
+        )
+    try:
+        np.unique(groups)
+    except TypeError as error:
+        kinds = sorted({type(group).__name__ for group in groups.tolist()})
+        raise TypeError(
+            f"groups must be of one type, got {' and '.join(kinds)}, which have no order. Make "
+            "them one type, for example all of them strings."
+        ) from error
+
+
+def is_missing(label):
+    """Tell whether a label is None, NaN or another missing value, which never equal themselves."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas.NA
+        return True

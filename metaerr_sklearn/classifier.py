@@ -27,7 +27,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction, check_weights
+from ._validation import check_fraction, check_groups, check_weights
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
     BasePredictions,
@@ -327,7 +327,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             self._make_error_model(self.random_state)._check_parameters()
         check_split_parameter(self.cv)
         check_fraction(self.error_threshold, "error_threshold")
-        X, y, _ = indexable(X, y, groups)
+        X, y, groups = indexable(X, y, groups)
+        check_groups(groups)
         if np.ndim(y) > 1 and np.shape(y)[1] > 1:
             raise ValueError(
                 f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "

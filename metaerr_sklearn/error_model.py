@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from ._compat import safe_indexing
 from ._rows import MAX_FIT_ROWS, indexable, row_chunks
-from ._validation import check_proba, check_weights
+from ._validation import check_groups, check_proba, check_weights
 from .cross_fitting import draw_seed, make_splits, mark_copies, training_rows
 from .meta_features import (
     AskedBlock,
@@ -355,7 +355,8 @@ class ErrorModel(BaseEstimator):
         if len(self.classes_) > 1 and not (self.classes_[:-1] < self.classes_[1:]).all():
             raise ValueError(f"classes must be sorted and distinct, got {self.classes_!r}.")
         proba = check_proba(proba, n_classes=len(self.classes_))
-        X, *_ = indexable(X, y, proba, y_pred, groups)
+        X, *_, groups = indexable(X, y, proba, y_pred, groups)
+        check_groups(groups)
         if not len(y):
             raise ValueError("ErrorModel needs at least one row, got 0.")
         truth = self._positions(y)

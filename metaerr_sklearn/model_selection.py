@@ -8,6 +8,7 @@ from sklearn.utils import column_or_1d, indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from ._compat import safe_indexing
+from ._validation import is_missing
 
 __all__ = ["SemiSupervisedKFold", "is_unlabeled"]
 
@@ -205,20 +206,12 @@ def is_unlabeled(y, unlabeled=-1):
                 f"unlabeled={str(unlabeled)!r}."
             )
         return np.zeros(len(labels), dtype=bool)
-    if _is_missing(unlabeled):
+    if is_missing(unlabeled):
         if labels.dtype.kind != "O":
             return labels != labels
-        return np.fromiter(map(_is_missing, labels), dtype=bool, count=len(labels))
+        return np.fromiter(map(is_missing, labels), dtype=bool, count=len(labels))
     if labels.dtype.kind != "O":
         return labels == unlabeled
     # pandas.NA has no truth value, so an array comparison with it fails.
-    equal = (not _is_missing(label) and label == unlabeled for label in labels)
+    equal = (not is_missing(label) and label == unlabeled for label in labels)
     return np.fromiter(equal, dtype=bool, count=len(labels))
-
-
-def _is_missing(label):
-    """Tell whether a label is None, NaN or another missing value, which never equal themselves."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:  # pandas.NA
-        return True

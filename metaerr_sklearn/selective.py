@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import routing_enabled, safe_indexing, slice_fit_params
 from ._rows import indexable
-from ._validation import check_fraction
+from ._validation import check_fraction, check_groups
 from .cross_fitting import (
     base_classes,
     call_base,
@@ -544,7 +544,8 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        X, y, _ = indexable(X, y, groups)
+        X, y, groups = indexable(X, y, groups)
+        check_groups(groups)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         if None in y.tolist():

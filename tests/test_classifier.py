@@ -41,6 +41,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import (
+    ErrorModel,
     LightGBMMetaLearner,
     MetaErrorClassifier,
     SelectiveClassifier,
@@ -548,6 +549,27 @@ def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
     CountedFits.n_fits = 0
     with pytest.raises(ValueError, match=message):
         fast(CountedFits()).set_params(**parameters).fit(*noisy_data)
+    assert CountedFits.n_fits == 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        ([None, *"ab" * 30][:60], ValueError, "got None or NaN in 1 of 60 rows, row 0 the first"),
+        (np.r_[np.zeros(58), np.nan, np.nan], ValueError, "in 2 of 60 rows, row 58 the first. D"),
+        (np.array(["a", 1] * 30, dtype=object), TypeError, "one type, got int and str, which hav"),
+    ],
+)
+@pytest.mark.parametrize("cv", [3, GroupKFold(3)])
+def test_groups_that_cannot_be_told_apart_are_named_before_any_fit(groups, error, message, cv):
+    X, y = make_classification(60, random_state=0)
+    CountedFits.n_fits = 0
+    clf = fast(CountedFits(), cv=cv)
+    for estimator in (clf, SelectiveClassifier(clf, target_coverage=0.8)):
+        with pytest.raises(error, match=message):
+            estimator.fit(X, y, groups=groups)
+    with pytest.raises(error, match=message):
+        ErrorModel().fit(X, y, np.full((60, 2), 0.5), groups=groups)
     assert CountedFits.n_fits == 0
 
 
