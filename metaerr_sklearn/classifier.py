@@ -1,9 +1,9 @@
 """Classify with a base estimator and predict where it is wrong."""
 
+import os
 import warnings
 
 import numpy as np
-from joblib import Memory
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import (
@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
+    check_memory,
     has_fit_parameter,
 )
 
@@ -61,6 +62,12 @@ def _base_has(method):
     return check
 
 
+def _check_memory(memory):
+    if memory is None:
+        return None
+    return check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+
+
 class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Classify with a base classifier and predict where it is wrong.
 
@@ -101,9 +108,13 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         Whether the deployed base is fitted anew on all rows. False needs a single split, and
         deploys the very model that was observed on the hold-out.
 
-    memory : str, joblib.Memory or None, default=None
+    memory : str, path, joblib.Memory or None, default=None
         Caches each fit of the base, so that a search over meta-learner parameters costs no further
-        base fit, and an interrupted cross-fitting resumes.
+        base fit, and an interrupted cross-fitting resumes. With ``random_state=None`` the folds are
+        then the same in each fit; the base stays unseeded, and its cached fits are reused. A
+        RandomState instance draws other folds whenever the same object is fitted again. A skorch
+        net is found again in another process if it is given as a module class: a module instance
+        has weights, which are part of what is looked up, so it must be seeded where it is made.
 
     error_threshold : float in (0, 1], default=0.5
         `predict_error` is True from this error probability on.
@@ -244,16 +255,19 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         """
         X, y, seed = self._check_fit(X, y, groups)
         weight, base_params, groups = self._route(X, y, sample_weight, groups, fit_params)
+        memory = _check_memory(self.memory)
+        fit = fit_base if memory is None else memory.cache(fit_base)
         if self.meta_learner is None:
-            return self._fit_confidence(X, y, seed, base_params)
+            return self._fit_confidence(X, y, seed, base_params, fit)
         frozen = self.cv == "prefit" if isinstance(self.cv, str) else False
         frozen = frozen or isinstance(self.estimator, FrozenEstimator)
-        memory = Memory(self.memory, verbose=0) if isinstance(self.memory, str) else self.memory
         copies = mark_copies(X, y) if groups is None and not hasattr(self.cv, "split") else None
         if frozen:
             splits = None
         else:
-            splits = make_splits(self.cv, X, y, groups=groups, copies=copies, seed=seed)
+            # Splits drawn anew would never be met again in the cache.
+            split_seed = 0 if memory is not None and self.random_state is None else seed
+            splits = make_splits(self.cv, X, y, groups=groups, copies=copies, seed=split_seed)
         if not self.refit and not frozen and len(splits) != 1:
             raise ValueError(
                 f"refit=False deploys the model that was observed and needs a single split, got "
@@ -289,7 +303,6 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 observers=observers,
             )
             if self.refit:
-                fit = fit_base if memory is None else memory.cache(fit_base)
                 base = fit(
                     self.estimator,
                     X,
@@ -326,6 +339,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if self.meta_learner is not None:
             self._make_error_model(self.random_state)._check_parameters()
         check_split_parameter(self.cv)
+        _check_memory(self.memory)
         check_fraction(self.error_threshold, "error_threshold")
         X, y, groups = indexable(X, y, groups)
         check_groups(groups)
@@ -391,7 +405,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 )
         return weight, base_params, groups
 
-    def _fit_confidence(self, X, y, seed, base_params):
+    def _fit_confidence(self, X, y, seed, base_params, fit):
         """Fit the base alone: without a meta-learner nothing is observed."""
         progress = FitProgress(self, 1, X, y, verbose=self.verbose)
         if isinstance(self.cv, str) or isinstance(self.estimator, FrozenEstimator):
@@ -400,7 +414,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             self.classes_ = base_classes(self.estimator_, y)
         else:
             self.classes_ = np.unique(y)
-            self.estimator_ = fit_base(
+            self.estimator_ = fit(
                 self.estimator,
                 X,
                 y,

@@ -331,6 +331,41 @@ def test_memory_makes_a_search_over_the_learner_cost_no_base_fit(tmp_path, cance
     assert CountedFits.n_fits == 2 * (3 + 1)
 
 
+@pytest.mark.parametrize("random_state", [None, 3, np.random.RandomState(3)])
+def test_memory_resumes_whatever_the_seed(random_state, tmp_path, noisy_data):
+    """Red where the folds are drawn anew: no fit of the base is then met again."""
+    clf = fast(CountedFits(), memory=tmp_path, random_state=random_state)
+    first = clone(clf).fit(*noisy_data)
+    CountedFits.n_fits = 0
+    again = clone(clf).fit(*noisy_data)
+    assert CountedFits.n_fits == 0
+    assert_array_equal(again.oof_error_, first.oof_error_)
+
+
+def test_memory_does_not_seed_the_base(tmp_path, noisy_data):
+    X, y = noisy_data
+    clf = fast(RandomForestClassifier(5), "confidence", random_state=None)
+    clf.set_params(meta_features="confidence")
+    fits = [clone(clf).set_params(memory=tmp_path / name).fit(X, y) for name in "ab"]
+    assert [fit.estimator_.random_state for fit in fits] == [None, None]
+    assert not np.array_equal(*(fit.predict_proba(X) for fit in fits))
+
+
+def test_memory_serves_fits_without_a_meta_learner_too(tmp_path, noisy_data):
+    clf = fast(CountedFits(), "confidence", memory=str(tmp_path), random_state=None)
+    clf.fit(*noisy_data)
+    CountedFits.n_fits = 0
+    plain = clone(clf).set_params(meta_learner=None).fit(*noisy_data)
+    assert CountedFits.n_fits == 0
+    assert_array_equal(plain.predict(noisy_data[0]), clf.predict(noisy_data[0]))
+
+
+def test_memory_that_is_no_memory_is_refused(noisy_data):
+    for learner in ("logistic", None):
+        with pytest.raises(ValueError, match="'memory' should be None, a string or have the same"):
+            fast(GaussianNB(), learner, memory=5).fit(*noisy_data)
+
+
 def test_weights_of_nothing_are_refused(noisy_data):
     X, y = noisy_data
     for learner in (None, "logistic"):
