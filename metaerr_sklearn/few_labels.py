@@ -136,7 +136,10 @@ class _SecondOpinions:
         y, self.scale = truth[seeds], _scale(Z)
         self.spread = graph.spread(seeds, y, n_classes)
         self.models = [
-            ExtraTreesClassifier(50, min_samples_leaf=2, bootstrap=True, random_state=seed),
+            # One thread, even if a joblib backend has more: they add up votes in any order.
+            ExtraTreesClassifier(
+                50, min_samples_leaf=2, bootstrap=True, n_jobs=1, random_state=seed
+            ),
             LogisticRegression(C=0.1, max_iter=1000),
         ]
         if len(np.unique(y)) < 2:

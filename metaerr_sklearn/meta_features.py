@@ -388,7 +388,6 @@ class SecondOpinionBlock:
             for train, test in rows.folds:
                 part = self._grow_forest(rows, np.intersect1d(chosen, train), seed, oob_score=False)
                 proba[test] = self._predict(part, _take(rows, test))
-        forest.n_jobs = None  # new rows come in chunks, which share the threads
         return forest, proba
 
     def _grow_forest(self, rows, chosen, seed, oob_score):
@@ -404,7 +403,10 @@ class SecondOpinionBlock:
         with warnings.catch_warnings():
             # A row of large weight may be drawn for every tree; it then gets the class shares.
             warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
-            return forest.fit(rows.representation[chosen], rows.y[chosen], sample_weight=weight)
+            forest.fit(rows.representation[chosen], rows.y[chosen], sample_weight=weight)
+        # New rows come in chunks, which share the threads. Not None, which a joblib backend may
+        # take for many: threads add up votes in any order, and the last bit differs.
+        return forest.set_params(n_jobs=1)
 
     def _predict(self, model, rows):
         if not len(rows.representation):
