@@ -1,6 +1,7 @@
 """The only imports of private or version-dependent scikit-learn names."""
 
 import time
+from contextlib import contextmanager
 
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled as routing_enabled
@@ -34,16 +35,31 @@ class FitProgress:
             context = estimator._init_callback_context(max_subtasks=n_steps)
             self._context = context.call_on_fit_task_begin(**self._data)
 
-    def done(self, step):
-        """Report that a step is over."""
+    def done(self, step, *, in_words=True):
+        """Report that a step is over; who has words of their own for it says so."""
         self._n_done += 1
         if self._context is not None:
             task = self._context.subcontext(task_name=step)
             task.call_on_fit_task_begin(**self._data).call_on_fit_task_end(**self._data)
-        if self._verbose:
+        if self._verbose and in_words:
             seconds = time.perf_counter() - self._started
             name = type(self._estimator).__name__
-            print(f"[{name}] {self._n_done}/{self._n_steps} {step}, {seconds:.1f} s")
+            of_all = "" if self._n_steps is None else f"/{self._n_steps}"
+            print(f"[{name}] {self._n_done}{of_all} {step}, {seconds:.1f} s")
+
+    @contextmanager
+    def within(self, step, estimator):
+        """Report a step that is the fit of an estimator; it shows its own steps if it can."""
+        if self._context is None or not hasattr(estimator, "set_callbacks"):
+            yield
+            self.done(step)
+            return
+        self._n_done += 1
+        task = self._context.subcontext(task_name=step)
+        with task.propagate_callback_context(estimator):
+            task.call_on_fit_task_begin(**self._data)
+            yield
+        task.call_on_fit_task_end(**self._data)
 
     def close(self):
         """Report that the fit is over."""

@@ -1,6 +1,7 @@
 """Out-of-fold predictions of any base estimator, and its predictions on new rows."""
 
 import warnings
+from contextlib import nullcontext
 from hashlib import blake2b
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -146,7 +147,7 @@ def _seed_unset_random_states(estimator, seed):
     return estimator.set_params(**unset) if unset else estimator
 
 
-def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None):
+def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nullcontext):
     """Fit a clone of the base estimator; a frozen one is returned as it is.
 
     A net is given float32 X, int64 labels 0..n_classes-1 and its random numbers from `seed`, drawn
@@ -165,6 +166,8 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None):
         Given to ``fit``, already cut to these rows.
     seed : int, default=None
         Seed of everything random in the fit; None leaves it to the estimator.
+    within : callable, default=contextlib.nullcontext
+        Given the clone, returns the context in which it is fitted.
 
     Returns
     -------
@@ -177,12 +180,14 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None):
     if not is_net(estimator):
         if seed is not None and hasattr(estimator, "get_params"):
             _seed_unset_random_states(estimator, seed)
-        return estimator.fit(X, y, **fit_params)
+        with within(estimator):
+            return estimator.fit(X, y, **fit_params)
     from .neural import preserved_rng
 
     encoded = np.searchsorted(classes, y).astype(np.int64)
     device = getattr(final_estimator(estimator), "device", None)
-    with preserved_rng(draw_seed(None) if seed is None else seed, device=device):
+    rng = preserved_rng(draw_seed(None) if seed is None else seed, device=device)
+    with rng, within(estimator):
         return estimator.fit(net_input(estimator, X), encoded, **fit_params)
 
 

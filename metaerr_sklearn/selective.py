@@ -1,6 +1,7 @@
 """Answer or abstain: a classifier that rejects what it would likely get wrong."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 from scipy.special import bdtr, bdtri
@@ -18,7 +19,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from ._compat import routing_enabled, safe_indexing, slice_fit_params
+from ._compat import (
+    CallbackSupportMixin,
+    FitProgress,
+    routing_enabled,
+    safe_indexing,
+    slice_fit_params,
+    with_callbacks,
+)
 from ._rows import indexable
 from ._validation import check_fraction, check_groups
 from .cross_fitting import (
@@ -180,7 +188,7 @@ def _estimator_has(method):
     return check
 
 
-class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Answer where the error rate can be kept low, and abstain elsewhere.
 
     Rows are ranked by the error score of `estimator`. A threshold for it is set on calibration rows
@@ -306,6 +314,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.reject_label = reject_label
         self.random_state = random_state
 
+    @with_callbacks
     def fit(self, X, y, groups=None, **fit_params):
         """Fit the estimator on a part of the rows, and set the threshold on the others.
 
@@ -337,6 +346,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         X, y = self._check_fit(X, y, groups)
         fit_params = self._route(X, groups, fit_params)
+        progress = FitProgress(self, 1 if self._is_prefit() else 2, X, y)
         if self._is_prefit():
             check_is_fitted(self.estimator)
             self.estimator_, self.classes_ = self.estimator, base_classes(self.estimator, y)
@@ -346,9 +356,11 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                     f"y has {np.unique(y)[:10].tolist()}. Give y as the estimator was given it."
                 )
         else:
-            X, y = self._fit_estimator(X, y, groups, fit_params)
+            X, y = self._fit_estimator(X, y, groups, fit_params, progress)
         self.reject_label_ = self._choose_reject_label(np.union1d(self.classes_, np.unique(y)))
         self._calibrate(X, y)
+        progress.done("threshold")
+        progress.close()
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -565,7 +577,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             return {**fit_params, "groups": groups}
         return fit_params
 
-    def _fit_estimator(self, X, y, groups, fit_params):
+    def _fit_estimator(self, X, y, groups, fit_params, progress):
         """Fit the estimator on the training rows and return the calibration rows."""
         seed = draw_seed(self.random_state)
         copies = mark_copies(X, y) if groups is None else None
@@ -579,6 +591,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             classes=classes,
             fit_params=slice_fit_params(X, fit_params, indices=train),
             seed=None if self.random_state is None else seed,
+            within=partial(progress.within, "estimator"),
         )
         self.classes_ = classes if is_net(self.estimator_) else self.estimator_.classes_
         return safe_indexing(X, held_out), y[held_out]

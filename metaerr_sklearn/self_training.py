@@ -200,7 +200,7 @@ class SelfTrainingWithMetaErr(
         its parameters ``random_state`` that are None, and the weights of nets.
 
     verbose : bool, default=False
-        Print a line after each round. Where the installed scikit-learn has callbacks,
+        Print a line after each fold and each round. Where the installed scikit-learn has callbacks,
         ``set_callbacks(ProgressBar())`` shows folds, error model and rounds.
 
     Attributes
@@ -363,8 +363,10 @@ class SelfTrainingWithMetaErr(
         self.labeled_iter_ = np.where(truth < 0, -1, 0)
         self.pseudo_error_proba_ = np.full(len(truth), np.nan)
         self.n_iter_, self.history_, self._oof_accuracy = 0, [], None
-        # In how many rounds is not known beforehand.
-        self._progress = FitProgress(self, None, X, y)
+        # In how many rounds is not known beforehand. Without a meta-learner nothing is printed but
+        # what scikit-learn's class prints.
+        verbose = self.verbose and self.meta_learner is not None
+        self._progress = FitProgress(self, None, X, y, verbose=verbose)
         with _random_stream_kept(self.estimator, seed):
             self._fit(X, truth, weight, seed)
         self._progress.close()
@@ -851,7 +853,7 @@ class SelfTrainingWithMetaErr(
                 "oof_accuracy": self._oof_accuracy if self.n_iter_ == 1 else None,
             }
         )
-        self._progress.done("round")
+        self._progress.done("round", in_words=False)
         if self.verbose:
             print(f"End of iteration {self.n_iter_}, added {len(rows)} new labels.")
 

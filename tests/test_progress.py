@@ -4,10 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 
-from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
 N_FOLDS = 3
@@ -93,6 +94,26 @@ def test_steps_of_self_training(noisy_data, params, n_rounds):
     assert record.begun == record.ended
 
 
+@pytest.mark.parametrize("inner", [classifier(), GaussianNB()])
+@pytest.mark.parametrize("calibration", [0.3, "prefit"])
+def test_steps_of_abstention(noisy_data, inner, calibration):
+    """The classifier inside shows its own steps in place of one."""
+    X, y = noisy_data
+    record = Record()
+    if calibration == "prefit":
+        inner = clone(inner).fit(X[:200], y[:200])
+    clf = SelectiveClassifier(inner, target_coverage=0.8, calibration=calibration)
+    clf.set_callbacks(record).fit(X[200:], y[200:])
+    seen = steps(record, "SelectiveClassifier")
+    assert seen["threshold"] == 1
+    is_nested = calibration == 0.3 and isinstance(inner, MetaErrorClassifier)
+    assert seen.get("estimator", 0) == (calibration == 0.3 and not is_nested)
+    expected = {"fit": 1, "fold": N_FOLDS, "base estimator": 1, "error model": 1}
+    assert steps(record, "MetaErrorClassifier") == (expected if is_nested else {})
+    assert record.begun == record.ended
+    assert record.is_torn_down
+
+
 def test_a_failed_fit_leaves_no_callback_running(noisy_data):
     class Failing(GaussianNB):
         def fit(self, X, y):
@@ -115,7 +136,9 @@ def test_the_progress_bar_runs(noisy_data, n_jobs, capsys):
     X, y = noisy_data
     model = SelfTrainingWithMetaErr(GaussianNB(), random_state=0).set_callbacks(bar)
     model.fit(X, np.where(np.arange(len(y)) < 60, y, -1))
+    SelectiveClassifier(classifier(), target_coverage=0.8).set_callbacks(bar).fit(X, y)
     out = capsys.readouterr().out
     assert "GridSearchCV" in out
     assert "MetaErrorClassifier" in out
     assert "SelfTrainingWithMetaErr" in out
+    assert "SelectiveClassifier" in out

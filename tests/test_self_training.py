@@ -597,6 +597,11 @@ def test_history_and_messages(digits, capsys):
         LogisticRegression(max_iter=500), criterion="threshold", verbose=True, random_state=0
     ).fit(X, partly)
     said = capsys.readouterr().out.splitlines()
+    before = [f"[SelfTrainingWithMetaErr] {i} fold, " for i in range(1, 6)]
+    before += ["[SelfTrainingWithMetaErr] 6 error model, "]
+    steps, said = said[: len(before)], said[len(before) :]
+    assert all(line.startswith(start) for line, start in zip(steps, before)), steps
+    assert len(said) == len(model.history_)
     for number, (line, record) in enumerate(zip(said, model.history_), start=1):
         added = model.labeled_iter_ == number
         assert line == f"End of iteration {number}, added {added.sum()} new labels."
