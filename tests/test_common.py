@@ -1,11 +1,13 @@
 """What holds for everything public: scikit-learn's checks, docstrings, a light import."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sklearn.base import BaseEstimator, clone
@@ -62,6 +64,35 @@ def test_import_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == []
+
+
+def version_dependent(source):
+    """Yield what a module takes from scikit-learn that is private, and where it asks for versions.
+
+    Whatever may change from one version to the next belongs in `_compat`.
+    """
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute) and node.attr == "__version__":
+            names = ["sklearn.__version__"]
+        for name in names:
+            package, *parts = name.split(".")
+            if package == "sklearn" and any(part.startswith("_") for part in parts):
+                yield name
+            if "parse_version" in parts or package == "packaging":
+                yield name
+
+
+def test_only_compat_depends_on_the_version_of_scikit_learn():
+    assert len(list(version_dependent("from sklearn.utils import _safe_indexing, Bunch"))) == 1
+    assert len(list(version_dependent("if sklearn.__version__ > '1.9': pass"))) == 1
+    for path in Path(metaerr_sklearn.__file__).parent.glob("*.py"):
+        found = list(version_dependent(path.read_text()))
+        assert bool(found) == (path.name == "_compat.py"), f"{path.name}: {found}"
 
 
 def public_objects():
