@@ -40,6 +40,10 @@ class SemiSupervisedKFold(BaseCrossValidator):
     each row, does not apply. Training scores (``return_train_score=True``) do count the marker as a
     label. Unlabeled rows of a group stay in training while its labeled rows are tested.
 
+    Mark integer labels with -1, or with NaN among floats. None makes an array of dtype object of
+    them, and scikit-learn's metrics, accuracy among them, refuse integers in such an array: "can't
+    handle a mix of unknown and multiclass targets". Strings may be marked with None.
+
     Examples
     --------
     >>> import numpy as np

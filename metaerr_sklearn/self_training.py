@@ -120,7 +120,7 @@ class SelfTrainingWithMetaErr(
         `ErrorModel` where the cross-fitted predictions hold at least 100 errors and 100 correct
         rows. Anything else is passed to `ErrorModel`. None learns nothing: 1 - the largest
         probability stands for the error, and "threshold" and "k_best" are then exactly
-        scikit-learn's `SelfTrainingClassifier`.
+        scikit-learn's `SelfTrainingClassifier`, for every input that this class accepts.
 
     meta_features : "auto", str, callable or list of these, default="auto"
         What the meta-learner sees; see `ErrorModel`.

@@ -82,6 +82,23 @@ def test_plain_splitter_scores_the_marker_as_a_class(digits):
     assert abs(scores.mean() - answered_right / n_labeled) < 0.05
 
 
+def test_markers_that_scikit_learns_metrics_go_along_with(digits):
+    """And the one that they do not: integers in an array of dtype object."""
+    X, y, truth = digits
+
+    def score(labels, marker):
+        cv = SemiSupervisedKFold(3, unlabeled=marker)
+        marked = np.where(y == -1, marker, labels)
+        return cross_val_score(LabeledRows(marker), X, marked, cv=cv, error_score="raise").mean()
+
+    expected = score(truth, -1)
+    assert expected > 0.5
+    assert score(truth, np.nan) == expected
+    assert score(np.array([f"digit {label}" for label in truth]), None) == expected
+    with pytest.raises(ValueError, match="can't handle a mix of unknown and multiclass targets"):
+        score(truth, None)
+
+
 def test_score_estimates_the_accuracy_on_new_rows(digits):
     X, y, truth = digits
     model = SelfTrainingClassifier(LogisticRegression(max_iter=1000), threshold=0.9)
