@@ -166,8 +166,8 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
         Given to ``fit``, already cut to these rows.
     seed : int, default=None
         Seed of everything random in the fit; None leaves it to the estimator.
-    within : callable, default=contextlib.nullcontext
-        Given the clone, returns the context in which it is fitted.
+    within : callable
+        Given the clone, returns the context in which it is fitted; none in particular by default.
 
     Returns
     -------
