@@ -11,7 +11,11 @@ from sklearn.utils.validation import _num_samples as num_samples
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+    # Frames between a decorated method and its caller, which `stacklevel` of a warning counts.
+    N_WRAPPERS = 1
 except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
+    N_WRAPPERS = 0
 
     class CallbackSupportMixin:
         """Stand in where the installed scikit-learn has no callbacks."""
@@ -68,6 +72,7 @@ class FitProgress:
 
 
 __all__ = [
+    "N_WRAPPERS",
     "CallbackSupportMixin",
     "FitProgress",
     "check_sample_weight",

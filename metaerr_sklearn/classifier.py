@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from ._compat import (
+    N_WRAPPERS,
     CallbackSupportMixin,
     FitProgress,
     num_samples,
@@ -401,7 +402,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                     f"The fit of {type(self.estimator).__name__} takes no sample_weight: the "
                     "weights are used by the error model alone.",
                     UserWarning,
-                    stacklevel=3,
+                    stacklevel=3 + N_WRAPPERS,
                 )
         return weight, base_params, groups
 

@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import (
+    N_WRAPPERS,
     CallbackSupportMixin,
     FitProgress,
     routing_enabled,
@@ -635,7 +636,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 "No threshold can be certified, so that every row is rejected: "
                 + _explain_failure(is_error, error_proba, self.target_risk, 1 - level),
                 UserWarning,
-                stacklevel=3,
+                stacklevel=3 + N_WRAPPERS,
             )
 
     def _predict_with_error(self, X):

@@ -28,6 +28,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import (
+    N_WRAPPERS,
     CallbackSupportMixin,
     FitProgress,
     num_samples,
@@ -457,7 +458,7 @@ class SelfTrainingWithMetaErr(
                 "k_best is larger than the amount of unlabeled samples. All unlabeled samples "
                 "will be labeled in the first iteration",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=3 + N_WRAPPERS,
             )
         truth = np.full(n_samples, -1)
         truth[has_label] = encoded
@@ -475,7 +476,7 @@ class SelfTrainingWithMetaErr(
         """Tell which rows have a label."""
         has_label = ~is_unlabeled(y, self.unlabeled)
         if has_label.all():
-            warnings.warn("y contains no unlabeled samples", UserWarning, stacklevel=4)
+            warnings.warn("y contains no unlabeled samples", UserWarning, stacklevel=4 + N_WRAPPERS)
         elif (
             self.meta_learner is not None
             and y.dtype.kind in "if"
@@ -486,7 +487,7 @@ class SelfTrainingWithMetaErr(
                 "and all rows for labeled. If -1 marks unlabeled rows, label rows of a second "
                 "class.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=4 + N_WRAPPERS,
             )
             has_label[:] = True
         return has_label
@@ -578,7 +579,7 @@ class SelfTrainingWithMetaErr(
                 "Every class has a single labeled row, so that no prediction can be tested: the "
                 "error of a pseudo-label is 1 - its probability. Give two labels per class.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=4 + N_WRAPPERS,
             )
             return
         X_labeled = safe_indexing(X, labeled)
