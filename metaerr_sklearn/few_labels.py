@@ -569,7 +569,7 @@ def share_reliability(proba, fold_probas, sizes, shares):
     return float(max(0.0, 1 - variance / distance)) if distance > 0 else 0.0
 
 
-def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.1):
+def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.12):
     """Adapt class probabilities to the estimated class shares of the rows they are given for.
 
     The shares go from those of the labels towards the estimated ones, as far as `trust` and
@@ -591,7 +591,7 @@ def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.1):
     trust : float in [0, 1], default=1.0
         How far to go at most: 0 keeps `shares`, 1 reaches the estimated ones.
 
-    max_moved : float in [0, 1], default=0.1
+    max_moved : float in [0, 1], default=0.12
         The class shares of the most probable classes differ from those of `labels` by at most this
         (total variation), unless they do so without any adaptation.
 

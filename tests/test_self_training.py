@@ -233,7 +233,7 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
             caution = 0.25 + 0.75 * reliability
             trust = min(1, 2 * pool.skill_) * caution
             pooled = adapt_shares(
-                pooled, pool.label_shares_, own, trust=trust, max_moved=0.1 * caution
+                pooled, pool.label_shares_, own, trust=trust, max_moved=0.12 * caution
             )
         elif class_prior != "labeled":
             pooled = with_shares(pooled, pool.label_shares_, class_prior)
