@@ -78,9 +78,9 @@ def check_weights(sample_weight, X):
 
 
 def check_groups(groups):
-    """Raise unless each row has a group, and groups can be told apart by sorting them."""
+    """Return groups as one column if each row has one and sorting tells them apart, or raise."""
     if groups is None:
-        return
+        return None
     groups = column_or_1d(groups)
     missing = np.fromiter(map(is_missing, groups.tolist()), dtype=bool, count=len(groups))
     if missing.any():
@@ -97,6 +97,7 @@ def check_groups(groups):
             f"groups must be of one type, got {' and '.join(kinds)}, which have no order. Make "
             "them one type, for example all of them strings."
         ) from error
+    return groups
 
 
 def is_missing(label):

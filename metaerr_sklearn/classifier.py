@@ -29,7 +29,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction, check_groups, check_weights
+from ._validation import check_fraction, check_groups, check_weights, is_missing
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
     BasePredictions,
@@ -255,6 +255,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             If y is not a vector of at least two classes, or a parameter does not fit.
         """
         X, y, seed = self._check_fit(X, y, groups)
+        groups = check_groups(groups)
         weight, base_params, groups = self._route(X, y, sample_weight, groups, fit_params)
         memory = _check_memory(self.memory)
         fit = fit_base if memory is None else memory.cache(fit_base)
@@ -342,8 +343,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_split_parameter(self.cv)
         _check_memory(self.memory)
         check_fraction(self.error_threshold, "error_threshold")
-        X, y, groups = indexable(X, y, groups)
-        check_groups(groups)
+        X, y, _ = indexable(X, y, groups)
         if np.ndim(y) > 1 and np.shape(y)[1] > 1:
             raise ValueError(
                 f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "
@@ -354,7 +354,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if y.dtype.kind == "f":
             missing = ~np.isfinite(y)
         elif y.dtype.kind == "O":
-            missing = np.array([label is None or label != label for label in y], dtype=bool)
+            missing = np.array([is_missing(label) for label in y], dtype=bool)
         if missing.any():
             raise ValueError(
                 f"y contains NaN, inf or None in {missing.sum()} of {len(y)} rows. Drop these "
@@ -390,7 +390,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             routed = process_routing(self, "fit", **fit_params)
             base_params = routed.estimator.fit
             if hasattr(self.cv, "split"):
-                groups = routed.splitter.split.get("groups", groups)
+                groups = check_groups(routed.splitter.split.get("groups", groups))
             return weight, base_params, groups
         check_consistent_length(X, *(v for v in fit_params.values() if hasattr(v, "__len__")))
         base_params = dict(fit_params)

@@ -39,7 +39,7 @@ from .meta_learners import (
     log_loss_of_logits,
     log_losses_of_logits,
 )
-from .representation import are_components, fit_representation, represent, source_names
+from .representation import fit_representation, is_of_images, represent, source_names
 
 # Fewer errors (or fewer correct rows) than this teach nothing: the calibrated confidence is used.
 MIN_ERRORS = 5
@@ -356,7 +356,7 @@ class ErrorModel(BaseEstimator):
             raise ValueError(f"classes must be sorted and distinct, got {self.classes_!r}.")
         proba = check_proba(proba, n_classes=len(self.classes_))
         X, *_, groups = indexable(X, y, proba, y_pred, groups)
-        check_groups(groups)
+        groups = check_groups(groups)
         if not len(y):
             raise ValueError("ErrorModel needs at least one row, got 0.")
         truth = self._positions(y)
@@ -475,11 +475,11 @@ class ErrorModel(BaseEstimator):
                 "probabilities alone, or pass a representation= for X."
             )
         observers = [name for name in names if is_observer(name)]
-        on_components = are_components(self.representation_)
+        of_images = is_of_images(self.representation_)
         self._blocks = [
             AskedBlock(name, observers.index(name), base)
             if is_observer(name)
-            else make_block(name, number, self.n_jobs, on_components)
+            else make_block(name, number, self.n_jobs, of_images)
             for number, name in enumerate(self._block_names)
         ]
 

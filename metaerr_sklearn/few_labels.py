@@ -208,7 +208,7 @@ class OpinionPool(BaseEstimator):
         is perfect.
 
     skill_error_ : float
-        Standard error of `skill_`.
+        Standard error of `skill_`; where all labels are right, as if a quarter of one were wrong.
 
     error_rate_ : float in [0, 1]
         Share of wrong predictions of the base among the labeled rows.
@@ -486,7 +486,7 @@ def estimate_shares(proba, shares, *, n_steps=5):
         Probabilities that are right for `shares`.
 
     shares : ndarray of shape (n_classes,)
-        Shares of the classes among the labeled rows, all positive.
+        Shares of the classes among the labeled rows.
 
     n_steps : int, default=5
         Number of steps; many give the maximum-likelihood estimate.
@@ -528,19 +528,20 @@ def share_reliability(proba, fold_probas, sizes, shares):
     proba : ndarray of shape (n_samples, n_classes)
         Probabilities of rows from the classifier trained on all labels.
 
-    fold_probas : list of ndarray of shape (n_samples, n_classes)
-        Probabilities of the same rows from the classifier of each fold.
+    fold_probas : iterable of ndarray of shape (n_samples, n_classes)
+        Probabilities of the same rows from the classifier of each fold, in an iterable.
 
     sizes : list of (n_train, n_test)
         Labels that each fold's classifier has learned from, and has not.
 
     shares : ndarray of shape (n_classes,)
-        Shares of the classes among the labeled rows, all positive.
+        Shares of the classes among the labeled rows.
 
     Returns
     -------
     reliability : float in [0, 1]
-        0 where the estimate is all chance, 1 where every fold finds the same.
+        0 where the estimate is all chance or tells nothing beyond `shares`, 1 where every fold
+        finds the same.
 
     References
     ----------
@@ -560,16 +561,18 @@ def share_reliability(proba, fold_probas, sizes, shares):
     """
     estimated = estimate_shares(proba, shares)
     distance = np.sum((estimated - shares) ** 2)
+    if distance == 0:
+        return 0.0
     variance = np.mean(
         [
             n_train / n_test * np.sum((estimate_shares(fold, shares) - estimated) ** 2)
             for fold, (n_train, n_test) in zip(fold_probas, sizes)
         ]
     )
-    return float(max(0.0, 1 - variance / distance)) if distance > 0 else 0.0
+    return float(max(0.0, 1 - variance / distance))
 
 
-def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.12):
+def adapt_shares(proba, shares, labels, *, trust, max_moved):
     """Adapt class probabilities to the estimated class shares of the rows they are given for.
 
     The shares go from those of the labels towards the estimated ones, as far as `trust` and
@@ -583,17 +586,17 @@ def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.12):
         Probabilities that are right for `shares`.
 
     shares : ndarray of shape (n_classes,)
-        Shares of the classes among the labeled rows, all positive.
+        Shares of the classes among the labeled rows.
 
     labels : ndarray of int, shape (n_samples,)
         Positions of the classes that the classifier itself predicts.
 
-    trust : float in [0, 1], default=1.0
+    trust : float in [0, 1]
         How far to go at most: 0 keeps `shares`, 1 reaches the estimated ones.
 
-    max_moved : float in [0, 1], default=0.12
+    max_moved : float in [0, 1]
         The class shares of the most probable classes differ from those of `labels` by at most this
-        (total variation), unless they do so without any adaptation.
+        (total variation), or as far as they do without any adaptation.
 
     Returns
     -------
@@ -605,10 +608,11 @@ def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.12):
     >>> from metaerr_sklearn.few_labels import adapt_shares
     >>> proba = np.repeat([[0.9, 0.1], [0.4, 0.6]], [80, 20], axis=0)
     >>> labels = proba.argmax(axis=1)
-    >>> adapt_shares(proba, np.array([0.5, 0.5]), labels, max_moved=1)[-1].argmax()
-    np.int64(0)
-    >>> adapt_shares(proba, np.array([0.5, 0.5]), labels)[-1].argmax()
-    np.int64(1)
+    >>> half = np.array([0.5, 0.5])
+    >>> int(adapt_shares(proba, half, labels, trust=1, max_moved=1)[-1].argmax())
+    0
+    >>> int(adapt_shares(proba, half, labels, trust=1, max_moved=0.1)[-1].argmax())
+    1
     """
     own = _shares_of(labels, len(shares))
     estimated = estimate_shares(proba, shares)
@@ -618,20 +622,21 @@ def adapt_shares(proba, shares, labels, *, trust=1.0, max_moved=0.12):
         moved = np.abs(_shares_of(adapted.argmax(axis=1), len(shares)) - own).sum() / 2
         return adapted, moved
 
+    best, moved_alone = adapted_by(0.0)
+    limit = max(max_moved, moved_alone)
     adapted, moved = adapted_by(trust)
-    near, far = adapted_by(0.0), trust
-    limit = max(max_moved, near[1])
     if moved <= limit:
         return adapted
-    low = 0.0
+    # With many classes labels may move back on the way: what is found is allowed, if not farthest.
+    low, high = 0.0, trust
     for _ in range(12):
-        part = (low + far) / 2
+        part = (low + high) / 2
         adapted, moved = adapted_by(part)
         if moved <= limit:
-            low, near = part, (adapted, moved)
+            low, best = part, adapted
         else:
-            far = part
-    return near[0]
+            high = part
+    return best
 
 
 def _shares_of(labels, n_classes):
@@ -640,5 +645,8 @@ def _shares_of(labels, n_classes):
 
 def with_shares(proba, shares, new_shares):
     """Return probabilities that were right for some class shares made right for others."""
-    adapted = proba * (new_shares / shares)
-    return adapted / adapted.sum(axis=1, keepdims=True)
+    # A class without a labeled row of positive weight has no probabilities to adapt.
+    ratio = np.divide(new_shares, shares, out=np.zeros(len(shares)), where=shares > 0)
+    adapted = proba * ratio
+    total = adapted.sum(axis=1, keepdims=True)
+    return np.where(total > 0, adapted / np.where(total > 0, total, 1), shares)

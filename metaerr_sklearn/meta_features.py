@@ -172,14 +172,13 @@ class NeighborIndex:
 
     def __init__(self, matrix):
         self._matrix, self._tree, self._all = matrix, None, None
-        centred = matrix - matrix.mean(axis=0, dtype=np.float64)
-        scatter = centred.T @ centred
-        variance = np.diag(scatter)
-        # Among few rows it saves nothing earlier.
+        variance = matrix.var(axis=0, dtype=np.float64)
+        # Among few rows all are looked at sooner than a tree is walked: measured up to 3,000 rows.
         if variance.sum() > min(self.max_spread, 10 + len(matrix) / 200) * variance.max():
             self._all = NearestNeighbors(algorithm="brute").fit(matrix)
         else:
-            self._axes = np.linalg.eigh(scatter)[1]
+            centred = matrix - matrix.mean(axis=0, dtype=np.float64)
+            self._axes = np.linalg.eigh(centred.T @ centred)[1]
 
     def query(self, matrix, n_neighbors, n_jobs=None):
         """Return distances and positions of near rows, both ordered by distance."""
@@ -192,7 +191,7 @@ class NeighborIndex:
         return self._tree.query(self._rotated(matrix), numbers, eps=slack, workers=workers)
 
     def _rotated(self, matrix):
-        # Rounded to what went in: sums in another order, of other rows beside, give the same.
+        # Rounded to what went in: sums in another order, of other rows beside, hardly ever differ.
         return (matrix @ self._axes).astype(matrix.dtype)
 
     def __getstate__(self):
@@ -319,9 +318,9 @@ class SecondOpinionBlock:
     few_rows = 200
     many_classes = 10
 
-    def __init__(self, n_jobs=None, on_components=False):
+    def __init__(self, n_jobs=None, of_images=False):
         self.n_jobs = n_jobs
-        self.on_components = on_components
+        self.of_images = of_images
 
     def fit_transform(self, rows, seed):
         """Fit the models on the labels and describe each training row by those without it."""
@@ -335,7 +334,7 @@ class SecondOpinionBlock:
         self.n_classes_ = rows.proba.shape[1]
         y = rows.y[rows.reference_rows()]
         boosts = len(y) >= self.few_rows and len(np.unique(y)) <= self.many_classes
-        boosts = boosts and not (self.on_components and len(y) <= self.many_rows)
+        boosts = boosts and not (self.of_images and len(y) <= self.many_rows)
         fits = []
         if not boosts or len(y) <= self.many_rows:
             fits.append(self._fit_forest)
@@ -655,7 +654,7 @@ def _expected_blocks():
     )
 
 
-def make_block(block, number, n_jobs, on_components=False):
+def make_block(block, number, n_jobs, of_images=False):
     """Return the block that a name or a user's callable stands for."""
     if block == "confidence":
         return ConfidenceBlock()
@@ -664,7 +663,7 @@ def make_block(block, number, n_jobs, on_components=False):
     if block == "neighbors":
         return NeighborsBlock(n_jobs)
     if block == "second_opinion":
-        return SecondOpinionBlock(n_jobs, on_components)
+        return SecondOpinionBlock(n_jobs, of_images)
     if block == "input":
         return InputBlock()
     return CustomBlock(block, number)

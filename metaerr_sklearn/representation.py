@@ -81,6 +81,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             random_state = check_random_state(self.random_state)
             X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
         X = as_array(X)
+        self._is_image = self.kind_ == "wide" and np.ndim(X) > 2
         self._start(X)
         self._n_features_out = self._transform_chunk(safe_indexing(X, slice(0, 1))).shape[1]
         return self
@@ -282,8 +283,8 @@ def source_names(representation, X, n_columns):
     return names if len(names) == n_columns else [f"component {j}" for j in range(n_columns)]
 
 
-def are_components(representation):
-    """Tell whether the columns are principal components, of images or other wide arrays.
+def is_of_images(representation):
+    """Tell whether the columns are principal components of images.
 
     Parameters
     ----------
@@ -292,10 +293,9 @@ def are_components(representation):
 
     Returns
     -------
-    are_components : bool
+    is_of_images : bool
     """
-    is_ours = isinstance(representation, NumericRepresentation)
-    return is_ours and representation.kind_ == "wide"
+    return isinstance(representation, NumericRepresentation) and representation._is_image
 
 
 def columns_of(X):
@@ -423,5 +423,5 @@ def represent(representation, X, rows=None):
             )
         chunks.append(np.nan_to_num(Z.astype(np.float32, copy=False)))
     if not chunks:
-        return representation.transform(X)
+        return representation.transform(X if rows is None else safe_indexing(X, rows))
     return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]

