@@ -274,6 +274,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
     for one fitted classifier; picking the best of many by their coverage weakens it. Stratifying
     the held-out rows makes their error count vary less than that of independent rows, not more.
 
+    Callbacks are set on the outermost estimator: ``set_callbacks`` of this one also shows the steps
+    of a `MetaErrorClassifier` inside, and scikit-learn refuses them on the one inside.
+
     References
     ----------
     .. [1] Geifman, El-Yaniv (2017). Selective Classification for Deep Neural Networks. NeurIPS.

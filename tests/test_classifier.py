@@ -5,6 +5,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -553,6 +554,7 @@ def bad_target(change):
             "y contains NaN, inf or None in 1 of 60",
         ),
         (lambda y: np.where(y == 1, "a", None), "y contains NaN, inf or None"),
+        (lambda y: np.where(y == 1, "a", pd.NA), "y contains NaN, inf or None"),
         (lambda y: y + 0.25 * np.arange(60), "Unknown label type: continuous"),
         (
             lambda y: make_multilabel_classification(60, random_state=0)[1],
@@ -606,6 +608,26 @@ def test_groups_that_cannot_be_told_apart_are_named_before_any_fit(groups, error
             estimator.fit(X, y, groups=groups)
     with pytest.raises(error, match=message):
         ErrorModel().fit(X, y, np.full((60, 2), 0.5), groups=groups)
+    assert CountedFits.n_fits == 0
+
+
+def test_groups_may_be_a_column(noisy_data):
+    X, y = noisy_data
+    groups = np.arange(len(y)) // 3
+    flat, column = (
+        fast(GaussianNB(), random_state=0).fit(X, y, groups=g) for g in (groups, groups[:, None])
+    )
+    assert_array_equal(flat.oof_error_proba_, column.oof_error_proba_)
+
+
+def test_routed_groups_are_checked_too(noisy_data):
+    X, y = noisy_data
+    site = np.where(np.arange(len(y)) < 9, None, "a")
+    with config_context(enable_metadata_routing=True):
+        clf = fast(CountedFits(), cv=GroupKFold(3).set_split_request(groups="site"))
+        CountedFits.n_fits = 0
+        with pytest.raises(ValueError, match="got None or NaN in 9 of"):
+            clf.fit(X, y, site=site)
     assert CountedFits.n_fits == 0
 
 
