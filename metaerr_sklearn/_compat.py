@@ -1,6 +1,8 @@
 """The only imports of private or version-dependent scikit-learn names."""
 
+import sys
 import time
+import warnings
 from contextlib import contextmanager
 
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -11,11 +13,7 @@ from sklearn.utils.validation import _num_samples as num_samples
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-
-    # Frames between a decorated method and its caller, which `stacklevel` of a warning counts.
-    N_WRAPPERS = 1
 except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
-    N_WRAPPERS = 0
 
     class CallbackSupportMixin:
         """Stand in where the installed scikit-learn has no callbacks."""
@@ -23,6 +21,18 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
     def with_callbacks(method):
         """Return the method unchanged."""
         return method
+
+
+def warn_caller(message):
+    """Warn the user where a method of ours was called, whatever decorators lie between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def _is_inside(module):
+    return module.startswith((f"{__package__}.", "sklearn.callback"))
 
 
 class FitProgress:
@@ -72,7 +82,6 @@ class FitProgress:
 
 
 __all__ = [
-    "N_WRAPPERS",
     "CallbackSupportMixin",
     "FitProgress",
     "check_sample_weight",
@@ -80,5 +89,6 @@ __all__ = [
     "routing_enabled",
     "safe_indexing",
     "slice_fit_params",
+    "warn_caller",
     "with_callbacks",
 ]

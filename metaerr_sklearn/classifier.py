@@ -1,7 +1,6 @@
 """Classify with a base estimator and predict where it is wrong."""
 
 import os
-import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
@@ -21,11 +20,11 @@ from sklearn.utils.validation import (
 )
 
 from ._compat import (
-    N_WRAPPERS,
     CallbackSupportMixin,
     FitProgress,
     num_samples,
     routing_enabled,
+    warn_caller,
     with_callbacks,
 )
 from ._rows import indexable
@@ -398,11 +397,9 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             if has_fit_parameter(self.estimator, "sample_weight"):
                 base_params["sample_weight"] = weight
             else:
-                warnings.warn(
+                warn_caller(
                     f"The fit of {type(self.estimator).__name__} takes no sample_weight: the "
-                    "weights are used by the error model alone.",
-                    UserWarning,
-                    stacklevel=3 + N_WRAPPERS,
+                    "weights are used by the error model alone."
                 )
         return weight, base_params, groups
 

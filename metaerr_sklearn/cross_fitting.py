@@ -22,7 +22,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, murmurhash3_32
 
-from ._compat import num_samples, safe_indexing, slice_fit_params
+from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 from .representation import columns_of
@@ -329,12 +329,10 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
                 f'{len(labels)} classes. Give more rows, or pass cv="prefit" with a fitted base.'
             )
         if warn and counts.min() < cv:
-            warnings.warn(
+            warn_caller(
                 f"Class {labels.tolist()[counts.argmin()]!r} has {counts.min()} rows, fewer than "
                 f"the {cv} folds: using {n_folds} folds, and a class that a fold's training part "
-                "misses gets probability 0 there.",
-                UserWarning,
-                stacklevel=3,
+                "misses gets probability 0 there."
             )
         if groups is not None:
             n_groups = len(np.unique(groups))

@@ -1,6 +1,5 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
-import warnings
 from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
-from ._compat import safe_indexing
+from ._compat import safe_indexing, warn_caller
 from ._rows import MAX_FIT_ROWS, indexable, row_chunks
 from ._validation import check_groups, check_proba, check_weights
 from .cross_fitting import draw_seed, make_splits, mark_copies, training_rows
@@ -525,7 +524,7 @@ class ErrorModel(BaseEstimator):
             score = self._mix(views)
             self._offset = PlattScaling().fit_level(score, is_error, weight)
             oof = self._offset.predict(score)
-            warnings.warn(self.fallback_reason_, UserWarning, stacklevel=4)
+            warn_caller(self.fallback_reason_)
         else:
             folds = folds_by(is_error)
             offset = self._fit_offset(views, is_error, weight, folds)

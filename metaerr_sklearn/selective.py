@@ -1,6 +1,5 @@
 """Answer or abstain: a classifier that rejects what it would likely get wrong."""
 
-import warnings
 from functools import partial
 
 import numpy as np
@@ -20,12 +19,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import (
-    N_WRAPPERS,
     CallbackSupportMixin,
     FitProgress,
     routing_enabled,
     safe_indexing,
     slice_fit_params,
+    warn_caller,
     with_callbacks,
 )
 from ._rows import indexable
@@ -635,11 +634,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         )
         self.n_calibration_ = len(y)
         if self.threshold_ == -np.inf:
-            warnings.warn(
+            warn_caller(
                 "No threshold can be certified, so that every row is rejected: "
-                + _explain_failure(is_error, error_proba, self.target_risk, 1 - level),
-                UserWarning,
-                stacklevel=3 + N_WRAPPERS,
+                + _explain_failure(is_error, error_proba, self.target_risk, 1 - level)
             )
 
     def _predict_with_error(self, X):

@@ -1,6 +1,5 @@
 """Learn from unlabeled rows by pseudo-labels that are chosen by their predicted error."""
 
-import warnings
 from contextlib import nullcontext
 from functools import partial
 from numbers import Integral, Real
@@ -28,11 +27,11 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import (
-    N_WRAPPERS,
     CallbackSupportMixin,
     FitProgress,
     num_samples,
     safe_indexing,
+    warn_caller,
     with_callbacks,
 )
 from ._rows import indexable
@@ -457,11 +456,9 @@ class SelfTrainingWithMetaErr(
                 f"class: {self.classes_!r}, n_samples={n_samples}."
             )
         if self.criterion == "k_best" and self.k_best > n_samples - has_label.sum():
-            warnings.warn(
+            warn_caller(
                 "k_best is larger than the amount of unlabeled samples. All unlabeled samples "
-                "will be labeled in the first iteration",
-                UserWarning,
-                stacklevel=3 + N_WRAPPERS,
+                "will be labeled in the first iteration"
             )
         truth = np.full(n_samples, -1)
         truth[has_label] = encoded
@@ -479,18 +476,16 @@ class SelfTrainingWithMetaErr(
         """Tell which rows have a label."""
         has_label = ~is_unlabeled(y, self.unlabeled)
         if has_label.all():
-            warnings.warn("y contains no unlabeled samples", UserWarning, stacklevel=4 + N_WRAPPERS)
+            warn_caller("y contains no unlabeled samples")
         elif (
             self.meta_learner is not None
             and y.dtype.kind in "if"
             and set(np.unique(y)) == {self.unlabeled, 1} == {-1, 1}
         ):
-            warnings.warn(
+            warn_caller(
                 "y holds only -1 and 1, the usual names of two classes: -1 is taken for a class, "
                 "and all rows for labeled. If -1 marks unlabeled rows, label rows of a second "
-                "class.",
-                UserWarning,
-                stacklevel=4 + N_WRAPPERS,
+                "class."
             )
             has_label[:] = True
         return has_label
@@ -578,11 +573,9 @@ class SelfTrainingWithMetaErr(
         labeled = np.flatnonzero(truth >= 0)
         counts = np.bincount(truth[labeled])
         if counts.max() < 2:
-            warnings.warn(
+            warn_caller(
                 "Every class has a single labeled row, so that no prediction can be tested: the "
-                "error of a pseudo-label is 1 - its probability. Give two labels per class.",
-                UserWarning,
-                stacklevel=4 + N_WRAPPERS,
+                "error of a pseudo-label is 1 - its probability. Give two labels per class."
             )
             return
         X_labeled = safe_indexing(X, labeled)

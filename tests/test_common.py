@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.dummy import DummyClassifier
@@ -19,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import metaerr_sklearn
-from metaerr_sklearn import LightGBMMetaLearner, MetaErrorClassifier
+from metaerr_sklearn import LightGBMMetaLearner, MetaErrorClassifier, SelfTrainingWithMetaErr
 
 ROOMS = [m.name for m in pkgutil.iter_modules(metaerr_sklearn.__path__) if m.name[0] != "_"]
 PUBLIC = [name for name in metaerr_sklearn.__all__ if name != "__version__"]
@@ -85,6 +86,24 @@ def version_dependent(source):
                 yield name
             if "parse_version" in parts or package == "packaging":
                 yield name
+
+
+@pytest.mark.filterwarnings("ignore:.* errors among", "ignore:Class .* has 3 rows")
+def test_warnings_point_to_the_line_that_called_fit():
+    """Wherever in the package they arise: or each is shown for the first fit alone."""
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = np.where(np.arange(60) < 3, 1, 0)
+    one_each = np.full(60, -1)
+    one_each[2:4] = y[2:4]
+    fits = {
+        "fewer than the 5 folds": (MetaErrorClassifier(GaussianNB(), "logistic"), y),
+        "errors among 60 rows": (MetaErrorClassifier(DummyClassifier(), "logistic", cv=3), y),
+        "a single labeled row": (SelfTrainingWithMetaErr(GaussianNB()), one_each),
+    }
+    for message, (estimator, target) in fits.items():
+        with pytest.warns(UserWarning, match=message) as log:
+            estimator.fit(X, target)
+        assert {warning.filename for warning in log} == {__file__}
 
 
 def test_only_compat_depends_on_the_version_of_scikit_learn():
