@@ -119,7 +119,8 @@ def test_self_training_on_a_dask_cluster(noisy_data, cluster):
     with joblib.parallel_config("dask"):
         model.fit(X, partly)
     assert_array_equal(model.transduction_, transduction)
-    assert_array_equal(model.predict_error_proba(X), serial)
+    # The logistic regressions themselves may round differently in another process.
+    assert_allclose(model.predict_error_proba(X), serial, rtol=1e-9)
 
 
 def test_a_backend_that_hands_over_all_folds_together(noisy_data, capsys):
