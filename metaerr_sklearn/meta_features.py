@@ -178,7 +178,8 @@ class NeighborIndex:
             self._all = NearestNeighbors(algorithm="brute").fit(matrix)
         else:
             centred = matrix - matrix.mean(axis=0, dtype=np.float64)
-            self._axes = np.linalg.eigh(centred.T @ centred)[1]
+            axes = np.linalg.eigh(centred.T @ centred)[1]
+            self._axes = np.ascontiguousarray(axes.T, dtype=matrix.dtype)
 
     def query(self, matrix, n_neighbors, n_jobs=None):
         """Return distances and positions of near rows, both ordered by distance."""
@@ -191,8 +192,9 @@ class NeighborIndex:
         return self._tree.query(self._rotated(matrix), numbers, eps=slack, workers=workers)
 
     def _rotated(self, matrix):
-        # Rounded to what went in: sums in another order, of other rows beside, hardly ever differ.
-        return (matrix @ self._axes).astype(matrix.dtype)
+        # Not by BLAS: its threads would stand in the way of those that share the chunks of rows,
+        # and what it gives for a row can depend on the rows beside.
+        return np.einsum("ij,kj->ik", matrix, self._axes)
 
     def __getstate__(self):
         """Leave out the tree: it is built again in milliseconds."""

@@ -24,7 +24,7 @@ from metaerr_sklearn.meta_features import (
     compressed_logit,
     split_predicted,
 )
-from metaerr_sklearn.representation import NumericRepresentation, are_components
+from metaerr_sklearn.representation import NumericRepresentation, is_of_images
 
 
 @pytest.fixture
@@ -244,17 +244,29 @@ def test_second_opinion_takes_the_models_with_the_lower_loss_on_unseen_rows():
 
 def test_on_components_of_images_the_forest_is_alone_up_to_many_rows(monkeypatch, rows):
     images = np.random.default_rng(0).normal(size=(300, 1, 15, 15)).astype(np.float32)
-    assert are_components(NumericRepresentation(4).fit(images))
-    assert not are_components(NumericRepresentation().fit(rows.X))
+    assert is_of_images(NumericRepresentation(4).fit(images))
+    wide = images.reshape(300, -1)
+    for others in (rows.X, wide):
+        assert not is_of_images(NumericRepresentation(4).fit(others))
 
     def models():
-        block = SecondOpinionBlock(on_components=True)
+        block = SecondOpinionBlock(of_images=True)
         block.fit_transform(rows, 0)
         return [type(model).__name__ for model in block._models]
 
     assert models() == ["ExtraTreesClassifier"]
     monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
     assert models() == ["BoostedTrees"]
+
+
+def test_neighbours_of_a_row_do_not_depend_on_the_rows_beside():
+    matrix = np.random.default_rng(0).normal(size=(4000, 6)).astype(np.float32)
+    index = NeighborIndex(matrix[:3000])
+    together = index.query(matrix[3000:], 10)
+    for row in (0, 499, 999):
+        alone = index.query(matrix[3000 + row : 3001 + row], 10)
+        for whole, part in zip(together, alone):
+            assert_array_equal(whole[row], part[0])
 
 
 def test_boosted_trees_of_one_class_know_nothing_else():
