@@ -529,7 +529,7 @@ def share_reliability(proba, fold_probas, sizes, shares):
         Probabilities of rows from the classifier trained on all labels.
 
     fold_probas : iterable of ndarray of shape (n_samples, n_classes)
-        Probabilities of the same rows from the classifier of each fold, in an iterable.
+        Probabilities of the same rows from the classifier of each fold.
 
     sizes : list of (n_train, n_test)
         Labels that each fold's classifier has learned from, and has not.
