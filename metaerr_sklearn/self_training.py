@@ -84,7 +84,7 @@ _MANY = 100
 _FULL_TRUST = 0.5
 # So far estimated class shares may move pseudo-labels away from what the base predicts: trust and
 # room shrink to a quarter where the folds do not agree on the shares.
-_MOST_MOVED, _LEAST_RELIANCE = 0.12, 0.25
+_MOST_MOVED, _LEAST_RELIANCE = 0.2, 0.25
 
 
 def _base_has(method):
@@ -141,10 +141,11 @@ class SelfTrainingWithMetaErr(
 
         - "consensus": once; all unlabeled rows, with the label that an `OpinionPool` finds most
           probable, and weight `pseudo_weight` * its probability. The class shares of the unlabeled
-          rows are estimated, unless `class_prior` tells them. Where its cross-fitted accuracy is
-          not better than guessing by a standard error, no unlabeled row is used, unless
-          `class_prior` is given: the base is the one trained on the labels alone. Needs a "auto"
-          meta-learner.
+          rows are estimated, unless `class_prior` tells them; a row to which the base itself gives
+          another label then also counts with that one, by its probability. Where the pool's
+          cross-fitted accuracy is not better than guessing by a standard error, no unlabeled row is
+          used, unless `class_prior` is given: the base is the one trained on the labels alone.
+          Needs a "auto" meta-learner.
         - "weight": once; all unlabeled rows, with the base's own label and weight `pseudo_weight`
           * (1 - predicted error).
         - "budget": once; the largest set whose mean predicted error is at most `error_budget`.
@@ -186,7 +187,7 @@ class SelfTrainingWithMetaErr(
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
         then estimates the shares, and trusts the estimate as far as the pool of opinions is better
         than guessing and the folds agree on it. It moves the shares of the pseudo-labels at most
-        12 % of the rows away from those that the base predicts, 3 % where the folds do not agree,
+        20 % of the rows away from those that the base predicts, 5 % where the folds do not agree,
         or as far as the opinions differ by themselves: that bounds what a wrong estimate can cost.
 
     unlabeled : scalar, default=-1
@@ -639,8 +640,8 @@ class SelfTrainingWithMetaErr(
             return [_NetEmbedding(model) for model in models]
         return None
 
-    def _judge(self, model, rows):
-        """Label unlabeled rows and tell how far each label is to be trusted."""
+    def _ask(self, model, rows):
+        """Return the labels of unlabeled rows, all probabilities, and those of the labels."""
 
         def ask(X):
             predicted, proba = self._base.predict(model, X)
@@ -650,16 +651,34 @@ class SelfTrainingWithMetaErr(
                 confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]
             return predicted, proba, confidence
 
-        predicted, proba, confidence = in_chunks(ask, self._base.X, rows)
+        return in_chunks(ask, self._base.X, rows)
+
+    def _pool(self, proba, rows):
+        """Return the pooled probabilities of unlabeled rows, given the base's."""
+        number = np.cumsum(self.labeled_iter_ != 0) - 1
+        return self.error_model_.pool_unlabeled(proba, number[rows])
+
+    def _judge(self, model, rows):
+        """Label unlabeled rows and tell how far each label is to be trusted."""
+        predicted, proba, confidence = self._ask(model, rows)
         if isinstance(self.error_model_, OpinionPool):
-            number = np.cumsum(self.labeled_iter_ != 0) - 1
-            pooled = self.error_model_.pool_unlabeled(proba, number[rows])
-            if self.criterion_ == "consensus" and not self._is_guessing():
-                pooled = self._adapt(pooled, predicted, proba, rows)
-                predicted = pooled.argmax(axis=1)
-            confidence = 1 - error_of(pooled, predicted)
+            confidence = 1 - error_of(self._pool(proba, rows), predicted)
         self.pseudo_error_proba_[rows] = 1 - confidence
         return predicted, confidence
+
+    def _agree(self, model, rows):
+        """Label unlabeled rows by consensus; tell how far each label is to be trusted.
+
+        Also return where the base itself says otherwise, what, and how probable that is.
+        """
+        own, proba, _ = self._ask(model, rows)
+        pooled = self._adapt(self._pool(proba, rows), own, proba, rows)
+        predicted = pooled.argmax(axis=1)
+        confidence = 1 - error_of(pooled, predicted)
+        self.pseudo_error_proba_[rows] = 1 - confidence
+        # Shares that somebody knows are no reason for doubt.
+        contested = np.flatnonzero((predicted != own) & (self._prior is None))
+        return predicted, confidence, (contested, own[contested], pooled[contested, own[contested]])
 
     def _adapt(self, pooled, predicted, proba, rows):
         """Make probabilities learned from the labels right for the unlabeled rows."""
@@ -698,10 +717,16 @@ class SelfTrainingWithMetaErr(
             self.termination_condition_ = "max_iter"
             self.estimator_ = supervised
             return
-        self.n_iter_ = 1
-        predicted, confidence = self._judge(supervised, unlabeled)
-        weight = np.ones(len(self._target))
-        if self._is_guessing():
+        self.n_iter_, guesses = 1, self._is_guessing()
+        weight, also = np.ones(len(self._target)), None
+        if self.criterion_ == "consensus" and self.error_model_ is not None and not guesses:
+            predicted, confidence, (contested, own, own_confidence) = self._agree(
+                supervised, unlabeled
+            )
+            also = unlabeled[contested], own, self.pseudo_weight * own_confidence
+        else:
+            predicted, confidence = self._judge(supervised, unlabeled)
+        if guesses:
             chosen = np.arange(0)
         elif self.criterion_ in ("consensus", "weight"):
             chosen = np.arange(len(unlabeled))
@@ -716,7 +741,10 @@ class SelfTrainingWithMetaErr(
         rows = np.flatnonzero(self._target >= 0)
         is_complete = len(rows) == len(self._target)
         self.termination_condition_ = "all_labeled" if is_complete else "no_change"
-        self.estimator_ = self._base.fit(rows, self._target, weight) if len(chosen) else supervised
+        if len(chosen):
+            self.estimator_ = self._base.fit(rows, self._target, weight, also)
+        else:
+            self.estimator_ = supervised
 
     def _fit_in_rounds(self, supervised):
         """Add the most trusted rows of each round for good, as scikit-learn's class does."""
@@ -996,11 +1024,16 @@ class _Base:
         """Return some rows as the base reads them."""
         return training_rows(self.estimator, self.X, rows)
 
-    def fit(self, rows, target, weight=None):
-        """Return the base fitted on rows with labels at positions `target`, all arguments full."""
-        X, encoded = self.rows(rows), target[rows]
-        y = self.classes[encoded]
+    def fit(self, rows, target, weight=None, also=None):
+        """Return the base fitted on rows with labels at positions `target`, all arguments full.
+
+        `also` are (rows, labels, weights) that count besides.
+        """
+        encoded = target[rows]
         weight = None if weight is None else weight[rows]
+        if also is not None:
+            rows, encoded, weight = map(np.concatenate, zip((rows, encoded, weight), also))
+        X, y = self.rows(rows), self.classes[encoded]
         if self.sample_weight is not None:
             weight = self.sample_weight[rows] * (1 if weight is None else weight)
         if self.twin is not None and weight is None:
