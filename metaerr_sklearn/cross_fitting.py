@@ -27,6 +27,9 @@ from ._rows import as_array, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 from .representation import columns_of
 
+# Rows that the base is asked about at once: it may have threads to start for each call.
+_MAX_ASKED = 100_000
+
 
 class BasePredictions(NamedTuple):
     """What a base estimator says about some rows.
@@ -673,6 +676,6 @@ def ask(estimator, X, observers):
 
 def in_chunks(predict, X, rows=None):
     """Return the arrays that `predict` gives for (some) rows of X, called on chunks of them."""
-    parts = [predict(part) for _, part in row_chunks(X, rows=rows)]
+    parts = [predict(part) for _, part in row_chunks(X, rows=rows, max_rows=_MAX_ASKED)]
     parts = parts or [predict(X if rows is None else safe_indexing(X, rows))]
     return tuple(map(np.concatenate, zip(*parts))) if len(parts) > 1 else parts[0]

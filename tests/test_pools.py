@@ -37,6 +37,10 @@ def test_the_base_is_asked_in_chunks_and_the_answer_is_the_same(digits):
     X, y = digits
     clf = MetaErrorClassifier(Watched(), random_state=0).fit(X[:600], y[:600])
     whole = clf.predict_with_error(X)
+    many = np.tile(X, (20, 1))
+    clf.predict_with_error(many)
+    # Memory permitting, as many as give a base with threads of its own enough to do.
+    assert Watched.most_rows == len(many) > 30_000
     Watched.most_rows = 0
     with config_context(working_memory=1):
         n_rows = rows_at_once(X)
