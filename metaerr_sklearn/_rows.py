@@ -9,6 +9,8 @@ from ._compat import num_samples, safe_indexing
 
 # Cost is bounded: whatever learns from rows to judge predictions learns from at most so many.
 MAX_FIT_ROWS = 20_000
+# From more rows than these, as much is learned in fewer and larger steps.
+MANY_ROWS = 5_000
 _MAX_ROWS = 20_000
 # What a chunk costs while it is worked on: float64, and several copies of it.
 _BYTES_PER_CELL = 64

@@ -1,16 +1,18 @@
 """Describe each prediction by named blocks of meta-features, honest on the training rows."""
 
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 from scipy.spatial import KDTree
 from scipy.special import expit, logit, softmax
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
+from ._rows import MANY_ROWS
 from .cross_fitting import ask, make_splits
 
 _NEIGHBOR_NAMES = (
@@ -164,7 +166,7 @@ class NeighborIndex:
 
     # A fifth of the distance is 1 / (1 + slack).
     slack = 4
-    many_rows = 5_000
+    many_rows = MANY_ROWS
     slack_among_many = 10
     leaf_size = 32
     # In independent columns of equal spread: beyond as many, a tree saves nothing.
@@ -308,7 +310,8 @@ class SecondOpinionBlock:
     probabilities are averaged, or the boosted trees alone, where their log-loss on rows that they
     have not seen is lower. Beyond, they are larger boosted trees. With fewer than 200 rows, or more
     than 10 classes, of which each needs its own boosted trees, the forest is alone; also on up to
-    5,000 rows of principal components of images, where boosted trees cost most and add nothing.
+    5,000 rows of principal components of images, where boosted trees cost most and add nothing, and
+    where half as many trees of the forest know as much.
 
     What the forest thinks of training rows comes from the trees that have not drawn them
     (out-of-bag), what the boosted trees think from those of other folds. Where rows belong together
@@ -316,7 +319,7 @@ class SecondOpinionBlock:
     """
 
     n_estimators = 200
-    many_rows = 5_000
+    many_rows = MANY_ROWS
     few_rows = 200
     many_classes = 10
 
@@ -358,17 +361,18 @@ class SecondOpinionBlock:
 
         def fit(part):
             weight = None if rows.sample_weight is None else rows.sample_weight[part]
-            return BoostedTrees(rows.representation[part], rows.y[part], weight, many, **options)
+            return BoostedTrees(rows.representation[part], rows.y[part], weight, many, seed=seed)
 
-        options = {"n_jobs": self.n_jobs, "seed": seed}
         chosen = rows.reference_rows()
         many = len(chosen) > self.many_rows
         # Of many rows two thirds tell nearly as much as all.
         folds = rows.folds or make_splits(3 if many else 5, None, rows.y, seed=seed, warn=False)
+        parts = [chosen, *(np.intersect1d(chosen, train) for train, _ in folds)]
+        trees, *of_folds = run_in_threads(self.n_jobs, (partial(fit, part) for part in parts))
         proba = np.empty((len(rows.y), self.n_classes_))
-        for train, test in folds:
-            proba[test] = self._predict(fit(np.intersect1d(chosen, train)), _take(rows, test))
-        return fit(chosen), proba
+        for part, (_, test) in zip(of_folds, folds):
+            proba[test] = self._predict(part, _take(rows, test))
+        return trees, proba
 
     def _fit_forest(self, rows, seed):
         """Return a forest, and honest probabilities of the training rows."""
@@ -393,8 +397,9 @@ class SecondOpinionBlock:
 
     def _grow_forest(self, rows, chosen, seed, oob_score):
         weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
+        takes_half = self.of_images or len(chosen) > self.many_rows
         forest = ExtraTreesClassifier(
-            self.n_estimators if len(chosen) <= self.many_rows else self.n_estimators // 2,
+            self.n_estimators // 2 if takes_half else self.n_estimators,
             min_samples_leaf=2,
             bootstrap=True,
             oob_score=oob_score,
@@ -437,9 +442,13 @@ def _log_loss(rows, proba):
     return -np.average(np.log(np.maximum(own, 1e-3)), weights=rows.sample_weight)
 
 
-def boosting_threads(n_jobs, n_samples):
-    """Return a number of threads for LightGBM: on few rows they wait for each other."""
-    return min(effective_n_jobs(n_jobs), max(1, n_samples // 5000))
+def run_in_threads(n_jobs, works):
+    """Return what functions return, called side by side.
+
+    Fits of LightGBM with one thread each take less time than one after the other with several
+    threads, which wait for each other at every split.
+    """
+    return Parallel(n_jobs, require="sharedmem")(delayed(work)() for work in works)
 
 
 class SplitBooster:
@@ -495,15 +504,13 @@ class BoostedTrees:
         Weights.
     many : bool
         Whether there are enough rows for larger trees.
-    n_jobs : int, default=None
-        Threads of the fit.
     seed : int, default=0
         Seed.
     """
 
     n_rounds = 60
 
-    def __init__(self, Z, y, sample_weight, many, *, n_jobs=None, seed=0):
+    def __init__(self, Z, y, sample_weight, many, *, seed=0):
         import lightgbm
 
         self.classes_, position = np.unique(y, return_inverse=True)
@@ -516,7 +523,7 @@ class BoostedTrees:
             "min_data_in_leaf": 10,
             "lambda_l2": 1.0,
             "max_bin": 63,
-            "num_threads": boosting_threads(n_jobs, len(Z)),
+            "num_threads": 1,
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,

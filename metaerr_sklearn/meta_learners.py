@@ -4,6 +4,8 @@ Each learns P(error) = sigmoid(offset + f(meta-features)), chooses how much corr
 out-of-fold log-loss, and may choose none: the worst case is the calibrated confidence itself.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
@@ -11,8 +13,9 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import has_fit_parameter
 
+from ._rows import MANY_ROWS
 from .cross_fitting import cross_fit, fit_base, predict_proba
-from .meta_features import SplitBooster, boosting_threads
+from .meta_features import SplitBooster, run_in_threads
 
 _EPS = 1e-6
 
@@ -265,10 +268,11 @@ class LightGBMMetaLearner(ResidualMetaLearner):
 
     Parameters
     ----------
-    n_estimators : int, default=120
-        Most rounds; the number used minimises the pooled out-of-fold log-loss and may be 0.
-    learning_rate : float, default=0.05
-        Shrinkage of each round.
+    n_estimators : int or None, default=None
+        Most rounds; the number used minimises the pooled out-of-fold log-loss and may be 0. None
+        takes 6 / `learning_rate`.
+    learning_rate : float or None, default=None
+        Shrinkage of each round; None takes 0.05, or 0.1 for more than 5,000 rows.
     num_leaves : int, default=8
         Leaves of a tree.
     max_depth : int, default=4
@@ -282,7 +286,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     subsample : float, default=0.8
         Share of rows drawn for a tree.
     n_jobs : int, default=None
-        Threads of the fit.
+        Folds fitted at once, in threads.
     random_state : int, RandomState instance or None, default=None
         Seed; None takes the one of the error model.
 
@@ -313,8 +317,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
 
     def __init__(
         self,
-        n_estimators=120,
-        learning_rate=0.05,
+        n_estimators=None,
+        learning_rate=None,
         num_leaves=8,
         max_depth=4,
         min_child_samples=None,
@@ -340,11 +344,14 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     def _fit(self, Z, is_error, offset, folds, weight, seed):
         import lightgbm
 
-        leaf = self.min_child_samples
+        leaf, rate, n_rounds = self.min_child_samples, self.learning_rate, self.n_estimators
+        if rate is None:
+            rate = 0.1 if len(Z) > MANY_ROWS else 0.05
+        n_rounds = round(6 / rate) if n_rounds is None else n_rounds
         params = {
             "objective": "binary",
             "boost_from_average": False,
-            "learning_rate": self.learning_rate,
+            "learning_rate": rate,
             "num_leaves": self.num_leaves,
             "max_depth": self.max_depth,
             "min_data_in_leaf": min(20, max(5, len(Z) // 15)) if leaf is None else leaf,
@@ -354,19 +361,22 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             "bagging_fraction": self.subsample,
             "bagging_freq": 1,
             "max_bin": 63,
-            "num_threads": boosting_threads(self.n_jobs, len(Z)),
+            "num_threads": 1,
             "seed": self._seed(seed),
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
         }
-        steps = np.arange(0, self.n_estimators + 1, self._step)
+        steps = np.arange(0, n_rounds + 1, self._step)
         pooled = np.repeat(np.asarray(offset, float)[None], len(steps), axis=0)
         data = lightgbm.Dataset(
             Z, label=is_error.astype(float), weight=weight, init_score=offset, params=params
         )
-        for train, test in folds:
-            booster = lightgbm.train(params, data.subset(train), num_boost_round=self.n_estimators)
+        parts = [data.construct().subset(train) for train, _ in folds]
+        boosters = run_in_threads(
+            self.n_jobs, (partial(lightgbm.train, params, part, n_rounds) for part in parts)
+        )
+        for booster, (_, test) in zip(boosters, folds):
             correction = np.zeros(len(test))
             for number in range(1, len(steps)):
                 correction = correction + booster.predict(

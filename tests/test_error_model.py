@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 
-from metaerr_sklearn import ErrorModel, LightGBMMetaLearner
+from metaerr_sklearn import ErrorModel, LightGBMMetaLearner, LogisticMetaLearner
 from metaerr_sklearn.cross_fitting import draw_seed, make_splits
 from metaerr_sklearn.error_model import PlattScaling
 
@@ -332,6 +332,20 @@ def test_rows_related_to_learned_rows_are_not_judged_by_them(bound, size):
         assert not np.isin(group[~learned], group[learned]).any()
     else:  # of every group something is drawn
         assert judged.sum() == 1000
+
+
+@pytest.mark.parametrize(("cv", "n_folds"), [(None, (5, 3)), (4, (4, 4))])
+def test_of_many_rows_three_folds_tell_as_much(monkeypatch, cv, n_folds):
+    class Counted(LogisticMetaLearner):
+        def fit(self, *args, folds, **params):
+            self.n_folds_ = len(folds)
+            return super().fit(*args, folds=folds, **params)
+
+    monkeypatch.setattr("metaerr_sklearn.error_model.MANY_ROWS", 1000)
+    X, y, proba, _ = many_rows(1001, 0.3)
+    for n_rows, expected in zip((1000, 1001), n_folds):
+        part = X[:n_rows], y[:n_rows], proba[:n_rows]
+        assert ErrorModel(Counted(), cv=cv).fit(*part).meta_learner_.n_folds_ == expected
 
 
 def test_number_of_threads_changes_nothing(bound):

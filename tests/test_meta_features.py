@@ -252,11 +252,13 @@ def test_on_components_of_images_the_forest_is_alone_up_to_many_rows(monkeypatch
     def models():
         block = SecondOpinionBlock(of_images=True)
         block.fit_transform(rows, 0)
-        return [type(model).__name__ for model in block._models]
+        return block._models
 
-    assert models() == ["ExtraTreesClassifier"]
+    (forest,) = models()
+    assert isinstance(forest, ExtraTreesClassifier)
+    assert len(forest.estimators_) == SecondOpinionBlock.n_estimators // 2
     monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
-    assert models() == ["BoostedTrees"]
+    assert [type(model) for model in models()] == [BoostedTrees]
 
 
 def test_neighbours_of_a_row_do_not_depend_on_the_rows_beside():

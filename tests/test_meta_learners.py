@@ -169,3 +169,18 @@ def test_any_classifier_sees_the_offset_as_a_column(problem):
 def test_confidence_corrects_nothing(problem):
     Z, _, offset = problem
     assert_array_equal(fit(ConfidenceMetaLearner(), problem).decision_function(Z, offset), offset)
+
+
+def test_of_many_rows_boosted_trees_learn_in_larger_steps(problem, monkeypatch):
+    small = fit(LightGBMMetaLearner(), problem)
+    explicit = fit(LightGBMMetaLearner(120, 0.05), problem)
+    assert_array_equal(small.oof_logit_, explicit.oof_logit_)
+    monkeypatch.setattr("metaerr_sklearn.meta_learners.MANY_ROWS", 799)
+    large = fit(LightGBMMetaLearner(), problem)
+    assert_array_equal(large.oof_logit_, fit(LightGBMMetaLearner(60, 0.1), problem).oof_logit_)
+    assert not np.array_equal(large.oof_logit_, small.oof_logit_)
+
+
+def test_folds_side_by_side_are_folds_one_after_the_other(problem):
+    one, two = (fit(LightGBMMetaLearner(n_jobs=n), problem) for n in (1, 2))
+    assert_array_equal(one.oof_logit_, two.oof_logit_)
