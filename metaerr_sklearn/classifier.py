@@ -1,6 +1,7 @@
 """Classify with a base estimator and predict where it is wrong."""
 
 import os
+from contextlib import nullcontext
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
@@ -51,7 +52,7 @@ from .cross_fitting import (
 )
 from .error_model import ErrorModel
 from .meta_features import observers_of, split_predicted
-from .representation import net_representation
+from .representation import net_representation, represent, shared_with
 
 
 def _base_has(method):
@@ -609,27 +610,41 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
     def _predict_all(self, X):
         """Return labels, probabilities and error probabilities in one pass of the base."""
         (X,) = indexable(X)
-        labels, proba, predicted = self._predict_base(X)
+        labels, *predictions = self._predict_base(X)
         if self.error_model_ is None:
             # Summed, not subtracted from 1: the order survives where the confidence rounds to 1.
+            proba, predicted, _ = predictions
             _, rest, _ = split_predicted(proba, predicted)
             return labels, proba, np.clip(rest, 0, 1)
-        return labels, proba, self.error_model_._predict_error_proba(X, proba, predicted)
+        return labels, predictions[0], self.error_model_._predict_with_novelty(X, *predictions)[0]
 
     def _predict_base(self, X):
-        """Return labels, probabilities and the positions of the labels among their columns."""
+        """Return labels, probabilities, the positions of the labels among their columns, and X.
+
+        The latter as the error model represents it, where the base computes that on the way to
+        its probabilities; else None.
+        """
         check_is_fitted(self)
-        classes = self.classes_ if self.error_model_ is None else self._error_classes
+        classes, embedding, rest = self.classes_, None, None
+        if self.error_model_ is not None:
+            classes = self._error_classes
+            embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
 
         def predict(part):
-            proba = predict_proba(self.estimator_, part, classes)
+            with nullcontext() if embedding is None else embedding.overhear() as heard:
+                proba = predict_proba(self.estimator_, part, classes)
             if self._argmax_is_label:
                 predicted = proba.argmax(axis=1)
-                return classes[predicted], proba, predicted
-            labels = predict_labels(self.estimator_, part, self.classes_)
-            return labels, proba, label_positions(labels, classes)
+                labels = classes[predicted]
+            else:
+                labels = predict_labels(self.estimator_, part, self.classes_)
+                predicted = label_positions(labels, classes)
+            if embedding is None:
+                return labels, proba, predicted
+            return labels, proba, predicted, represent(rest, np.concatenate(heard))
 
-        return in_chunks(predict, X)
+        labels, proba, predicted, *matrix = in_chunks(predict, X)
+        return labels, proba, predicted, matrix[0] if matrix else None
 
     def estimate_accuracy(self, X, *, confidence_level=0.95):
         """Estimate the accuracy of `predict` on rows without labels.
@@ -690,8 +705,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if self.error_model_ is None:
             return accuracy_interval(self.predict_error_proba(X))
         (X,) = indexable(X)
-        _, proba, predicted = self._predict_base(X)
-        error_proba, is_novel = self.error_model_._predict_with_novelty(X, proba, predicted)
+        predictions = self._predict_base(X)[1:]
+        error_proba, is_novel = self.error_model_._predict_with_novelty(X, *predictions)
         return accuracy_interval(
             error_proba, self.oof_error_proba_, is_novel, confidence_level=confidence_level
         )
@@ -757,8 +772,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             )
         self.error_model_._check_additive()
         (X,) = indexable(X)
-        _, proba, predicted = self._predict_base(X)
-        return self.error_model_._explain_error(X, proba, predicted)
+        return self.error_model_._explain_error(X, *self._predict_base(X)[1:])
 
     def as_error_classifier(self):
         """Return a fitted binary classifier of the error, for any scikit-learn metric or display.

@@ -610,14 +610,14 @@ class ErrorModel(BaseEstimator):
         return X, proba, predicted
 
     def _predict_error_proba(self, X, proba, predicted, rows=None, asked=None):
-        return self._predict_with_novelty(X, proba, predicted, rows, asked)[0]
+        return self._predict_with_novelty(X, proba, predicted, None, rows, asked)[0]
 
-    def _predict_with_novelty(self, X, proba, predicted, rows=None, asked=None):
+    def _predict_with_novelty(self, X, proba, predicted, matrix=None, rows=None, asked=None):
         """Return error probabilities, and whether each row is unlike the training rows.
 
-        `asked` are the answers of clones about training rows; None asks the base. A row is unlike
-        them if its neighbours are farther away than those of 99 % of the training rows; NaN
-        without the block "neighbors".
+        `matrix` is the representation of X where it is known. `asked` are the answers of clones
+        about training rows; None asks the base. A row is unlike the training rows if its neighbours
+        are farther away than those of 99 % of them; NaN without the block "neighbors".
         """
         if rows is not None:
             proba, predicted = proba[rows], predicted[rows]
@@ -627,26 +627,27 @@ class ErrorModel(BaseEstimator):
             # limit holds in the thread that sets it.
             limit = partial(ThreadpoolController().limit, limits=1, user_api="openmp")
         judged = Parallel(self.n_jobs, require="sharedmem")(
-            delayed(self._judge)(
-                part, proba[batch], predicted[batch], _rows_of(asked, batch), limit
-            )
-            for batch, part in self._chunks(X, proba, rows)
+            delayed(self._judge)(*chunk, _rows_of(asked, batch), limit)
+            for batch, chunk in self._chunks(X, proba, predicted, matrix, rows)
         )
         error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
         return np.concatenate(error_proba), np.concatenate(is_novel)
 
-    def _judge(self, X, proba, predicted, asked, limit):
+    def _judge(self, X, proba, predicted, matrix, asked, limit):
         with limit():
-            rows, blocks = self._describe(X, proba, predicted, asked)
+            rows, blocks = self._describe(X, proba, predicted, matrix, asked)
             error_proba = expit(self._error_logit(X, rows, blocks))
         is_novel = np.full(len(proba), np.nan)
         for distance in self._log_distances(blocks):
             is_novel = distance > self._far
         return error_proba, is_novel
 
-    def _chunks(self, X, proba, rows=None):
-        source = X if self._needs_x() else None
-        return row_chunks(source, len(proba), rows=rows, max_rows=_CHUNK_ROWS)
+    def _chunks(self, X, proba, predicted, matrix=None, rows=None):
+        """Yield the positions of some rows as a slice, and what is known of them."""
+        source = X if self._needs_x(matrix) else None
+        for batch, part in row_chunks(source, len(proba), rows=rows, max_rows=_CHUNK_ROWS):
+            known = None if matrix is None else matrix[batch]
+            yield batch, (part, proba[batch], predicted[batch], known)
 
     def _log_distances(self, blocks):
         """Return the distance to the neighbours, in a list that is empty where none is known."""
@@ -692,10 +693,9 @@ class ErrorModel(BaseEstimator):
                 '"auto", "lightgbm", "logistic" or "confidence".'
             )
 
-    def _explain_error(self, X, proba, predicted):
+    def _explain_error(self, X, proba, predicted, matrix=None):
         chunks = [
-            self._contributions(part, proba[batch], predicted[batch])
-            for batch, part in self._chunks(X, proba)
+            self._contributions(*chunk) for _, chunk in self._chunks(X, proba, predicted, matrix)
         ] or [self._contributions(X, proba, predicted)]
         parts = np.concatenate([chunk[0] for chunk in chunks])
         _, names, base_value = chunks[0]
@@ -706,8 +706,8 @@ class ErrorModel(BaseEstimator):
         together[np.arange(len(names)), position] = 1
         return ErrorExplanation(parts @ together, np.array(unique), base_value)
 
-    def _contributions(self, X, proba, predicted):
-        rows, blocks = self._describe(X, proba, predicted)
+    def _contributions(self, X, proba, predicted, matrix=None):
+        rows, blocks = self._describe(X, proba, predicted, matrix)
         views = self._views(rows, blocks)
         slope = self._offset.slope_
         base_value = self._offset.intercept_ + slope * self._mix(self._typical_views)
@@ -744,9 +744,10 @@ class ErrorModel(BaseEstimator):
         features = X if self._raw_input else np.column_stack(blocks)
         return self.meta_learner_.decision_function(features, offset)
 
-    def _describe(self, X, proba, predicted, asked=None):
+    def _describe(self, X, proba, predicted, matrix=None, asked=None):
         """Return new rows and their blocks of meta-features."""
-        matrix = None if self.representation_ is None else represent(self.representation_, X)
+        if matrix is None and self.representation_ is not None:
+            matrix = represent(self.representation_, X)
         rows = Rows(X, matrix, proba, predicted, asked=asked)
         return rows, [block.transform(rows) for block in self._blocks]
 
@@ -759,8 +760,8 @@ class ErrorModel(BaseEstimator):
                 views["second_opinion"] = -features[:, block.names_.index("second_logit")]
         return views
 
-    def _needs_x(self):
-        if self.representation_ is not None or self._raw_input:
+    def _needs_x(self, matrix=None):
+        if self._raw_input or (self.representation_ is not None and matrix is None):
             return True
         return any(not isinstance(name, str) for name in self._block_names)
 

@@ -791,27 +791,60 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         return self._embed(X)
 
+    @contextmanager
+    def overhear(self):
+        """Collect the hidden layer while the net is asked for something else.
+
+        Yields
+        ------
+        parts : list of ndarray
+            The layer's values for each batch that has gone through the net.
+        """
+        module, seen, parts = _fitted_net(self.net).module_, [], []
+
+        def end_of_batch(_module, _args, output):
+            output = output[0] if isinstance(output, tuple) else output
+            parts.append(self._rows(seen, len(output)))
+            seen.clear()
+
+        with _ONE_AT_A_TIME:
+            hooks = self._watch(module, seen)
+            hooks.append(module.register_forward_hook(end_of_batch))
+            try:
+                yield parts
+            finally:
+                for hook in hooks:
+                    hook.remove()
+
+    def overhears(self, estimator):
+        """Tell whether the probabilities of a classifier come from the pass that is looked into.
+
+        Parameters
+        ----------
+        estimator : fitted classifier
+            The deployed one.
+
+        Returns
+        -------
+        overhears : bool
+            True for this very net, if ``predict_proba`` is skorch's own: one of the user's might
+            show the net something else than `transform` does.
+        """
+        net = _as_net(self.net)
+        asked = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+        return asked is net and type(net).predict_proba.__module__.startswith("skorch.")
+
     def _embed(self, X):
         net = _fitted_net(self.net)
         check_has_rows(X, net)
-        with _ONE_AT_A_TIME:
-            return self._embed_with(net, X)
-
-    def _embed_with(self, net, X):
-        seen = []
-        hooks = self._watch(net.module_, seen)
-        modes = [(module, module.training) for module in _fitted_modules(net)]
-        parts = []
-        try:
-            for output in net.forward_iter(as_net_input(X)):
-                output = output[0] if isinstance(output, tuple) else output
-                parts.append(self._rows(seen, len(output)))
-                seen.clear()
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for module, training in modes:
-                module.training = training
+        with self.overhear() as parts:
+            modes = [(module, module.training) for module in _fitted_modules(net)]
+            try:
+                for _ in net.forward_iter(as_net_input(X)):
+                    pass
+            finally:
+                for module, training in modes:
+                    module.training = training
         return np.concatenate(parts)
 
     def _watch(self, module, seen):

@@ -6,8 +6,8 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -407,6 +407,31 @@ def net_representation(estimator, X):
     if len(embedding.get_feature_names_out()) > _MAX_COLUMNS:
         return make_pipeline(embedding, NumericRepresentation(random_state=0))
     return embedding
+
+
+def shared_with(representation, estimator):
+    """Return the part of a representation that a deployed net computes while it is asked.
+
+    Parameters
+    ----------
+    representation : fitted transformer or None
+        From `fit_representation`.
+    estimator : fitted classifier
+        The base.
+
+    Returns
+    -------
+    embedding : TorchEmbedding or None
+        None where rows need a pass of their own.
+    rest : transformer or None
+        What makes the representation of the embedding.
+    """
+    embedding, rest = representation, FunctionTransformer()
+    if isinstance(representation, Pipeline):
+        embedding, rest = representation[0], representation[1:]
+    if hasattr(embedding, "overhears") and embedding.overhears(estimator):
+        return embedding, rest
+    return None, None
 
 
 def represent(representation, X, rows=None):

@@ -7,6 +7,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import skorch
 import torch
 from joblib.parallel import ThreadingBackend
 from numpy.testing import assert_allclose, assert_array_equal
@@ -177,3 +178,22 @@ def test_nets_on_an_accelerator_stay_in_one_process(noisy_data, tmp_path, device
     assert where == {device or "cpu"}
     again = fit((X, y), net_on(device, tmp_path))
     assert_allclose(again.predict_error_proba(X), clf.predict_error_proba(X), rtol=1e-3, atol=1e-5)
+
+
+def test_each_row_is_sent_to_the_device_once_a_pass(noisy_data, tmp_path, monkeypatch):
+    X, y = noisy_data[0].astype(np.float32), noisy_data[1]
+    n_sent, send = [], skorch.net.to_tensor
+
+    def watched(X, device, **params):
+        n_sent.append(len(X) if X.ndim == 2 else 0)
+        return send(X, device=device, **params)
+
+    monkeypatch.setattr(skorch.net, "to_tensor", watched)
+    n_epochs = net_on("cpu", tmp_path).max_epochs
+    clf = fit((X, y), net_on("cpu", tmp_path))
+    trained = n_epochs * ((N_FOLDS - 1) * len(X) + len(X))  # on the other folds, then on all
+    assert sum(n_sent) == trained + len(X)  # every row is predicted by one fold
+    for ask in (clf.predict_with_error, clf.predict_error_proba, clf.estimate_accuracy):
+        n_sent.clear()
+        ask(X)
+        assert sum(n_sent) == len(X)

@@ -856,6 +856,43 @@ def test_hold_out_net_looks_through_its_hidden_layer_and_a_cross_fitted_net_does
     assert isinstance(crossed.error_model_.representation_, NumericRepresentation)
 
 
+class Mirrored(NeuralNetClassifier):
+    """A net of which each image is asked twice."""
+
+    def predict_proba(self, X):
+        both = [super(Mirrored, self).predict_proba(images) for images in (X, X[..., ::-1].copy())]
+        return np.mean(both, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("make_net", "width", "n_passes"),
+    [(NeuralNetClassifier, 20, 1), (NeuralNetClassifier, 300, 1), (Mirrored, 20, 3)],
+)
+def test_one_pass_of_a_net_gives_probabilities_and_what_it_sees(digits, make_net, width, n_passes):
+    X, y, X_test, _ = digits
+    options = {"criterion": nn.CrossEntropyLoss, "train_split": None, "verbose": 0}
+    with preserved_rng(0):
+        net = make_net(WideNet, module__width=width, **options).fit(X, y)
+    n_seen = []
+    net.module_.register_forward_hook(lambda _module, _args, output: n_seen.append(len(output)))
+    clf = prefit(FrozenEstimator(net), X, y)
+    error_proba = clf.predict_with_error(X_test)[1]
+    proba = net.predict_proba(X_test)
+    model = clf.error_model_
+    # The model is asked alone: it looks at the rows in a pass of its own.
+    assert_allclose(model.predict_error_proba(X_test, proba), error_proba, rtol=1e-4)
+    for ask in (clf.predict_with_error, clf.estimate_accuracy, clf.explain_error):
+        n_seen.clear()
+        ask(X_test)
+        assert sum(n_seen) == n_passes * len(X_test)
+    n_hooks = len(net.module_._forward_hooks)
+    clf.predict_with_error(X_test)
+    assert len(net.module_._forward_hooks) == n_hooks == 1
+    if n_passes == 1:
+        lazy = SliceDataset(Dataset(X_test, np.zeros(len(X_test))), idx=0)
+        assert_allclose(clf.predict_error_proba(lazy), error_proba, rtol=1e-4)
+
+
 def test_prefit_net_looks_at_tables_column_by_column(table):
     X, y = table
     with preserved_rng(0):
