@@ -84,7 +84,7 @@ _MANY = 100
 _FULL_TRUST = 0.5
 # So far estimated class shares may move pseudo-labels away from what the base predicts: trust and
 # room shrink to a quarter where the folds do not agree on the shares.
-_MOST_MOVED, _LEAST_RELIANCE = 0.2, 0.25
+_MOST_MOVED, _LEAST_RELIANCE = 0.16, 0.25
 
 
 def _base_has(method):
@@ -187,7 +187,7 @@ class SelfTrainingWithMetaErr(
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
         then estimates the shares, and trusts the estimate as far as the pool of opinions is better
         than guessing and the folds agree on it. It moves the shares of the pseudo-labels at most
-        20 % of the rows away from those that the base predicts, 5 % where the folds do not agree,
+        16 % of the rows away from those that the base predicts, 4 % where the folds do not agree,
         or as far as the opinions differ by themselves: that bounds what a wrong estimate can cost.
 
     unlabeled : scalar, default=-1

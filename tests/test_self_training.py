@@ -236,7 +236,7 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
             reliance = 0.25 + 0.75 * reliability
             trust = min(1, 2 * pool.skill_) * reliance
             pooled = adapt_shares(
-                pooled, pool.label_shares_, own, trust=trust, max_moved=0.2 * reliance
+                pooled, pool.label_shares_, own, trust=trust, max_moved=0.16 * reliance
             )
         elif class_prior != "labeled":
             pooled = with_shares(pooled, pool.label_shares_, class_prior)
