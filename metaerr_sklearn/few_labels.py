@@ -7,6 +7,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
@@ -210,6 +211,10 @@ class OpinionPool(BaseEstimator):
     skill_error_ : float
         Standard error of `skill_`; where all labels are right, as if a quarter of one were wrong.
 
+    base_skill_ : float
+        Mean recall of the classes by the base on labels it has not seen, rescaled so that 0 is
+        guessing and 1 is perfect.
+
     error_rate_ : float in [0, 1]
         Share of wrong predictions of the base among the labeled rows.
 
@@ -274,6 +279,7 @@ class OpinionPool(BaseEstimator):
         tested = oof.fold >= 0
         y = truth[labeled][tested]
         self.error_rate_ = float(np.average(y != oof.predicted[tested], weights=weight[tested]))
+        self.base_skill_ = _skill(y, oof.predicted[tested], weight[tested])
         self.representation_, self.view_ = representation, None if views is None else views[-1]
         self.opinions_, opinions = ["base"], oof.proba[:, :, None]
         if representation is not None:
@@ -464,6 +470,15 @@ class OpinionPool(BaseEstimator):
 def error_of(pooled, predicted):
     """Return the probability of all classes but the predicted one."""
     return np.clip(split_predicted(pooled, predicted)[1], 0, 1)
+
+
+def _skill(y, predicted, weight):
+    """Return the mean recall of the classes, rescaled so that 0 is guessing."""
+    labels = np.unique(y[weight > 0])
+    if len(labels) < 2:
+        return 0.0
+    recall = recall_score(y, predicted, labels=labels, average="macro", sample_weight=weight)
+    return float((recall - 1 / len(labels)) / (1 - 1 / len(labels)))
 
 
 def _log(opinions):

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 from sklearn.datasets import load_digits, make_blobs, make_classification
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, roc_auc_score
 from sklearn.preprocessing import FunctionTransformer
 
 from metaerr_sklearn import few_labels
@@ -344,3 +344,15 @@ def test_skill_has_a_standard_error(digits):
     pool, _ = pooled(X, truth, LogisticRegression(max_iter=500))
     accuracy = pool.skill_ * 0.9 + 0.1
     assert_allclose(pool.skill_error_, np.sqrt(accuracy * (1 - accuracy) / 100) / 0.9)
+
+
+@pytest.mark.parametrize("weight", [None, np.random.default_rng(0).integers(0, 3, 100)])
+def test_skill_of_the_base_is_its_adjusted_balanced_accuracy(digits, weight):
+    X, truth, _ = digits
+    base, folds = LogisticRegression(max_iter=500), make_splits(5, X[:100], truth[:100], seed=0)
+    oof, _ = cross_fit(base, X[:100], truth[:100], classes=np.arange(10), splits=folds)
+    pool, _ = pooled(X, truth, base, splits=folds, weight=weight)
+    expected = balanced_accuracy_score(
+        truth[:100], oof.predicted, sample_weight=weight, adjusted=True
+    )
+    assert_allclose(pool.base_skill_, expected)

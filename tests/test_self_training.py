@@ -277,6 +277,21 @@ def test_consensus_of_guesses_is_not_used():
     assert told.termination_condition_ == "all_labeled"
 
 
+def test_consensus_is_not_used_for_a_base_that_guesses():
+    """A leaf of this one has 20 rows: of 20 labels it learns nothing, though others learn much."""
+    X, y = make_classification(150, n_clusters_per_class=1, class_sep=2, random_state=0)
+    partly = np.where(np.arange(150) < 20, y, -1)
+    base = HistGradientBoostingClassifier(random_state=0)
+    model = SelfTrainingWithMetaErr(base, random_state=0).fit(X, partly)
+    pool = model.error_model_
+    assert pool.skill_ > 3 * pool.skill_error_
+    assert pool.base_skill_ == 0
+    assert_array_equal(model.transduction_, partly)
+    assert model.history_[0]["n_added"] == 0
+    told = SelfTrainingWithMetaErr(base, class_prior=[0.5, 0.5], random_state=0).fit(X, partly)
+    assert told.termination_condition_ == "all_labeled"
+
+
 @pytest.mark.parametrize(
     "params",
     [{"meta_learner": "logistic"}, {"meta_learner": None}, {"meta_features": "confidence"}],
