@@ -54,8 +54,8 @@ from .cross_fitting import (
 from .error_model import ErrorModel, check_asks_nobody
 from .few_labels import (
     OpinionPool,
-    adapt_shares,
     error_of,
+    estimate_shares,
     share_reliability,
     with_shares,
 )
@@ -80,11 +80,11 @@ _CERTAIN_ROUNDS = 2
 # From this many wrong and this many right out-of-fold predictions on, ErrorModel ranks the errors
 # of unlabeled rows better than a pool of opinions (measured on 16 tables).
 _MANY = 100
-# From this skill on (0 is guessing, 1 is perfect) estimated class shares are trusted in full.
-_FULL_TRUST = 0.5
-# So far estimated class shares may move pseudo-labels away from what the base predicts: trust and
-# room shrink to a quarter where the folds do not agree on the shares.
-_MOST_MOVED, _LEAST_RELIANCE = 0.16, 0.25
+# From this skill on (0 is guessing, 1 is perfect) estimated class shares are trusted in full, and
+# a quarter as far where the folds do not agree on the shares.
+_FULL_TRUST, _LEAST_RELIANCE = 0.5, 0.25
+# Where the pool contradicts the base, the base's label counts half more than the pool gives it.
+_OWN_VOICE = 1.5
 
 
 def _base_has(method):
@@ -142,7 +142,8 @@ class SelfTrainingWithMetaErr(
         - "consensus": once; all unlabeled rows, with the label that an `OpinionPool` finds most
           probable, and weight `pseudo_weight` * its probability. The class shares of the unlabeled
           rows are estimated, unless `class_prior` tells them; a row to which the base itself gives
-          another label then also counts with that one, by its probability. Where the base itself,
+          another label then also counts with that one, and weight `pseudo_weight` * 1.5 times its
+          probability: what a wrong estimate can cost is less. Where the base itself,
           cross-fitted, is not better than guessing, or the pool not by a standard error, no
           unlabeled row is used, unless `class_prior` is given: the base is the one trained on the
           labels alone. Needs a "auto" meta-learner.
@@ -186,9 +187,7 @@ class SelfTrainingWithMetaErr(
         is right if they were drawn at random. An array is in the order of `classes_`. Pseudo-labels
         do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
         then estimates the shares, and trusts the estimate as far as the pool of opinions is better
-        than guessing and the folds agree on it. It moves the shares of the pseudo-labels at most
-        16 % of the rows away from those that the base predicts, 4 % where the folds do not agree,
-        or as far as the opinions differ by themselves: that bounds what a wrong estimate can cost.
+        than guessing and the folds agree on it.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds nothing
@@ -672,7 +671,7 @@ class SelfTrainingWithMetaErr(
         Also return where the base itself says otherwise, what, and how probable that is.
         """
         own, proba, _ = self._ask(model, rows)
-        pooled = self._adapt(self._pool(proba, rows), own, proba, rows)
+        pooled = self._adapt(self._pool(proba, rows), proba, rows)
         predicted = pooled.argmax(axis=1)
         confidence = 1 - error_of(pooled, predicted)
         self.pseudo_error_proba_[rows] = 1 - confidence
@@ -680,27 +679,22 @@ class SelfTrainingWithMetaErr(
         contested = np.flatnonzero((predicted != own) & (self._prior is None))
         return predicted, confidence, (contested, own[contested], pooled[contested, own[contested]])
 
-    def _adapt(self, pooled, predicted, proba, rows):
+    def _adapt(self, pooled, proba, rows):
         """Make probabilities learned from the labels right for the unlabeled rows."""
-        pool = self.error_model_
+        shares = self.error_model_.label_shares_
         if self._prior is not None:
-            return with_shares(pooled, pool.label_shares_, self._prior)
+            return with_shares(pooled, shares, self._prior)
         # The base of each fold stands in for its pool, of whose opinions the base's counts most.
         fold_probas = (
             in_chunks(partial(self._base.predict, model), self._base.X, rows)[1]
             for model in self._fold_models
         )
-        reliability = share_reliability(proba, fold_probas, self._fold_sizes, pool.label_shares_)
+        reliability = share_reliability(proba, fold_probas, self._fold_sizes, shares)
         reliance = _LEAST_RELIANCE + (1 - _LEAST_RELIANCE) * reliability
         # Shares found by a pool that knows little are little more than its mistakes.
-        trust = float(np.clip(pool.skill_ / _FULL_TRUST, 0, 1))
-        return adapt_shares(
-            pooled,
-            pool.label_shares_,
-            predicted,
-            trust=trust * reliance,
-            max_moved=_MOST_MOVED * reliance,
-        )
+        trust = reliance * float(np.clip(self.error_model_.skill_ / _FULL_TRUST, 0, 1))
+        estimated = estimate_shares(pooled, shares)
+        return with_shares(pooled, shares, shares + trust * (estimated - shares))
 
     def _is_guessing(self):
         """Tell whether base or pool may be no better than chance, and nobody knows the shares."""
@@ -725,7 +719,7 @@ class SelfTrainingWithMetaErr(
             predicted, confidence, (contested, own, own_confidence) = self._agree(
                 supervised, unlabeled
             )
-            also = unlabeled[contested], own, self.pseudo_weight * own_confidence
+            also = unlabeled[contested], own, self.pseudo_weight * _OWN_VOICE * own_confidence
         else:
             predicted, confidence = self._judge(supervised, unlabeled)
         if guesses:

@@ -12,7 +12,6 @@ from metaerr_sklearn.cross_fitting import cross_fit, make_splits
 from metaerr_sklearn.few_labels import (
     NeighborGraph,
     OpinionPool,
-    adapt_shares,
     estimate_shares,
     share_reliability,
     with_shares,
@@ -310,33 +309,12 @@ def test_shares_are_reliable_as_far_as_labels_repeat_them():
 
 def test_adapting_finds_rare_classes():
     proba, is_rare = overlapping(0.05)
-    own = proba.argmax(axis=1)
-    adapted = adapt_shares(proba, HALF, own, trust=1, max_moved=1)
-    assert_allclose(adapted, with_shares(proba, HALF, estimate_shares(proba, HALF)))
-    assert_allclose(adapt_shares(proba, HALF, own, trust=0, max_moved=1), proba)
-    held = adapt_shares(proba, HALF, own, trust=1, max_moved=0.12)
-    errors = [np.mean((p[:, 1] > 0.5) != is_rare) for p in (proba, held, adapted)]
+    estimated = estimate_shares(proba, HALF)
+    errors = [
+        np.mean((with_shares(proba, HALF, shares)[:, 1] > 0.5) != is_rare)
+        for shares in (HALF, (HALF + estimated) / 2, estimated)
+    ]
     assert errors[2] < errors[1] < errors[0]
-
-
-@pytest.mark.parametrize("max_moved", [0.0, 0.02, 0.12, 0.2])
-def test_adapted_labels_move_no_farther_than_allowed(max_moved):
-    proba = np.random.default_rng(0).dirichlet([4, 1, 1], size=3000)
-    shares = np.ones(3) / 3
-    own = proba.argmax(axis=1)
-    adapted = adapt_shares(proba, shares, own, trust=1, max_moved=max_moved)
-    before, after = (np.bincount(p, minlength=3) / 3000 for p in (own, adapted.argmax(axis=1)))
-    moved = np.abs(after - before).sum() / 2
-    assert moved <= max_moved
-    if max_moved:
-        assert moved > 0.4 * max_moved
-
-
-def test_adapting_does_not_forbid_what_the_probabilities_say_themselves():
-    """The classifier calls every row rare, its peers call none so: no adaptation is farther."""
-    proba = np.repeat([[0.8, 0.2]], 100, axis=0)
-    adapted = adapt_shares(proba, HALF, np.ones(100, dtype=int), trust=1, max_moved=0.1)
-    assert (adapted.argmax(axis=1) == 0).all()
 
 
 def test_skill_has_a_standard_error(digits):
