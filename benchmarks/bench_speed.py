@@ -197,18 +197,18 @@ def grow(path):
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     clf = MetaErrorClassifier(base, cv=folds, random_state=0)
     clf.fit(X[:500], y[:500])  # what is imported on the way
-    before, start = peak_memory(), time.perf_counter()
-    clf.fit(X, y)
-    fit, start = time.perf_counter() - start, time.perf_counter()
-    clf.predict_with_error(X)
-    predict, memory = time.perf_counter() - start, peak_memory() - before
-    start = time.perf_counter()
-    for train, test in folds.split(X, y):
-        clone(base).fit(X[train], y[train]).predict_proba(X[test])
-    fitted = clone(base).fit(X, y)
-    fit_base, start = time.perf_counter() - start, time.perf_counter()
-    fitted.predict_proba(X)
-    print(fit, fit_base, predict, time.perf_counter() - start, memory)
+
+    def fit_bases():
+        for train, test in folds.split(X, y):
+            clone(base).fit(X[train], y[train]).predict_proba(X[test])
+        return clone(base).fit(X, y)
+
+    before = peak_memory()
+    fit = seconds(lambda: clf.fit(X, y), 2)[0]
+    predict = seconds(lambda: clf.predict_with_error(X), 2)[0]
+    memory = peak_memory() - before
+    fit_base, fitted = seconds(fit_bases, 2)
+    print(fit, fit_base, predict, seconds(lambda: fitted.predict_proba(X), 2)[0], memory)
 
 
 def peak_memory():
