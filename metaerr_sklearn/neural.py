@@ -827,24 +827,36 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         overhears : bool
-            True for this very net, if ``predict_proba`` is skorch's own: one of the user's might
-            show the net something else than `transform` does.
+            True for this very net, if ``predict_proba`` and what it calls are skorch's own: one of
+            the user's might show the net something else than `transform` does, or more than once.
         """
         net = _as_net(self.net)
         asked = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-        return asked is net and type(net).predict_proba.__module__.startswith("skorch.")
+        steps = ("predict_proba", "forward_iter", "evaluation_step", "infer")
+        own = (getattr(type(net), step).__module__ for step in steps)
+        return asked is net and all(module.startswith("skorch.") for module in own)
 
     def _embed(self, X):
         net = _fitted_net(self.net)
         check_has_rows(X, net)
-        with self.overhear() as parts:
-            modes = [(module, module.training) for module in _fitted_modules(net)]
-            try:
-                for _ in net.forward_iter(as_net_input(X)):
-                    pass
-            finally:
-                for module, training in modes:
-                    module.training = training
+        with _ONE_AT_A_TIME:
+            return self._embed_with(net, X)
+
+    def _embed_with(self, net, X):
+        seen = []
+        hooks = self._watch(net.module_, seen)
+        modes = [(module, module.training) for module in _fitted_modules(net)]
+        parts = []
+        try:
+            for output in net.forward_iter(as_net_input(X)):
+                output = output[0] if isinstance(output, tuple) else output
+                parts.append(self._rows(seen, len(output)))
+                seen.clear()
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for module, training in modes:
+                module.training = training
         return np.concatenate(parts)
 
     def _watch(self, module, seen):

@@ -864,9 +864,21 @@ class Mirrored(NeuralNetClassifier):
         return np.mean(both, axis=0)
 
 
+class MirroredBatches(NeuralNetClassifier):
+    """A net to which each batch is shown twice, also where no probabilities are asked for."""
+
+    def infer(self, X, **params):
+        return super().infer(X, **params) + super().infer(X.flip(-1), **params)
+
+
 @pytest.mark.parametrize(
     ("make_net", "width", "n_passes"),
-    [(NeuralNetClassifier, 20, 1), (NeuralNetClassifier, 300, 1), (Mirrored, 20, 3)],
+    [
+        (NeuralNetClassifier, 20, 1),
+        (NeuralNetClassifier, 300, 1),
+        (Mirrored, 20, 3),
+        (MirroredBatches, 20, 4),
+    ],
 )
 def test_one_pass_of_a_net_gives_probabilities_and_what_it_sees(digits, make_net, width, n_passes):
     X, y, X_test, _ = digits
