@@ -104,18 +104,19 @@ def measure_import(n_runs):
         yield row("import", name, least[name], "sklearn.ensemble", least["peer"])
 
 
+def fit_bases(base, folds, X, y):
+    """Do what no wrapper can save, and return the base fitted on all rows."""
+    for train, test in folds.split(X, y):
+        clone(base).fit(X[train], y[train]).predict_proba(X[test])
+    return clone(base).fit(X, y)
+
+
 def measure_fit(n_samples, n_runs):
     """Yield fits beside the base fits that they contain and beside scikit-learn's wrappers."""
     X, y = make_rows(n_samples)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     for name, base in BASES.items():
-
-        def fit_bases(base=base):
-            for train, test in folds.split(X, y):
-                clone(base).fit(X[train], y[train]).predict_proba(X[test])
-            return clone(base).fit(X, y)
-
-        floor = seconds(fit_bases, n_runs)[0]
+        floor = seconds(lambda b=base: fit_bases(b, folds, X, y), n_runs)[0]
         clf = MetaErrorClassifier(base, cv=folds, n_jobs=-1, random_state=0)
         ours = seconds(lambda c=clf: c.fit(X, y), n_runs)[0]
         yield row("fit", name, ours, "6 base fits", floor, n_samples)
@@ -197,17 +198,11 @@ def grow(path):
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     clf = MetaErrorClassifier(base, cv=folds, random_state=0)
     clf.fit(X[:500], y[:500])  # what is imported on the way
-
-    def fit_bases():
-        for train, test in folds.split(X, y):
-            clone(base).fit(X[train], y[train]).predict_proba(X[test])
-        return clone(base).fit(X, y)
-
     before = peak_memory()
     fit = seconds(lambda: clf.fit(X, y), 2)[0]
     predict = seconds(lambda: clf.predict_with_error(X), 2)[0]
     memory = peak_memory() - before
-    fit_base, fitted = seconds(fit_bases, 2)
+    fit_base, fitted = seconds(lambda: fit_bases(base, folds, X, y), 2)
     print(fit, fit_base, predict, seconds(lambda: fitted.predict_proba(X), 2)[0], memory)
 
 
