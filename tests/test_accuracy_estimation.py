@@ -140,7 +140,7 @@ def test_follows_the_accuracy_of_batches_better_than_training_accuracy_and_confi
 
 def test_novelty_is_the_share_of_rows_far_from_the_training_rows(noisy_data, monkeypatch):
     """The slow definition: mean distance to ten neighbours, on standardised columns."""
-    monkeypatch.setattr("metaerr_sklearn.meta_features.NeighborIndex.slack", 0)
+    monkeypatch.setattr("metaerr_sklearn.meta_features.NeighborIndex.slack_at_low_rank", 0)
     X, y = noisy_data
     X_train, X_new = X[:300], X[300:] * np.linspace(1, 3, 100)[:, None]
     clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X_train, y[:300])

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import KDTree
 from scipy.special import logit
+from scipy.stats import entropy
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
@@ -20,6 +21,7 @@ from metaerr_sklearn.meta_features import (
     PredictedClassBlock,
     Rows,
     SecondOpinionBlock,
+    _effective_rank,
     check_meta_features,
     compressed_logit,
     split_predicted,
@@ -95,12 +97,16 @@ def test_predicted_class_is_left_out_beyond_thirty_classes(rows):
 def exact_search(monkeypatch):
     """Without slack the neighbours are the nearest."""
     monkeypatch.setattr(NeighborIndex, "slack", 0)
+    monkeypatch.setattr(NeighborIndex, "slack_at_low_rank", 0)
 
 
-@pytest.mark.parametrize(("n_rows", "slack", "farther"), [(2000, 4, 1.1), (5001, 10, 1.2)])
-def test_search_with_slack_finds_rows_that_are_near(n_rows, slack, farther):
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "slack", "farther"),
+    [(2000, 8, 1, 1.01), (2000, 16, 4, 1.1), (5001, 8, 10, 1.2)],
+)
+def test_search_with_slack_finds_rows_that_are_near(n_rows, n_columns, slack, farther):
     rng = np.random.default_rng(0)
-    index, queries = rng.normal(size=(n_rows, 8)), rng.normal(size=(200, 8))
+    index, queries = rng.normal(size=(n_rows, n_columns)), rng.normal(size=(200, n_columns))
     nearest = NearestNeighbors(n_neighbors=25).fit(index).kneighbors(queries)[0]
     distance, position = NeighborIndex(index).query(queries, 25)
     assert_allclose(np.linalg.norm(queries[:, None] - index[position], axis=2), distance)
@@ -114,13 +120,14 @@ def test_search_with_slack_finds_rows_that_are_near(n_rows, slack, farther):
     assert [len(set(p)) for p in position] == [25] * 200
 
 
-@pytest.mark.parametrize("n_columns", [3, 60])
-def test_tree_and_full_search_find_the_nearest(exact_search, n_columns):
-    """A tree where the columns are few, all rows where they are many and independent."""
+@pytest.mark.parametrize(("n_columns", "n_independent"), [(3, 3), (60, 60), (60, 4)])
+def test_tree_and_full_search_find_the_nearest(exact_search, n_columns, n_independent):
+    """All rows are looked at where columns are many and independent, else a tree is walked."""
     rng = np.random.default_rng(0)
-    matrix, queries = rng.normal(size=(500, n_columns)), rng.normal(size=(50, n_columns))
+    mixed = np.eye(n_independent, n_columns) + (n_independent < n_columns)
+    matrix, queries = (rng.normal(size=(n, n_independent)) @ mixed for n in (500, 50))
     index = NeighborIndex(matrix)
-    assert (index._all is None) == (n_columns == 3)
+    assert (index._all is None) == (n_independent < 60)
     expected = NearestNeighbors(n_neighbors=7).fit(matrix).kneighbors(queries)
     for _ in range(2):
         distance, position = index.query(queries, 7)
@@ -129,6 +136,13 @@ def test_tree_and_full_search_find_the_nearest(exact_search, n_columns):
         index = pickle.loads(pickle.dumps(index))
     for one in range(3):
         assert_array_equal(index.query(queries[[one]], 7)[1], expected[1][[one]])
+
+
+@pytest.mark.parametrize("shares", [[1.0], [0.5, 0.5], [0.7, 0.1, 0.2]])
+def test_effective_rank_against_scipy(shares):
+    expected = np.exp(entropy(shares))
+    assert _effective_rank(3 * np.array([*shares, 0.0, -1e-18])) == pytest.approx(expected)
+    assert _effective_rank(np.zeros(3)) == 1
 
 
 def test_a_row_finds_itself_first_whatever_the_slack():
