@@ -111,6 +111,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
 
     def _start(self, X):
         if self.kind_ == "frame":
+            self._names = column_names(X)
             self._numeric = [is_numeric(column) for column in columns_of(X)]
             numeric, categorical = self._split_frame(X)
             self._scaler = make_pipeline(_Imputer(), StandardScaler())
@@ -178,13 +179,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         return max(float(np.sqrt(np.max(self._projection.explained_variance_))), 1e-12)
 
     def _split_frame(self, X):
-        columns = columns_of(X)
-        if len(columns) != len(self._numeric):
-            raise ValueError(
-                f"X has {len(columns)} columns, but the representation was fitted on "
-                f"{len(self._numeric)}."
-            )
-        n_samples = num_samples(X)
+        columns, n_samples = columns_of(X, self._names), num_samples(X)
         numeric = [to_float(c) for c, is_num in zip(columns, self._numeric) if is_num]
         categorical = [to_str(c) for c, is_num in zip(columns, self._numeric) if not is_num]
         return (
@@ -197,9 +192,8 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             return column_names(X)
         if self.kind_ != "frame":
             return [f"component {j}" for j in range(n_columns)]
-        names = column_names(X)
-        numeric = [name for name, is_num in zip(names, self._numeric) if is_num]
-        categorical = [name for name, is_num in zip(names, self._numeric) if not is_num]
+        numeric = [name for name, is_num in zip(self._names, self._numeric) if is_num]
+        categorical = [name for name, is_num in zip(self._names, self._numeric) if not is_num]
         if categorical:
             positions = [str(j) for j in range(len(categorical))]
             encoded = self._encoder.get_feature_names_out(positions)  # "position_category"
@@ -298,11 +292,44 @@ def is_of_images(representation):
     return isinstance(representation, NumericRepresentation) and representation._is_image
 
 
-def columns_of(X):
-    """Return the columns of a frame or a 2-D array as a list."""
+def columns_of(X, names=None):
+    """Return the columns of a frame or a 2-D array as a list.
+
+    Parameters
+    ----------
+    X : frame or array of shape (n_samples, n_columns)
+        Columns.
+    names : list of str, default=None
+        What the columns were called when something was learned from them. A frame is read in this
+        order, whatever its own, and may have other columns; an array, or where a name occurs twice,
+        by position.
+
+    Returns
+    -------
+    columns : list of length n_columns
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or their number differs where they have no names.
+    """
+    own = column_names(X)
+    positions = range(len(own))
+    if names is not None and hasattr(X, "columns") and len(set(names)) == len(names):
+        missing = [name for name in names if name not in own]
+        if missing:
+            raise ValueError(
+                f"X lacks the columns {', '.join(map(repr, missing[:10]))}, which the frame in fit "
+                f"had. Pass a frame with the columns {', '.join(map(repr, names[:10]))}"
+                f"{', ...' if len(names) > 10 else ''}."
+            )
+        positions = [own.index(name) for name in names]
+    elif names is not None and len(own) != len(names):
+        raise ValueError(
+            f"X has {len(own)} columns, but had {len(names)} in fit: {', '.join(names[:10])}."
+        )
     if hasattr(X, "columns"):
-        # By position: names may occur twice.
-        return [safe_indexing(X, j, axis=1) for j in range(len(X.columns))]
+        return [safe_indexing(X, j, axis=1) for j in positions]
     return list(np.asarray(X).T)
 
 
@@ -318,15 +345,23 @@ def is_numeric(column):
 
 
 def to_float(column):
-    """Return a numeric column as float64, NaN where a value is missing."""
-    values = np.asarray(column)
+    """Return a numeric column as float64, NaN where a value is missing; times in seconds."""
+    values = values_of(column)
     if values.dtype.kind in "mM":
-        return np.where(np.isnat(values), np.nan, values.astype(np.int64))
+        micro = values.astype(f"{'timedelta64' if values.dtype.kind == 'm' else 'datetime64'}[us]")
+        return np.where(np.isnat(values), np.nan, micro.astype(np.int64) / 1e6)
     if values.dtype.kind == "O" and hasattr(column, "isna"):
         values = column.to_numpy(dtype=object, na_value=np.nan)
     if values.dtype.kind == "O" and any(isinstance(value, str) for value in values):
         raise TypeError("strings are categories, even where they spell numbers")
     return values.astype(np.float64)
+
+
+def values_of(column):
+    """Return a column as an array, with dates of a time zone as dates in UTC."""
+    if getattr(column.dtype, "tz", None) is not None:
+        column = column.dt.tz_convert(None)
+    return np.asarray(column)
 
 
 def to_str(column):

@@ -1,6 +1,7 @@
 """Find the readable regions of the input where a classifier errs most."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from ._compat import num_samples, safe_indexing
 from ._validation import check_fraction
 from .cross_fitting import draw_seed
 from .metrics import observe_errors
-from .representation import column_names, columns_of, is_numeric, to_float, to_str
+from .representation import column_names, columns_of, is_numeric, to_float, to_str, values_of
 
 # Confidence with which a region must stand out: a tree takes the best of many splits.
 _SURE = 0.999
@@ -256,23 +257,16 @@ class _Table:
 
     def __init__(self, X):
         self.names = column_names(X)
-        columns = [np.asarray(column) for column in columns_of(X)]
-        self.is_date = [column.dtype.kind == "M" for column in columns]
+        kinds = [values_of(column).dtype.kind for column in columns_of(X)]
+        self.is_date = [kind == "M" for kind in kinds]
+        self.is_span = [kind == "m" for kind in kinds]
         self.is_numeric = [is_numeric(column) for column in columns_of(X)]
 
     def read(self, X):
         _check_table(X)
-        columns = columns_of(X)
-        if len(columns) != len(self.names):
-            raise ValueError(
-                f"X has {len(columns)} columns, but the slices were found in {len(self.names)}: "
-                f"{', '.join(self.names[:10])}."
-            )
-        return [self._read(column, j) for j, column in enumerate(columns)]
+        return [self._read(column, j) for j, column in enumerate(columns_of(X, self.names))]
 
     def _read(self, column, j):
-        if self.is_date[j]:
-            return to_float(np.asarray(column).astype("datetime64[s]"))
         if self.is_numeric[j]:
             return to_float(column)
         values = to_str(column)
@@ -282,6 +276,8 @@ class _Table:
         """Write a bound of a column."""
         if self.is_date[j]:
             return str(np.datetime64(int(value), "s")).removesuffix("T00:00:00")
+        if self.is_span[j]:
+            return str(timedelta(seconds=int(value)))
         return np.format_float_positional(value, trim="-")
 
 

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -60,6 +63,52 @@ def test_frame_with_every_kind_of_column(library):
     # three numbers, four words (missing is one of them), two flags
     assert Z.shape == (n, 3 + 4 + 2)
     assert_allclose(Z[:, 0], Z[:, 2], atol=1e-5)  # days grow as the number does
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_of_a_frame_are_read_by_name(library):
+    frame = pytest.importorskip(library).DataFrame
+    columns = {"a": [1.0, 2.0, 4.0], "b": ["x", "y", "x"], "c": [3.0, 0.0, 1.0]}
+    representation = NumericRepresentation().fit(frame(columns))
+    Z = representation.transform(frame(columns))
+    reordered = frame({"more": [0, 0, 0], **{name: columns[name] for name in "cba"}})
+    assert_array_equal(representation.transform(reordered), Z)
+    assert representation._source_names(reordered, 4) == ["a", "c", "b", "b"]
+    with pytest.raises(ValueError, match="X lacks the columns 'b', 'c', which the frame in fit"):
+        representation.transform(frame({"a": [1.0], "d": [1.0], "e": [1.0]}))
+
+
+def test_columns_that_share_a_name_are_read_by_position():
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame([[1.0, 3.0], [2.0, 0.0], [4.0, 1.0]], columns=["a", "a"])
+    representation = NumericRepresentation().fit(X)
+    assert_array_equal(representation.transform(X)[:, 0], representation.transform(X[["a"]])[:, 0])
+    with pytest.raises(ValueError, match="X has 1 columns, but had 2 in fit: a, a"):
+        representation.transform(X.iloc[:, :1])
+
+
+def test_times_mean_the_same_in_every_unit_and_zone():
+    pd = pytest.importorskip("pandas")
+    when = pd.Series(np.datetime64("2020-01-01") + np.arange(9).astype("m8[D]")).dt.as_unit("ns")
+    X = pd.DataFrame({"when": when, "span": when - when[4]})
+    representation = NumericRepresentation().fit(X)
+    Z = representation.transform(X)
+    assert Z.shape == (9, 2)
+    zone = X.assign(when=when.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))
+    seconds = pd.DataFrame({name: X[name].dt.as_unit("s") for name in X})
+    for same in (zone, seconds):
+        assert_array_equal(representation.transform(same), Z)
+        assert_array_equal(NumericRepresentation().fit_transform(same), Z)
+
+
+def test_error_probability_of_reordered_columns(mixed_frame):
+    """A base that selects columns by name gives the same labels; so must the error model."""
+    X, y = mixed_frame
+    numbers = X.select_dtypes("number").columns.tolist()
+    base = make_pipeline(ColumnTransformer([("n", SimpleImputer(), numbers)]), GaussianNB())
+    clf = MetaErrorClassifier(base, random_state=0).fit(X, y)
+    reordered = X[X.columns[::-1]]
+    assert_array_equal(clf.predict_error_proba(reordered), clf.predict_error_proba(X))
 
 
 def test_pandas_extension_types():

@@ -86,6 +86,27 @@ def test_finds_the_region_and_says_it(people, text, library):
     assert re.sub(number, "#", slices[0].condition) == re.sub(number, "#", text)
 
 
+def test_dates_of_a_time_zone_and_spans_of_time(people):
+    since = people["since"]
+    errors = errors_where(
+        (since > np.datetime64("2022-01-01")).to_numpy(), np.random.default_rng(0)
+    )
+    zone, span = since.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"), since - since.min()
+    for column, condition in ((since, "x > 2021-12-31"), (zone, ""), (span, "x > 730 days")):
+        (found,) = error_slices(Saw(errors), column.to_frame("x"), random_state=0)
+        assert found.condition.startswith(condition)
+        assert found.error_rate > 0.4
+
+
+def test_columns_are_found_by_their_names(people):
+    errors = errors_where(people["age"].to_numpy() <= 25, np.random.default_rng(0))
+    found = error_slices(Saw(errors), people, random_state=0)
+    expected = found.apply(people)
+    assert_array_equal(found.apply(people[people.columns[::-1]].assign(more=1)), expected)
+    with pytest.raises(ValueError, match="X lacks the columns 'age', which the frame in fit had"):
+        found.apply(people.drop(columns="age"))
+
+
 def test_text_and_mask_agree(people):
     """The condition, read by pandas, selects the rows that `apply` does."""
     region = (people["age"] <= 30) & (people["housing"] == "own")
@@ -259,7 +280,7 @@ def test_messages(people, noisy_data):
     for wrong in (sp.csr_matrix(X), X.reshape(400, 1, 2, 3), ["a text"] * 400):
         with pytest.raises(ValueError, match="X must be a frame or a 2-D array"):
             error_slices(ok, wrong)
-    with pytest.raises(ValueError, match="X has 2 columns, but the slices were found in 6: x0"):
+    with pytest.raises(ValueError, match="X has 2 columns, but had 6 in fit: x0, x1"):
         error_slices(ok, X).apply(X[:, :2])
     for name in ("max_depth", "min_samples", "n_slices"):
         with pytest.raises(ValueError, match=f"{name} == 0, must be >= 1"):
