@@ -29,6 +29,8 @@ from .representation import columns_of
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
+# Strings of which half are as long are texts; names of categories are shorter.
+_LEAST_TEXT = 30
 
 
 class BasePredictions(NamedTuple):
@@ -437,6 +439,8 @@ def mark_copies(X, y):
     keys = np.empty(n_samples, dtype=np.uint64)
     for batch, part in row_chunks(X):
         codes = _hash_cells(part)
+        if codes is None:  # a later row is of another length
+            return None
         rng = np.random.default_rng(0)
         odd = rng.integers(2**62, size=codes.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
             1
@@ -452,45 +456,63 @@ def mark_copies(X, y):
     share = np.bincount(label, has_copy) / size
     if not (share[size >= 10] > 0.5).any():
         return None
-    if _is_text(X):
-        return number  # texts do not coincide by chance
     n_some = min(2000, rows_at_once(X))
-    some = np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some])
+    some = safe_indexing(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
+    if _has_texts(some):
+        return number  # texts do not coincide by chance
     log_chance = 0.0
-    for column in _hash_cells(safe_indexing(X, some)).T:
+    for column in _hash_cells(some).T:
         size = np.unique(column, return_counts=True)[1]
-        pairs = np.sum(size * (size - 1)) / (len(some) * (len(some) - 1))
+        pairs = np.sum(size * (size - 1)) / (len(column) * (len(column) - 1))
         log_chance += np.log(np.maximum(pairs, 1e-300))
     expected_pairs = n_samples * (n_samples - 1) / 2 * np.exp(log_chance)
     observed_pairs = np.sum(count * (count - 1) / 2)
     return None if observed_pairs <= 10 * expected_pairs else number
 
 
-def _is_text(X):
-    return isinstance(X, (list, np.ndarray)) and isinstance(X[0], str)
+def _has_texts(X):
+    """Tell whether rows are texts, or have a column of texts rather than of categories."""
+    cells = _cells(X)
+    if isinstance(cells, list):
+        texts = (c for c in cells if c.dtype.kind in "OUT")
+        return any(np.median([len(str(value)) for value in c]) >= _LEAST_TEXT for c in texts)
+    return isinstance(cells, np.ndarray) and cells.ndim == 1
 
 
-def _hash_cells(X):
-    """Return one hash per cell as uint64 of shape (n_samples, n_columns), or None."""
+def _cells(X):
+    """Return numbers as an array, a frame or cells of any kind as columns, texts as 1-D array.
+
+    None if rows of this kind cannot be compared.
+    """
     X = as_array(X)
     if hasattr(X, "tocsr"):
         # A fixed random projection identifies a sparse row: products of equal rows are equal,
         # because they are summed in the same order.
         X = X.tocsr(copy=True)
         X.sum_duplicates()
-        X = np.asarray(X @ np.random.default_rng(0).standard_normal((X.shape[1], 2)))
+        return np.asarray(X @ np.random.default_rng(0).standard_normal((X.shape[1], 2)))
     if hasattr(X, "columns"):
-        columns = [np.asarray(column) for column in columns_of(X)]
-    elif isinstance(X, np.ndarray) and X.ndim >= 2:
-        if X.dtype.kind in "fiub":
-            return _hash_numbers(X.reshape(len(X), -1))
-        columns = list(X.reshape(len(X), -1).T)
-    elif _is_text(X):
-        columns = [np.asarray(X, dtype=object)]
-    else:
+        return [np.asarray(column) for column in columns_of(X)]
+    is_texts = isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str)
+    try:
+        X = np.asarray(X, dtype=object if is_texts else None)
+    except (RuntimeError, TypeError, ValueError):  # rows of different length, tensors on a GPU
         return None
+    if X.ndim >= 2:
+        X = X.reshape(len(X), -1)
+        return X if X.dtype.kind in "fiub" else list(X.T)
+    return X if X.ndim == 1 and len(X) and isinstance(X[0], str) else None
+
+
+def _hash_cells(X):
+    """Return one hash per cell as uint64 of shape (n_samples, n_columns), or None."""
+    cells = _cells(X)
+    if isinstance(cells, np.ndarray):
+        if cells.ndim == 2:
+            return _hash_numbers(cells)
+        cells = [cells]
     hashed = []
-    for column in columns:
+    for column in cells or ():
         if column.dtype.kind in "fiub":
             hashed.append(_hash_numbers(column[:, None])[:, 0])
         else:

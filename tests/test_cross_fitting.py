@@ -229,7 +229,14 @@ def as_polars(X):
     return pytest.importorskip("polars").DataFrame(X, schema=[f"x{j}" for j in range(X.shape[1])])
 
 
+def as_texts(X):
+    return [" ".join(f"{v:.6f}" for v in row) for row in X]
+
+
 CONTAINERS = {
+    "lists": np.ndarray.tolist,
+    "tuples": lambda X: [tuple(row) for row in X.tolist()],
+    "tensor": lambda X: pytest.importorskip("torch").as_tensor(X),
     "array": lambda X: X,
     "float32": lambda X: X.astype(np.float32),
     "images": lambda X: X.reshape(len(X), 1, 2, -1),
@@ -237,7 +244,11 @@ CONTAINERS = {
     "pandas": as_frame,
     "pandas with one name": lambda X: as_frame(X).set_axis(["x"] * 5, axis=1),
     "polars": as_polars,
-    "text": lambda X: [" ".join(f"{v:.6f}" for v in row) for row in X],
+    "text": as_texts,
+    "tuple of texts": lambda X: tuple(as_texts(X)),
+    "pandas texts": lambda X: pytest.importorskip("pandas").Series(as_texts(X)),
+    "polars texts": lambda X: pytest.importorskip("polars").Series(as_texts(X)),
+    "one column of texts": lambda X: pytest.importorskip("pandas").DataFrame({"x": as_texts(X)}),
 }
 
 
@@ -250,6 +261,21 @@ def test_copies_are_found_in_every_kind_of_input(container):
     assert_array_equal(copies[40:], copies[:20])
     assert_array_equal(copies[:40], np.arange(40))
     assert mark_copies(CONTAINERS[container](X[:40]), y[:40]) is None
+
+
+def test_copies_of_a_text_and_categories_are_copies():
+    """Ten of each: the copies themselves make every column look as if rows coincide by chance."""
+    pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
+    kinds = {name: rng.choice(["a", "b", "c"], 60) for name in ("color", "size")}
+    X = pd.DataFrame({**kinds, "review": as_texts(rng.normal(size=(60, 4)))})
+    copies = mark_copies(pd.concat([X] * 10), np.tile([0, 1], 300))
+    assert_array_equal(copies, np.tile(np.arange(60), 10))
+    assert mark_copies(pd.concat([X[["color", "size"]]] * 10), np.tile([0, 1], 300)) is None
+
+
+def test_rows_that_cannot_be_compared_are_no_copies():
+    for X in ([{"a": 1}] * 40, [[1], [1, 2]] * 20, [None] * 40):
+        assert mark_copies(X, np.zeros(40)) is None
 
 
 def test_copies_with_missing_values_and_signed_zeros_are_copies():
