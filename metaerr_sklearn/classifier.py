@@ -43,6 +43,7 @@ from .cross_fitting import (
     in_chunks,
     is_net,
     label_positions,
+    labels_by_argmax,
     make_splits,
     mark_copies,
     predict_both,
@@ -421,7 +422,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 fit_params=base_params,
                 seed=None if self.random_state is None else seed,
             )
-        self._argmax_is_label = is_net(self.estimator_)
+        self._argmax_is_label = bool(labels_by_argmax(self.estimator_))
         self.error_model_ = None
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
@@ -446,9 +447,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         truth = label_positions(y, classes)
         is_error = truth != predictions.predicted
         # Where they agree on every row, one base pass serves labels and probabilities later on.
-        self._argmax_is_label = bool(
-            (predictions.proba[tested].argmax(axis=1) == predictions.predicted[tested]).all()
-        )
+        agree = predictions.proba[tested].argmax(axis=1) == predictions.predicted[tested]
+        self._argmax_is_label = bool(agree.all()) and labels_by_argmax(self.estimator_) is not False
         rows = {
             "truth": truth,
             "proba": predictions.proba,

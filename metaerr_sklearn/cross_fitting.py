@@ -29,6 +29,7 @@ from .representation import columns_of
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
+_OWN_LABELS = ("FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC")
 # Strings of which half are as long are texts; names of categories are shorter.
 _LEAST_TEXT = 30
 
@@ -74,6 +75,21 @@ def is_net(estimator):
     """Tell whether a skorch net predicts, without importing skorch."""
     mro = type(final_estimator(estimator)).__mro__
     return any(cls.__module__.split(".")[0] == "skorch" for cls in mro)
+
+
+def labels_by_argmax(estimator):
+    """Tell whether a base may be trusted to give its most probable class as label.
+
+    True for nets whose ``predict`` is skorch's own, unless at another threshold than one half.
+    False for scikit-learn's classifiers at a threshold, and for its support vector machines, whose
+    labels come from votes. Of others nothing is known (None).
+    """
+    estimator = final_estimator(estimator)
+    if is_net(estimator):
+        is_own = type(estimator).predict.__module__.startswith("skorch.")
+        return is_own and getattr(estimator, "threshold", 0.5) == 0.5
+    sources = ((cls.__module__.split(".")[0], cls.__name__) for cls in type(estimator).__mro__)
+    return False if any(s == "sklearn" and name in _OWN_LABELS for s, name in sources) else None
 
 
 def call_base(estimator, method, X):
@@ -143,6 +159,19 @@ def net_input(estimator, X):
     return X.astype(np.float32) if is_double else X
 
 
+def net_labels(estimator, encoded, n_classes):
+    """Return positions of classes as a net takes them: int64, or float32 for one output unit."""
+    net = final_estimator(estimator)
+    if not any(cls.__name__ == "NeuralNetBinaryClassifier" for cls in type(net).__mro__):
+        return encoded.astype(np.int64)
+    if n_classes > 2:
+        raise ValueError(
+            f"{type(net).__name__} tells 2 classes apart, got {n_classes}. Use a "
+            "skorch.NeuralNetClassifier with one output unit per class."
+        )
+    return encoded.astype(np.float32)
+
+
 def _seed_unset_random_states(estimator, seed):
     unset = {
         name: seed
@@ -155,8 +184,8 @@ def _seed_unset_random_states(estimator, seed):
 def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nullcontext):
     """Fit a clone of the base estimator; a frozen one is returned as it is.
 
-    A net is given float32 X, int64 labels 0..n_classes-1 and its random numbers from `seed`, drawn
-    apart from the global generators. Another base keeps its labels; where `seed` is given, its
+    A net is given float32 X, int64 labels 0..n_classes-1 (float32 where it has one output unit) and
+    its random numbers from `seed`, drawn apart from the global generators. Another base keeps its labels; where `seed` is given, its
     parameters ``random_state`` that are None receive it.
 
     Parameters
@@ -189,7 +218,7 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
             return estimator.fit(X, y, **fit_params)
     from .neural import preserved_rng
 
-    encoded = np.searchsorted(classes, y).astype(np.int64)
+    encoded = net_labels(estimator, np.searchsorted(classes, y), len(classes))
     device = getattr(final_estimator(estimator), "device", None)
     rng = preserved_rng(draw_seed(None) if seed is None else seed, device=device)
     with rng, within(estimator):
@@ -654,8 +683,8 @@ def training_rows(estimator, X, rows):
 
 def predict_both(estimator, X, classes):
     """Return predicted positions in `classes` and probabilities of a fitted base, in chunks."""
-    # skorch defines a classifier's labels as the argmax: a second forward pass adds nothing.
-    one_pass = hasattr(estimator, "predict_proba") and is_net(estimator)
+    # A second forward pass of a net adds nothing.
+    one_pass = hasattr(estimator, "predict_proba") and labels_by_argmax(estimator)
 
     def predict(part):
         proba = predict_proba(estimator, part, classes)

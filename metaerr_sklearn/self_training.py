@@ -47,6 +47,7 @@ from .cross_fitting import (
     make_splits,
     mark_copies,
     net_input,
+    net_labels,
     predict_both,
     predict_labels,
     training_rows,
@@ -1059,7 +1060,7 @@ class _Base:
         from .neural import fit_net_weighted
 
         seed = draw_seed(None) if seed is None else seed
-        encoded = encoded.astype(np.int64)
+        encoded = net_labels(self.estimator, encoded, len(self.classes))
         if before is None:
             return fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
         pipeline = clone(self.estimator)

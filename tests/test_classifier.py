@@ -28,6 +28,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.metrics import RocCurveDisplay, roc_auc_score
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     GroupKFold,
     KFold,
@@ -88,6 +89,17 @@ def test_class_outputs_are_the_bases_own_and_errors_are_ranked(name, digits):
     is_error = labels != y_test
     assert roc_auc_score(is_error, error_proba) > 0.85
     assert abs(error_proba.mean() - is_error.mean()) < 0.03
+
+
+def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tell():
+    X, y = make_classification(2000, 4, n_informative=3, n_redundant=0, class_sep=3, random_state=1)
+    base = FixedThresholdClassifier(
+        LogisticRegression(), threshold=0.45, response_method="predict_proba"
+    )
+    clf = fast(base, "confidence").fit(X[:60], y[:60])
+    assert_array_equal(clf.predict(X[:60]), clf.predict_proba(X[:60]).argmax(axis=1))
+    assert (clf.predict(X) != clf.predict_proba(X).argmax(axis=1)).any()
+    assert_array_equal(clf.predict_with_error(X)[0], clf.predict(X))
 
 
 @pytest.mark.parametrize("learner", ["auto", "lightgbm", "mlp", GaussianNB(), None])

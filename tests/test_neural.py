@@ -28,7 +28,7 @@ from skorch.helper import SliceDataset, SliceDict, predefined_split
 from torch import nn
 from torch.utils.data import Subset
 
-from metaerr_sklearn import MetaErrorClassifier, neural
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr, neural
 from metaerr_sklearn.meta_learners import mlp_correction
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
@@ -831,6 +831,27 @@ def test_embedding_says_what_it_needs(table, cnn, digits):
 
 def prefit(net, X, y, **params):
     return MetaErrorClassifier(net, "logistic", cv="prefit", random_state=0, **params).fit(X, y)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.2])
+def test_net_with_one_output_unit_and_a_threshold(table, threshold):
+    """Its labels, and so its errors, are those at its own threshold."""
+    X, y = table
+    y = np.array(["no", "yes"])[y ^ (np.arange(80) % 9 == 0)]
+    net = NeuralNetBinaryClassifier(
+        MLP, module__n_outputs=1, threshold=threshold, max_epochs=3, train_split=None, verbose=0
+    )
+    clf = MetaErrorClassifier(net, "logistic", random_state=0).fit(X, y)
+    labels, _ = clf.predict_with_error(X)
+    assert_array_equal(labels, np.where(clf.predict_proba(X)[:, 1] > threshold, "yes", "no"))
+    assert_array_equal(labels, clf.predict(X))
+    observed = MetaErrorClassifier(clf.estimator_, "confidence", cv="prefit").fit(X, y)
+    assert_array_equal(observed.oof_error_, labels != y)
+    partly = np.where(np.arange(80) < 40, y.astype(object), -1)
+    self_trained = SelfTrainingWithMetaErr(net, cv=2, random_state=0).fit(X, partly)
+    assert set(self_trained.predict(X)) <= {"no", "yes"}
+    with pytest.raises(ValueError, match="NeuralNetBinaryClassifier tells 2 classes apart, got 3"):
+        MetaErrorClassifier(net).fit(X, np.arange(80) % 3)
 
 
 def test_prefit_net_looks_at_images_through_its_last_hidden_layer(cnn, digits):
