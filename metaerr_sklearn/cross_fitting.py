@@ -185,8 +185,8 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
     """Fit a clone of the base estimator; a frozen one is returned as it is.
 
     A net is given float32 X, int64 labels 0..n_classes-1 (float32 where it has one output unit) and
-    its random numbers from `seed`, drawn apart from the global generators. Another base keeps its labels; where `seed` is given, its
-    parameters ``random_state`` that are None receive it.
+    its random numbers from `seed`, drawn apart from the global generators. Another base keeps its
+    labels; where `seed` is given, its parameters ``random_state`` that are None receive it.
 
     Parameters
     ----------

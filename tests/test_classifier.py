@@ -96,7 +96,8 @@ def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tel
     base = FixedThresholdClassifier(
         LogisticRegression(), threshold=0.45, response_method="predict_proba"
     )
-    clf = fast(base, "confidence").fit(X[:60], y[:60])
+    with pytest.warns(UserWarning, match="errors among 60 rows"):
+        clf = fast(base, "confidence").fit(X[:60], y[:60])
     assert_array_equal(clf.predict(X[:60]), clf.predict_proba(X[:60]).argmax(axis=1))
     assert (clf.predict(X) != clf.predict_proba(X).argmax(axis=1)).any()
     assert_array_equal(clf.predict_with_error(X)[0], clf.predict(X))
