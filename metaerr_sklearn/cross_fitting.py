@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -21,6 +20,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, murmurhash3_32
+from sklearn.utils.parallel import Parallel, delayed
 
 from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, row_chunks, rows_at_once

@@ -5,11 +5,12 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_scalar, column_or_1d
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 

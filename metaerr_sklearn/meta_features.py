@@ -5,12 +5,13 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from scipy.spatial import KDTree
 from scipy.special import entr, expit, logit, softmax
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.parallel import Parallel, delayed
 
 from ._rows import MANY_ROWS
 from .cross_fitting import ask, make_splits

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
@@ -59,6 +62,29 @@ def test_folds_in_processes_give_the_serial_result(digits):
         for n_jobs in (1, 2)
     ]
     assert_array_equal(runs[0].proba, runs[1].proba)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_folds_and_chunks_know_scikit_learns_configuration(backend, monkeypatch):
+    """By name a second step finds columns only in a frame, which the configuration asks for."""
+    pd = pytest.importorskip("pandas")
+    monkeypatch.setattr("metaerr_sklearn.error_model._CHUNK_ROWS", 60)
+    X, y = make_classification(120, 4, random_state=0)
+    X = pd.DataFrame(X, columns=list("abcd"))
+    names = ColumnTransformer(
+        [("s", StandardScaler(), ["a", "b"])], verbose_feature_names_out=False
+    )
+    steps = names, ColumnTransformer([("s", StandardScaler(), ["b"])])
+    clf = MetaErrorClassifier(
+        make_pipeline(*steps, LogisticRegression()),
+        "logistic",
+        representation=make_pipeline(*steps),
+        cv=2,
+        n_jobs=2,
+        random_state=0,
+    )
+    with config_context(transform_output="pandas"), parallel_config(backend):
+        assert clf.fit(X, y).predict_error_proba(X).shape == (120,)
 
 
 def test_class_missing_from_a_training_part_gets_probability_zero():
