@@ -457,6 +457,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             "groups": None if groups is None else np.asarray(groups),
             "copies": copies,
             "sample_weight": weight,
+            "base_fold": predictions.fold if predictions.fold.max(initial=0) > 0 else None,
         }
         if len(tested) < n_samples:
             rows = {k: None if v is None else v[tested] for k, v in rows.items()}

@@ -313,7 +313,9 @@ class ErrorModel(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, proba, *, y_pred=None, classes=None, groups=None, sample_weight=None):
+    def fit(
+        self, X, y, proba, *, y_pred=None, classes=None, groups=None, sample_weight=None, fold=None
+    ):
         """Learn where the predictions are wrong.
 
         Parameters
@@ -340,6 +342,11 @@ class ErrorModel(BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, at least 0; rows of weight 0 are left out.
 
+        fold : array-like of shape (n_samples,), default=None
+            Which classifier predicted each row, as a number, where several shared the rows
+            (``cross_val_predict``): one that has trained on a row shows its label where it errs,
+            and tells nothing honest about it. None = one classifier, which had seen no row.
+
         Returns
         -------
         self : object
@@ -356,7 +363,7 @@ class ErrorModel(BaseEstimator):
         if len(self.classes_) > 1 and not (self.classes_[:-1] < self.classes_[1:]).all():
             raise ValueError(f"classes must be sorted and distinct, got {self.classes_!r}.")
         proba = check_proba(proba, n_classes=len(self.classes_))
-        X, *_, groups = indexable(X, y, proba, y_pred, groups)
+        X, *_, groups, fold = indexable(X, y, proba, y_pred, groups, fold)
         groups = check_groups(groups)
         if not len(y):
             raise ValueError("ErrorModel needs at least one row, got 0.")
@@ -371,7 +378,10 @@ class ErrorModel(BaseEstimator):
         if sample_weight is not None:
             weight = check_weights(sample_weight, y)
         copies = None if X is None or groups is not None else mark_copies(X, truth)
-        return self._fit(X, truth, proba, predicted, is_error, groups, copies, weight)
+        fold = None if fold is None else column_or_1d(fold)
+        return self._fit(
+            X, truth, proba, predicted, is_error, groups, copies, weight, base_fold=fold
+        )
 
     def _fit(
         self,
@@ -386,10 +396,12 @@ class ErrorModel(BaseEstimator):
         leave_out=(),
         asked=None,
         base=None,
+        base_fold=None,
     ):
         """Fit on checked rows: positions of labels, errors known, copies of a row marked.
 
-        `asked` holds what observers heard about these rows, `base` is whom to ask about new ones.
+        `asked` holds what observers heard about these rows, `base` is whom to ask about new ones,
+        `base_fold` which clone of the base predicted each row, if there was more than one.
         """
         seed = self._seed = draw_seed(self.random_state)
         counted = slice(None)
@@ -402,6 +414,7 @@ class ErrorModel(BaseEstimator):
             groups = None if groups is None else np.asarray(groups)[counted]
             copies = None if copies is None else copies[counted]
             asked = _rows_of(asked, counted)
+            base_fold = None if base_fold is None else base_fold[counted]
         if sample_weight is not None and np.ptp(sample_weight) == 0:
             sample_weight = None  # equal weights are no weights, to the last bit
         self.n_errors_ = int(is_error.sum())
@@ -438,15 +451,25 @@ class ErrorModel(BaseEstimator):
             folds_by(truth[some]) if is_related else None,
             drawn.reference,
             _rows_of(asked, some),
+            None if base_fold is None else base_fold[some],
         )
         blocks = [block.fit_transform(rows, seed) for block in self._blocks]
         oof = self._learn(rows, blocks, learner, drawn.weight, folds_by)
         oof_error_proba = np.full(len(truth), np.nan)
         oof_error_proba[some] = expit(oof)
         if len(drawn.later):
-            oof_error_proba[drawn.later] = self._predict_error_proba(
-                X, proba, predicted, rows=drawn.later, asked=_rows_of(asked, drawn.later)
+            later = drawn.later
+            oof_error_proba[later] = self._predict_error_proba(
+                X,
+                proba,
+                predicted,
+                rows=later,
+                asked=_rows_of(asked, later),
+                base_fold=None if base_fold is None else base_fold[later],
             )
+        for block in self._blocks:
+            if hasattr(block, "forget_clones"):
+                block.forget_clones()
         self.oof_error_proba_[counted] = oof_error_proba
         if self.verbose:
             print(
@@ -610,15 +633,18 @@ class ErrorModel(BaseEstimator):
         predicted = proba.argmax(axis=1) if y_pred is None else self._positions(np.asarray(y_pred))
         return X, proba, predicted
 
-    def _predict_error_proba(self, X, proba, predicted, rows=None, asked=None):
-        return self._predict_with_novelty(X, proba, predicted, None, rows, asked)[0]
+    def _predict_error_proba(self, X, proba, predicted, **known):
+        return self._predict_with_novelty(X, proba, predicted, **known)[0]
 
-    def _predict_with_novelty(self, X, proba, predicted, matrix=None, rows=None, asked=None):
+    def _predict_with_novelty(
+        self, X, proba, predicted, matrix=None, rows=None, asked=None, base_fold=None
+    ):
         """Return error probabilities, and whether each row is unlike the training rows.
 
-        `matrix` is the representation of X where it is known. `asked` are the answers of clones
-        about training rows; None asks the base. A row is unlike the training rows if its neighbours
-        are farther away than those of 99 % of them; NaN without the block "neighbors".
+        `matrix` is the representation of X where it is known. Of training rows, `asked` are the
+        answers of clones, None asks the base, and `base_fold` the numbers of the clones. A row is
+        unlike the training rows if its neighbours are farther away than those of 99 % of them; NaN
+        without the block "neighbors".
         """
         if rows is not None:
             proba, predicted = proba[rows], predicted[rows]
@@ -628,15 +654,20 @@ class ErrorModel(BaseEstimator):
             # limit holds in the thread that sets it.
             limit = partial(ThreadpoolController().limit, limits=1, user_api="openmp")
         judged = Parallel(self.n_jobs, require="sharedmem")(
-            delayed(self._judge)(*chunk, _rows_of(asked, batch), limit)
+            delayed(self._judge)(
+                *chunk,
+                asked=_rows_of(asked, batch),
+                base_fold=None if base_fold is None else base_fold[batch],
+                limit=limit,
+            )
             for batch, chunk in self._chunks(X, proba, predicted, matrix, rows)
         )
         error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
         return np.concatenate(error_proba), np.concatenate(is_novel)
 
-    def _judge(self, X, proba, predicted, matrix, asked, limit):
+    def _judge(self, X, proba, predicted, matrix, *, limit, **answers):
         with limit():
-            rows, blocks = self._describe(X, proba, predicted, matrix, asked)
+            rows, blocks = self._describe(X, proba, predicted, matrix, **answers)
             error_proba = expit(self._error_logit(X, rows, blocks))
         is_novel = np.full(len(proba), np.nan)
         for distance in self._log_distances(blocks):
@@ -745,11 +776,11 @@ class ErrorModel(BaseEstimator):
         features = X if self._raw_input else np.column_stack(blocks)
         return self.meta_learner_.decision_function(features, offset)
 
-    def _describe(self, X, proba, predicted, matrix=None, asked=None):
+    def _describe(self, X, proba, predicted, matrix=None, **answers):
         """Return new rows and their blocks of meta-features."""
         if matrix is None and self.representation_ is not None:
             matrix = represent(self.representation_, X)
-        rows = Rows(X, matrix, proba, predicted, asked=asked)
+        rows = Rows(X, matrix, proba, predicted, **answers)
         return rows, [block.transform(rows) for block in self._blocks]
 
     def _views(self, rows, blocks):

@@ -25,16 +25,20 @@ _NEIGHBOR_NAMES = (
     "local_error_weighted",
     "log_distance",
 )
+_LOCAL_ERROR = slice(4, 6)
 BLOCKS = ("confidence", "predicted_class", "neighbors", "second_opinion", "input")
 
 
 class Rows(NamedTuple):
     """What a block may look at, one entry per row.
 
-    On new rows only the first four are known. `folds` holds (train, test) positions where rows
+    On new rows only the first four are known, on rows that clones of the base have trained on also
+    `base_fold`. `folds` holds (train, test) positions where rows
     belong together, so that leaving out one row does not hide its answer; `reference` the positions
     of rows that were drawn without regard to their errors: all but some errors, or None for all;
-    `asked` what observers heard from a base that has not seen the rows, or None for new rows.
+    `asked` what observers heard from a base that has not seen the rows, or None for new rows;
+    `base_fold` the number of the clone of the base that predicted the row, or None where one base
+    predicted all, and has seen none.
     """
 
     X: object
@@ -47,6 +51,7 @@ class Rows(NamedTuple):
     folds: list = None
     reference: np.ndarray = None
     asked: list = None
+    base_fold: np.ndarray = None
 
     def reference_rows(self):
         """Return the positions of the rows that neighbours and second opinion are made of."""
@@ -221,8 +226,15 @@ def _effective_rank(variance):
 class NeighborsBlock:
     """Describe a prediction by the labels and the errors of the nearest training rows.
 
-    A training row is not its own neighbour; where rows belong together (`folds`), its neighbours
-    come from the other folds.
+    What describes a training row must not know its label, not even in a roundabout way:
+
+    - Its neighbours come from other folds. Left out of the mean over its neighbourhood, it would be
+      what the mean over all has more: a learner that knows the place knows the difference.
+    - Their errors count only where the same clone of the base made them (`Rows.base_fold`), which
+      has seen neither. Any other clone has trained on the row, and shows its label where it errs.
+
+    The distance to the neighbours tells nothing of labels; there a row is only not its own
+    neighbour.
     """
 
     n_neighbors = 25
@@ -233,26 +245,25 @@ class NeighborsBlock:
         self.n_jobs = n_jobs
 
     def fit_transform(self, rows, seed):
-        """Index the training rows and describe each by the others."""
+        """Index the training rows and describe each by others."""
         self.names_ = list(_NEIGHBOR_NAMES)
         chosen = rows.reference_rows()
         weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
         self._error_rate = float(np.average(rows.is_error[chosen], weights=weight))
+        features = np.zeros((len(rows.y), len(self.names_)))
+        nearest = np.full(len(rows.y), np.inf)
+        for train, test in rows.folds or self._folds(len(rows.y), seed):
+            known, near = np.intersect1d(chosen, train), _take(rows, test)
+            self._set_index(rows, known)
+            self._clones = self._index_by_clone(rows, known)
+            features[test], nearest[test] = self._describe(near, n_jobs=self.n_jobs)
         self._set_index(rows, chosen)
+        self._clones = self._index_by_clone(rows, chosen)
         if rows.folds is None:
             position = np.full(len(rows.y), -1)
             position[chosen] = np.arange(len(chosen))
-            features, nearest = self._describe(rows, position, self.n_jobs)
-        else:
-            features = np.zeros((len(rows.y), len(self.names_)))
-            nearest = np.zeros(len(rows.y))
-            for train, test in rows.folds:
-                part = NeighborsBlock(self.n_jobs)
-                part._error_rate = self._error_rate
-                part._set_index(rows, np.intersect1d(chosen, train))
-                features[test], nearest[test] = part._describe(
-                    _take(rows, test), n_jobs=self.n_jobs
-                )
+            distance, _ = self._search(rows.representation, position, self.n_jobs)
+            features[:, -1], nearest = _log_distance(distance), distance[:, 0]
         # A deployed base has trained on the row that a new row coincides with; the out-of-fold
         # error of that row is no news about it, and training rows have not seen their like. Only
         # where rows coincide by chance did training rows see it too.
@@ -263,6 +274,25 @@ class NeighborsBlock:
         """Describe new rows by the training rows."""
         return self._describe(rows, n_jobs=1)[0]
 
+    def forget_clones(self):
+        """Let go of what only rows need that a clone of the base has trained on."""
+        self._clones = {}
+
+    @staticmethod
+    def _folds(n_samples, seed):
+        if n_samples < 2:
+            return []
+        return make_splits(3, None, np.zeros(n_samples), seed=seed, warn=False)
+
+    def _index_by_clone(self, rows, chosen):
+        """Return one block for the rows that each clone of the base has predicted."""
+        clones = {}
+        for number in () if rows.base_fold is None else np.unique(rows.base_fold[chosen]):
+            clones[number] = part = NeighborsBlock(self.n_jobs)
+            part._error_rate, part._clones = self._error_rate, {}
+            part._set_index(rows, chosen[rows.base_fold[chosen] == number])
+        return clones
+
     def _set_index(self, rows, chosen):
         matrix = rows.representation[chosen]
         self._index = NeighborIndex(matrix)
@@ -271,15 +301,14 @@ class NeighborsBlock:
         self._y = rows.y[chosen]
         self._is_error = rows.is_error[chosen].astype(np.float32)
 
-    def _describe(self, rows, own_position=None, n_jobs=None):
-        """Return the features and the distance to the nearest neighbour that was kept."""
-        n_samples, n_index = len(rows.predicted), len(self._y)
+    def _search(self, matrix, own_position=None, n_jobs=None):
+        """Return distances and positions of neighbours, other than rows that are left out."""
         n_dropped = 1 if own_position is not None else 3 * self._ignore_coinciding
-        n_asked = min(self.n_neighbors + n_dropped, n_index)
+        n_asked = min(self.n_neighbors + n_dropped, len(self._y))
         n_kept = n_asked - n_dropped
-        if n_kept < 1 or not n_samples:
-            return np.zeros((n_samples, len(_NEIGHBOR_NAMES))), np.zeros(n_samples)
-        distance, index = self._index.query(rows.representation, n_asked, n_jobs)
+        if n_kept < 1 or not len(matrix):
+            return np.zeros((len(matrix), 1)), np.zeros((len(matrix), 0), dtype=np.intp)
+        distance, index = self._index.query(matrix, n_asked, n_jobs)
         if n_dropped:
             if own_position is None:
                 drop = distance <= self._tolerance
@@ -290,7 +319,13 @@ class NeighborsBlock:
                 distance = np.take_along_axis(distance, keep, axis=1)
                 index = np.take_along_axis(index, keep, axis=1)
             distance, index = distance[:, :n_kept], index[:, :n_kept]
-        near = np.maximum(distance, self._tolerance)
+        return np.maximum(distance, self._tolerance), index
+
+    def _describe(self, rows, n_jobs=None):
+        """Return the features and the distance to the nearest neighbour."""
+        near, index = self._search(rows.representation, n_jobs=n_jobs)
+        if not index.size:
+            return np.zeros((len(rows.predicted), len(_NEIGHBOR_NAMES))), near[:, 0]
         agrees = self._y[index] == rows.predicted[:, None]
         is_error = self._is_error[index]
         # Bounded: a neighbour at distance 0 counts more than the others, not alone.
@@ -312,10 +347,20 @@ class NeighborsBlock:
                 (is_error.sum(axis=1) + prior * self._error_rate) / (is_error.shape[1] + prior),
                 ((is_error * weight).sum(axis=1) + prior * self._error_rate * mean_weight)
                 / (weight.sum(axis=1) + prior * mean_weight),
-                np.log(near[:, :10].mean(axis=1)),
+                _log_distance(near),
             ]
         )
+        if rows.base_fold is not None:
+            features[:, _LOCAL_ERROR] = self._error_rate
+            for number, part in self._clones.items():
+                asking = np.flatnonzero(rows.base_fold == number)
+                described, _ = part._describe(_take(rows, asking)._replace(base_fold=None), n_jobs)
+                features[asking, _LOCAL_ERROR] = described[:, _LOCAL_ERROR]
         return features, near[:, 0]
+
+
+def _log_distance(near):
+    return np.log(near[:, :10].mean(axis=1))
 
 
 class SecondOpinionBlock:
@@ -623,9 +668,13 @@ class AskedBlock:
 
 
 def _take(rows, positions):
-    """Return some rows, as if they were new."""
+    """Return some rows, as if they were new but for the clone that predicted them."""
     return Rows(
-        None, rows.representation[positions], rows.proba[positions], rows.predicted[positions]
+        None,
+        rows.representation[positions],
+        rows.proba[positions],
+        rows.predicted[positions],
+        base_fold=None if rows.base_fold is None else rows.base_fold[positions],
     )
 
 

@@ -631,6 +631,7 @@ class SelfTrainingWithMetaErr(
             y_pred=self.classes_[oof.predicted[rows]],
             classes=self.classes_,
             sample_weight=None if weight is None else labeled_weight[rows],
+            fold=oof.fold[rows],
         )
 
     def _view(self, models):

@@ -49,6 +49,7 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
+from metaerr_sklearn.metrics import error_log_loss
 from metaerr_sklearn.slices import error_slices
 
 
@@ -89,6 +90,23 @@ def test_class_outputs_are_the_bases_own_and_errors_are_ranked(name, digits):
     is_error = labels != y_test
     assert roc_auc_score(is_error, error_proba) > 0.85
     assert abs(error_proba.mean() - is_error.mean()) < 0.03
+
+
+@pytest.mark.parametrize("bound", [20_000, 700])
+@pytest.mark.parametrize("base", [KNeighborsClassifier(1), RandomForestClassifier(30)])
+def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, bound):
+    """Red if a row is told by its neighbours' errors that clones made which had learned the row.
+
+    Beyond `bound` rows, rows that are not learned from are judged.
+    """
+    monkeypatch.setattr("metaerr_sklearn.error_model.MAX_FIT_ROWS", bound)
+    losses = []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(1400, 2)), rng.integers(2, size=1400)
+        clf = MetaErrorClassifier(base, random_state=seed).fit(X, y)
+        losses.append(error_log_loss(clf.oof_error_, clf.oof_error_proba_))
+    assert np.mean(losses) > np.log(2) - 0.012
 
 
 def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tell():

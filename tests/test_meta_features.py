@@ -180,11 +180,48 @@ def test_training_row_is_not_its_own_neighbor(rows):
         assert (correlation > 0.5) == leaks
 
 
-def test_row_that_coincides_with_a_training_row_is_described_as_that_row_was(rows, exact_search):
+def test_row_that_coincides_with_a_training_row_is_described_by_the_others(rows, exact_search):
     """The deployed base knows such a row: its out-of-fold error is no news about it."""
     block = NeighborsBlock()
-    training = block.fit_transform(rows, 0)
-    assert_allclose(block.transform(new(rows, slice(None))), training, rtol=1e-6)
+    block.fit_transform(rows, 0)
+    for row in range(10):
+        without = NeighborsBlock()
+        without.fit_transform(Rows(*(v if v is None else np.delete(v, row, 0) for v in rows)), 0)
+        without._error_rate = block._error_rate
+        one = new(rows, slice(row, row + 1))
+        assert_allclose(block.transform(one), without.transform(one), rtol=1e-5)
+
+
+def test_training_row_is_described_by_other_folds(rows):
+    """Red under leave-one-out: a mean without the row, beside the mean of its place, tells it."""
+    block = NeighborsBlock()
+    before = block.fit_transform(rows, 0)
+    (train, test), *_ = NeighborsBlock._folds(300, 0)
+    flipped = rows._replace(y=rows.y.copy(), is_error=rows.is_error.copy())
+    flipped.y[test[1:]] = (flipped.y[test[1:]] + 1) % 3
+    flipped.is_error[test[1:]] ^= True
+    block._error_rate = float(np.mean(rows.is_error))
+    after = block.fit_transform(flipped, 0)
+    by_labels = [block.names_.index(name) for name in ("log_trust_score", "agreement_weighted")]
+    assert_array_equal(after[test[0], by_labels], before[test[0], by_labels])
+    assert (after[train][:, by_labels] != before[train][:, by_labels]).any()
+
+
+def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, exact_search):
+    """The slow definition; another clone has trained on the row, and errs where its label is."""
+    base_fold = np.arange(300) % 2
+    block = NeighborsBlock()
+    features = block.fit_transform(rows._replace(base_fold=base_fold), 0)
+    position = block.names_.index("local_error_25")
+    for train, test in NeighborsBlock._folds(300, 0):
+        for row in test[:10]:
+            same = train[base_fold[train] == base_fold[row]]
+            distance = np.linalg.norm(rows.X[same] - rows.X[row], axis=1)
+            errors = rows.is_error[same[np.argsort(distance)[:25]]]
+            expected = (errors.sum() + 5 * rows.is_error.mean()) / 30
+            assert_allclose(features[row, position], expected, rtol=1e-6)
+    block.forget_clones()
+    assert block._clones == {}
 
 
 def test_rows_that_coincide_by_chance_are_neighbors(rows):
@@ -327,10 +364,16 @@ def test_models_are_made_of_the_reference_rows_and_other_rows_are_new(rows, exac
     for block in (NeighborsBlock(), SecondOpinionBlock()):
         features = block.fit_transform(rows._replace(reference=some), 0)
         others = np.setdiff1d(np.arange(300), some)
-        assert_allclose(features[others], block.transform(new(rows, others)), rtol=1e-6)
+        described = block.transform(new(rows, others))
         few = block.__class__()
         few.fit_transform(Rows(*(None if v is None else v[some] for v in rows[:6])), 0)
-        assert_allclose(features[others], few.transform(new(rows, others)), rtol=1e-6)
+        assert_allclose(described, few.transform(new(rows, others)), rtol=1e-6)
+        if isinstance(block, SecondOpinionBlock):
+            assert_allclose(features[others], described, rtol=1e-6)
+            continue
+        flipped = rows._replace(reference=some, is_error=rows.is_error.copy())
+        flipped.is_error[others] ^= True
+        assert_array_equal(block.fit_transform(flipped, 0), features)
 
 
 def test_rows_do_not_depend_on_their_company(rows):
