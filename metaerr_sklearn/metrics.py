@@ -29,7 +29,9 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._validation import check_fraction, check_proba
-from .confidence import margin, max_probability, negative_entropy
+from .confidence import margin, negative_entropy
+from .cross_fitting import call_base
+from .meta_features import split_predicted
 
 __all__ = [
     "ERROR_SCORERS",
@@ -805,7 +807,7 @@ class ErrorObservation(NamedTuple):
         """Return ``{row of the report: (score, whether it is a probability)}``."""
         scores = {"meta-model": (self.error_proba, True)} if self.has_meta_model else {}
         if self.proba is not None:
-            scores["max probability"] = (1 - max_probability(self.proba), True)
+            scores["max probability"] = (_rest(self.proba), True)
             scores["margin"] = (-margin(self.proba), False)
             scores["entropy"] = (-negative_entropy(self.proba), False)
         return scores
@@ -865,7 +867,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
                 "decision_function, so nothing says how sure it is. Wrap it in "
                 "MetaErrorClassifier, which works with labels alone."
             )
-        labels, error_proba = estimator.predict(X), 1 - max_probability(proba)
+        labels, error_proba = call_base(estimator, "predict", X), _rest(proba)
     # The label decides, not the largest probability: they differ for a tuned decision threshold.
     labels = np.asarray(labels)
     is_error = None if y is None else labels != y
@@ -892,13 +894,20 @@ def _final_estimator(estimator, X=None):
 def _class_proba(estimator, X):
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
-        return check_proba(estimator.predict_proba(X), name=name)
+        return check_proba(call_base(estimator, "predict_proba", X), name=name)
     if hasattr(estimator, "decision_function"):
         scores = np.asarray(estimator.decision_function(X), dtype=np.float64)
         if scores.ndim == 1:
             scores = np.column_stack([-scores, scores])
         return softmax(scores, axis=1)
     return None
+
+
+def _rest(proba):
+    """Return 1 - max probability; summed where that rounds to 0, so that the order survives."""
+    rest = 1 - proba.max(axis=1)
+    summed = split_predicted(proba, proba.argmax(axis=1))[1]
+    return np.clip(np.where(rest < 1e-4, summed, rest), 0, 1)
 
 
 def _check_ranking(is_error, error_proba, sample_weight, *, drop_zero_weight=True):
@@ -1089,7 +1098,7 @@ def _format_report(report, digits):
         lines += ["meta-model minus max probability:", f"    {', '.join(gains)}"]
 
     name_width = max(len(row) for row in report["scores"])
-    width = digits + 9 if report["n_bootstrap"] else digits + 7
+    width = max(digits + 9, 2 * digits + 6) if report["n_bootstrap"] else digits + 7
     lines += [
         "",
         " " * name_width + "".join(f"{title:>{width}}" for title in _COLUMNS.values()),

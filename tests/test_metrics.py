@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from metaerr_sklearn.metrics import (
     ERROR_SCORERS,
     _ranking_metrics,
+    _rest,
     _ties,
     augrc,
     aurc,
@@ -85,7 +86,7 @@ class CountingErrorPredictor(ClassifierMixin, BaseEstimator):
     def _predict_all(self, X):
         proba = self.predict_proba(X)
         spread = np.asarray(X).std(axis=1)
-        error_proba = np.clip(1 - proba.max(axis=1) + self.shift * spread / spread.max(), 0, 1)
+        error_proba = np.clip(_rest(proba) + self.shift * spread / spread.max(), 0, 1)
         return self.classes_[proba.argmax(axis=1)], proba, error_proba
 
     def predict_with_error(self, X):
@@ -380,7 +381,9 @@ def test_report_numbers_are_the_metrics(digits):
     assert (report["n_samples"], report["n_errors"]) == (len(y), is_error.sum())
     assert report["error_rate"] == is_error.mean()
     p2, p1 = np.sort(proba, axis=1)[:, -2:].T
-    expected = {"meta-model": error_proba, "max probability": 1 - p1, "margin": p2 - p1}
+    rest = _rest(proba)
+    assert_allclose(rest, 1 - p1, atol=1e-12)
+    expected = {"meta-model": error_proba, "max probability": rest, "margin": p2 - p1}
     for row, score in expected.items():
         for metric in error_roc_auc, aurc, augrc, fpr_at_tpr:
             assert_allclose(report["scores"][row][metric.__name__], metric(is_error, score))
@@ -391,7 +394,7 @@ def test_report_numbers_are_the_metrics(digits):
     assert list(report["scores"]) == ["meta-model", "max probability", "margin", "entropy"]
     assert "error_log_loss" not in report["scores"]["margin"]
     assert_allclose(
-        report["difference"]["aurc"], aurc(is_error, error_proba) - aurc(is_error, 1 - p1)
+        report["difference"]["aurc"], aurc(is_error, error_proba) - aurc(is_error, rest)
     )
     for row, intervals in report["intervals"].items():
         for name, (low, high) in intervals.items():
@@ -417,6 +420,24 @@ def test_bootstrap_metrics_are_the_metrics(tied, weighted):
     assert_allclose(_ranking_metrics(*ties), expected)
     # A draw leaves some ties empty.
     assert_allclose(_ranking_metrics(*(np.insert(a, [0, 3, len(a)], 0) for a in ties)), expected)
+
+
+def test_max_probability_keeps_its_order_where_it_rounds_to_one():
+    small = np.logspace(-20, -2, 50)
+    proba = np.column_stack([1 - small, small / 2, small / 2])
+    assert len(np.unique(1 - proba.max(axis=1))) < 50
+    assert_allclose(_rest(proba), small, rtol=1e-9)
+    votes = np.array([[0.7, 0.1, 0.2], [0.7, 0.3, 0.0]])
+    assert len(np.unique(_rest(votes))) == 1
+
+
+def test_report_with_more_digits_keeps_its_columns_apart(digits):
+    X_train, X, y_train, y = digits
+    model = CountingErrorPredictor(shift=0.2).fit(X_train, y_train)
+    lines = failure_report(model, X, y, n_bootstrap=30, digits=5).splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith("     meta-model"))
+    assert len(lines[row].split()) == 7
+    assert len(lines[row + 1].split()) == 6
 
 
 def test_report_compares_on_the_same_draws(digits):

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 from metaerr_sklearn import MetaErrorClassifier  # noqa: E402
-from metaerr_sklearn.metrics import aurc, error_roc_auc, risk_at_coverage  # noqa: E402
+from metaerr_sklearn.metrics import _rest, aurc, error_roc_auc, risk_at_coverage  # noqa: E402
 from metaerr_sklearn.plotting import (  # noqa: E402
     ErrorDistributionDisplay,
     ErrorGalleryDisplay,
@@ -89,7 +89,7 @@ def test_from_estimator_is_from_predictions(display, meta, digits):
     labels, error_proba = meta.predict_with_error(X)
     shown = from_estimator(display, meta, X, y)
     if display is RiskCoverageDisplay:
-        msp = 1 - meta.predict_proba(X).max(axis=1)
+        msp = _rest(meta.predict_proba(X))
         scores = {"meta-model": error_proba, "max probability": msp}
         expected = display.from_predictions(labels != y, scores)
         assert list(shown.selective_risk) == list(expected.selective_risk) == list(scores)
