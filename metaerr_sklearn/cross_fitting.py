@@ -116,9 +116,9 @@ def call_base(estimator, method, X):
     if not is_net(estimator):
         return getattr(estimator, method)(X)
     check_has_rows(X, estimator)
-    from .neural import preserved_rng
+    from .neural import ONE_AT_A_TIME, preserved_rng
 
-    with preserved_rng(0):
+    with ONE_AT_A_TIME, preserved_rng(0):
         return getattr(estimator, method)(net_input(estimator, X))
 
 

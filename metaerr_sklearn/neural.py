@@ -28,8 +28,9 @@ from ._compat import safe_indexing
 from ._rows import as_array
 from .cross_fitting import check_has_rows
 
-# Hooks belong to the net, random states to the process: threads over chunks must not mix them.
-_ONE_AT_A_TIME = threading.RLock()
+# Hooks and modes belong to the net, random states to the process: whoever asks a net here takes
+# its turn, or threads would mix them.
+ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
@@ -542,23 +543,30 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
 
     passes, total = [], 0.0
+    with ONE_AT_A_TIME, _with_dropout(net, dropouts), preserved_rng(seed, device=net.device):
+        for _ in range(n_passes):
+            proba = net.predict_proba(X)
+            total = total + proba
+            if return_passes:
+                passes.append(proba)
+    return (total / n_passes, np.stack(passes)) if return_passes else total / n_passes
+
+
+@contextmanager
+def _with_dropout(net, dropouts):
+    """Turn dropout, and nothing else, back on just before it acts.
+
+    The net sets evaluation mode for every batch; its own way of predicting is used unchanged.
+    """
     modes = [(module, module.training) for module in _fitted_modules(net)]
-    # The net sets evaluation mode for every batch; a hook turns dropout, and nothing else, back
-    # on just before it acts, so that the net's own way of predicting is used unchanged.
     hooks = [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts]
     try:
-        with preserved_rng(seed, device=net.device):
-            for _ in range(n_passes):
-                proba = net.predict_proba(X)
-                total = total + proba
-                if return_passes:
-                    passes.append(proba)
+        yield
     finally:
         for hook in hooks:
             hook.remove()
         for module, training in modes:
             module.training = training
-    return (total / n_passes, np.stack(passes)) if return_passes else total / n_passes
 
 
 def has_dropout(net):
@@ -807,7 +815,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             parts.append(self._rows(seen, len(output)))
             seen.clear()
 
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             hooks = self._watch(module, seen)
             hooks.append(module.register_forward_hook(end_of_batch))
             try:
@@ -839,7 +847,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _embed(self, X):
         net = _fitted_net(self.net)
         check_has_rows(X, net)
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             return self._embed_with(net, X)
 
     def _embed_with(self, net, X):
@@ -997,7 +1005,7 @@ class AugmentedConfidence(BaseEstimator):
         """
         self.check_base(estimator, X)
         net = _fitted_net(estimator)
-        with _ONE_AT_A_TIME, preserved_rng(0, device=net.device):
+        with ONE_AT_A_TIME, preserved_rng(0, device=net.device):
             own = net.predict_proba(as_net_input(X))
             predicted, rows = own.argmax(axis=1), np.arange(len(own))
             probas, agreement = [own[rows, predicted]], np.ones(len(own))

@@ -1046,6 +1046,21 @@ def test_augmented_confidence_says_what_it_needs_before_any_fit(cnn, digits):
         clf.fit(X, y)
 
 
+def test_threads_that_ask_one_net_do_not_get_into_each_others_way(cnn, digits):
+    """Red if a pass goes through the hooks, or the dropout, of another thread's."""
+    _, _, X, y = digits
+    clf = prefit(cnn, X, y)
+    asked = [
+        clf.predict_error_proba,
+        clf.predict_proba,
+        lambda X: mc_dropout_proba(cnn, X, n_passes=3, random_state=0),
+    ]
+    alone = [ask(X) for ask in asked]
+    together = Parallel(3, require="sharedmem")(delayed(ask)(X) for ask in asked * 6)
+    for number, result in enumerate(together):
+        assert_allclose(result, alone[number % 3], atol=1e-5)
+
+
 def test_threads_over_chunks_look_through_one_net_one_after_the_other(cnn, digits):
     X = digits[2]
     embedding, views = TorchEmbedding(cnn), AugmentedConfidence()
