@@ -137,7 +137,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         if self.kind_ in ("sparse", "text"):
             self._projection = self._fit_projection(TruncatedSVD, X)
             return
-        flat = _flatten(X)
+        flat = _flatten(X, self.kind_)
         self._imputer = _Imputer().fit(flat)
         flat = self._imputer.transform(flat)
         if self.kind_ == "wide":
@@ -166,7 +166,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         elif self.kind_ == "sparse":
             Z = self._projection.transform(X)
         else:
-            flat = self._imputer.transform(_flatten(X))
+            flat = self._imputer.transform(_flatten(X, self.kind_))
             Z = self._projection.transform(flat) if self.kind_ == "wide" else None
             Z = self._scaler.transform(flat) if Z is None else Z
         # One wild value must not decide all distances of its row.
@@ -239,9 +239,11 @@ def _kind(X):
     raise UnsupportedInputError(f"X of type {type(X).__name__} has no numeric representation")
 
 
-def _flatten(X):
+def _flatten(X, kind):
+    """Return rows of numbers; those of a table in double precision until they are centred."""
     X = np.asarray(X)
-    return np.asarray(X.reshape(len(X), -1), dtype=np.float32)
+    dtype = np.float64 if kind == "array" else np.float32
+    return np.asarray(X.reshape(len(X), -1), dtype=dtype)
 
 
 def column_names(X):

@@ -32,6 +32,13 @@ def test_table_is_standardised():
     assert_allclose(Z.std(axis=0), 1, atol=1e-5)
 
 
+def test_columns_far_from_zero_keep_their_differences():
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    representation = NumericRepresentation()
+    expected = representation.fit_transform(X)
+    assert_allclose(representation.fit_transform(X + 1e8), expected, atol=1e-6)
+
+
 def test_missing_and_infinite_values_become_the_median():
     X = np.array([[1.0, np.nan], [3, 4], [2, np.inf], [np.nan, 6]])
     Z = NumericRepresentation().fit_transform(X)
