@@ -340,7 +340,7 @@ class ErrorModel(BaseEstimator):
             Rows of one group tell about each other: they stay together in every fold.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, at least 0; rows of weight 0 are left out.
+            Weights, at least 0, of which only ratios count; rows of weight 0 are left out.
 
         fold : array-like of shape (n_samples,), default=None
             Which classifier predicted each row, as a number, where several shared the rows
@@ -415,8 +415,10 @@ class ErrorModel(BaseEstimator):
             copies = None if copies is None else copies[counted]
             asked = _rows_of(asked, counted)
             base_fold = None if base_fold is None else base_fold[counted]
-        if sample_weight is not None and np.ptp(sample_weight) == 0:
-            sample_weight = None  # equal weights are no weights, to the last bit
+        if sample_weight is not None:
+            # Equal weights are no weights, to the last bit; of others only ratios count.
+            is_equal = np.ptp(sample_weight) == 0
+            sample_weight = None if is_equal else sample_weight / sample_weight.mean()
         self.n_errors_ = int(is_error.sum())
         self.error_rate_ = float(np.average(is_error, weights=sample_weight))
         self.n_classes_ = proba.shape[1]

@@ -1047,7 +1047,8 @@ class _Base:
             return self._fit_weighted_net(X, encoded, weight, seed, before)
         name = _weight_name(self.estimator)
         if name is None:
-            drawn = _resample(weight, draw_seed(self.random_state))
+            scale = 1 if self.sample_weight is None else self.sample_weight[self.sample_weight > 0]
+            drawn = _resample(weight / np.mean(scale), draw_seed(self.random_state))
             X, y, fit_params = safe_indexing(X, drawn), y[drawn], None
         else:
             fit_params = {name: weight}

@@ -276,6 +276,18 @@ def test_second_opinion_that_knows_nothing_loses_its_vote():
     assert roc_auc_score(is_error, error_proba) > plain - 1e-9
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_of_weights_only_ratios_count(deployed, scale):
+    (X, y, proba), test = halves(deployed)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    models = [
+        ErrorModel(random_state=0).fit(X, y, proba, sample_weight=w)
+        for w in (weight, weight * scale)
+    ]
+    one, other = (m.predict_error_proba(test[0], test[2]) for m in models)
+    assert_allclose(one, other, rtol=1e-5)
+
+
 def many_rows(n_samples, error_rate, seed=0):
     """Predictions whose errors lie where the first column is large."""
     rng = np.random.default_rng(seed)

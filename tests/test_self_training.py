@@ -577,6 +577,10 @@ def test_a_base_without_weights_is_given_a_resampled_set():
     assert_array_equal(first.predict_proba(X), again.predict_proba(X))
     stored = first.estimator_.n_samples_fit_
     assert 40 < stored < 40 + 0.5 * 260 + 1
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, 300)
+    shares = SelfTrainingWithMetaErr(base, random_state=0).fit(X, partly, weight / weight.sum())
+    counts = SelfTrainingWithMetaErr(base, random_state=0).fit(X, partly, weight)
+    assert_array_equal(shares.predict(X), counts.predict(X))
 
 
 @pytest.mark.parametrize("base", [LinearSVC(), DecisionTreeClassifier(random_state=0)])
