@@ -1,9 +1,42 @@
 """Checks that two rooms share."""
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import check_array, column_or_1d
 
 from ._compat import check_sample_weight
+
+
+def estimator_has(method):
+    """Return a check for `available_if`: whether the base, fitted if it is, has a method."""
+
+    def check(self):
+        getattr(getattr(self, "estimator_", self.estimator), method)
+        return True
+
+    return check
+
+
+def can_fit_and_predict(estimator):
+    """Tell whether an estimator has the methods of a classifier, or will have once it is fitted.
+
+    The methods of a `StackingClassifier` are those of its fitted final estimator.
+    """
+    return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
+
+
+def check_same_kind(labels, classes, name):
+    """Raise where labels are texts and the classes numbers, or the other way round.
+
+    None of them could be met, and every prediction would count as an error.
+    """
+    labels, classes = np.asarray(labels), np.asarray(classes)
+    if len(labels) and len(classes) and isinstance(labels[0], str) != isinstance(classes[0], str):
+        raise ValueError(
+            f"{name} holds labels like {labels[:1].tolist()[0]!r}, but the classes are "
+            f"{classes[:5].tolist()}{'...' if len(classes) > 5 else ''}. Give labels of the same "
+            "type, not their positions or names."
+        )
 
 
 def check_proba(proba, *, name="proba", n_classes=None):

@@ -14,7 +14,6 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
-    check_consistent_length,
     check_is_fitted,
     check_memory,
     has_fit_parameter,
@@ -29,7 +28,15 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction, check_groups, check_weights, is_missing
+from ._validation import (
+    can_fit_and_predict,
+    check_fraction,
+    check_groups,
+    check_same_kind,
+    check_weights,
+    estimator_has,
+    is_missing,
+)
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
     BasePredictions,
@@ -54,14 +61,6 @@ from .cross_fitting import (
 from .error_model import ErrorModel
 from .meta_features import observers_of, split_predicted
 from .representation import net_representation, represent, shared_with
-
-
-def _base_has(method):
-    def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
 
 
 def _check_memory(memory):
@@ -285,6 +284,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             base = self.estimator
             check_is_fitted(base)
             classes = base_classes(base, y)
+            check_same_kind(y, classes, "y")
             self.classes_, classes = classes, np.union1d(classes, np.unique(y))
             predicted, proba = predict_both(base, X, classes)
             predictions = BasePredictions(predicted, proba, np.zeros(len(y), dtype=int))
@@ -326,7 +326,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     def _check_fit(self, X, y, groups):
         """Say what is wrong with parameters and data before anything costly is fitted."""
-        if not (hasattr(self.estimator, "fit") and hasattr(self.estimator, "predict")):
+        if not can_fit_and_predict(self.estimator):
             raise TypeError(
                 f"estimator must be a classifier with fit and predict, got {self.estimator!r}."
             )
@@ -393,7 +393,6 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             if hasattr(self.cv, "split"):
                 groups = check_groups(routed.splitter.split.get("groups", groups))
             return weight, base_params, groups
-        check_consistent_length(X, *(v for v in fit_params.values() if hasattr(v, "__len__")))
         base_params = dict(fit_params)
         if weight is not None:
             if has_fit_parameter(self.estimator, "sample_weight"):
@@ -491,7 +490,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 setattr(self, name, getattr(self.estimator_, name))
         return self
 
-    @available_if(_base_has("predict"))
+    @available_if(estimator_has("predict"))
     def predict(self, X):
         """Predict class labels with the base.
 
@@ -507,7 +506,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_is_fitted(self)
         return predict_labels(self.estimator_, X, self.classes_)
 
-    @available_if(_base_has("predict_proba"))
+    @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X):
         """Predict class probabilities with the base.
 
@@ -524,7 +523,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_is_fitted(self)
         return call_base(self.estimator_, "predict_proba", X)
 
-    @available_if(_base_has("predict_log_proba"))
+    @available_if(estimator_has("predict_log_proba"))
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities with the base.
 
@@ -541,7 +540,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_is_fitted(self)
         return call_base(self.estimator_, "predict_log_proba", X)
 
-    @available_if(_base_has("decision_function"))
+    @available_if(estimator_has("decision_function"))
     def decision_function(self, X):
         """Compute decision scores of the classes with the base.
 

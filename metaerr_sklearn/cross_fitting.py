@@ -21,6 +21,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, murmurhash3_32
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import has_fit_parameter
 
 from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, row_chunks, rows_at_once
@@ -75,6 +76,16 @@ def is_net(estimator):
     """Tell whether a skorch net predicts, without importing skorch."""
     mro = type(final_estimator(estimator)).__mro__
     return any(cls.__module__.split(".")[0] == "skorch" for cls in mro)
+
+
+def weight_name(estimator):
+    """Return the name under which ``fit`` takes sample weights, or None."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        inner = weight_name(last)
+        return None if inner is None else f"{name}__{inner}"
+    takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
+    return "sample_weight" if takes else None
 
 
 def labels_by_argmax(estimator):

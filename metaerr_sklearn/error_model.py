@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from ._compat import safe_indexing, warn_caller
 from ._rows import MANY_ROWS, MAX_FIT_ROWS, indexable, row_chunks
-from ._validation import check_groups, check_proba, check_weights
+from ._validation import check_groups, check_proba, check_same_kind, check_weights
 from .cross_fitting import draw_seed, make_splits, mark_copies, training_rows
 from .meta_features import (
     AskedBlock,
@@ -90,11 +90,11 @@ class _DrawnRows(NamedTuple):
 _ALL_ROWS = _DrawnRows(slice(None), None, None, np.arange(0))
 
 
-def _draw_rows(is_error, relation, seed):
+def _draw_rows(is_error, relation, seed, *, with_more):
     """Draw `MAX_FIT_ROWS` rows; groups and copies as a whole, if they are not too large for that.
 
     The rarer outcome, mostly the errors, is what there is to learn about: where it makes up less
-    than a quarter of the rows, some more of it are drawn and count less.
+    than a quarter of the rows, some more of it are drawn and count less, if `with_more`.
     """
     random_state = np.random.default_rng(seed)
     n_samples, weight = len(is_error), None
@@ -108,7 +108,7 @@ def _draw_rows(is_error, relation, seed):
     if not is_drawn.any():
         is_drawn[random_state.permutation(n_samples)[:MAX_FIT_ROWS]] = True
     is_reference = is_drawn.copy()
-    if relation is None:
+    if relation is None and with_more:
         is_rare = is_error if 2 * is_error.sum() <= n_samples else ~is_error
         n_more = max(0, MAX_FIT_ROWS // 4 - np.sum(is_rare & is_drawn))
         more = random_state.permutation(np.flatnonzero(is_rare & ~is_drawn))[:n_more]
@@ -116,9 +116,7 @@ def _draw_rows(is_error, relation, seed):
         if len(more):
             share = np.mean(is_rare) * MAX_FIT_ROWS / np.sum(is_rare & is_drawn)
             weight = np.where(is_rare, share, 1.0)[is_drawn]
-        is_later = ~is_drawn
-    else:
-        is_later = ~np.isin(group, group[is_drawn])
+    is_later = ~is_drawn if relation is None else ~np.isin(group, group[is_drawn])
     rows = np.flatnonzero(is_drawn)
     reference = np.flatnonzero(is_reference[rows])
     return _DrawnRows(rows, reference, weight, np.flatnonzero(is_later))
@@ -367,11 +365,13 @@ class ErrorModel(BaseEstimator):
         groups = check_groups(groups)
         if not len(y):
             raise ValueError("ErrorModel needs at least one row, got 0.")
+        check_same_kind(y, self.classes_, "y")
         truth = self._positions(y)
         if y_pred is None:
             predicted = proba.argmax(axis=1)
             is_error = truth != predicted
         else:
+            check_same_kind(y_pred, self.classes_, "y_pred")
             predicted = self._positions(y_pred)
             is_error = y != column_or_1d(y_pred)
         weight = None
@@ -427,7 +427,8 @@ class ErrorModel(BaseEstimator):
 
         drawn = _ALL_ROWS
         if len(truth) > MAX_FIT_ROWS:
-            drawn = _draw_rows(is_error, copies if groups is None else groups, seed)
+            relation = copies if groups is None else groups
+            drawn = _draw_rows(is_error, relation, seed, with_more=learner.takes_weights)
         some = drawn.rows
         related = {
             "groups": None if groups is None else np.asarray(groups)[some],
@@ -632,7 +633,10 @@ class ErrorModel(BaseEstimator):
             if X is None:
                 raise ValueError("X is None, but this ErrorModel was fitted with X: pass it.")
             X, *_ = indexable(X, proba, y_pred)
-        predicted = proba.argmax(axis=1) if y_pred is None else self._positions(np.asarray(y_pred))
+        if y_pred is None:
+            return X, proba, proba.argmax(axis=1)
+        check_same_kind(y_pred, self.classes_, "y_pred")
+        predicted = self._positions(np.asarray(y_pred))
         return X, proba, predicted
 
     def _predict_error_proba(self, X, proba, predicted, **known):

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils.validation import has_fit_parameter
 
 from ._rows import MANY_ROWS
-from .cross_fitting import cross_fit, fit_base, predict_proba
+from .cross_fitting import cross_fit, fit_base, predict_proba, weight_name
 from .meta_features import SplitBooster, run_in_threads
 
 _EPS = 1e-6
@@ -73,6 +73,7 @@ class ResidualMetaLearner(BaseEstimator):
 
     uses_input = False
     is_additive = True
+    takes_weights = True
 
     def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
         """Learn the correction.
@@ -367,7 +368,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             "force_row_wise": True,
             "verbosity": -1,
         }
-        steps = np.arange(0, n_rounds + 1, self._step)
+        steps = np.append(np.arange(0, n_rounds, self._step), n_rounds)
         pooled = np.repeat(np.asarray(offset, float)[None], len(steps), axis=0)
         data = lightgbm.Dataset(
             Z, label=is_error.astype(float), weight=weight, init_score=offset, params=params
@@ -382,7 +383,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
                 correction = correction + booster.predict(
                     Z[test],
                     start_iteration=steps[number - 1],
-                    num_iteration=self._step,
+                    num_iteration=int(steps[number] - steps[number - 1]),
                     raw_score=True,
                 )
                 pooled[number, test] += correction
@@ -629,8 +630,12 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         self.estimator = estimator
         self.raw_input = raw_input
 
-    uses_input = True
     is_additive = False
+
+    @property
+    def takes_weights(self):
+        """Tell whether the classifier can count some rows more than others."""
+        return weight_name(self.estimator) is not None
 
     def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
@@ -642,22 +647,16 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         classes = np.array([0, 1])
         target = np.asarray(is_error).astype(np.int64)
         features = self._features(Z, offset)
-        weighted = sample_weight is not None and has_fit_parameter(self.estimator, "sample_weight")
-        params = {"sample_weight": sample_weight} if weighted else {}
-        predictions, _ = cross_fit(
-            self.estimator,
-            features,
-            target,
-            classes=classes,
-            splits=folds,
-            fit_params=params,
-            seed=seed,
-        )
+        name = None if sample_weight is None else weight_name(self.estimator)
+        options = {"classes": classes, "fit_params": {name: sample_weight} if name else {}}
+        # Weights go to the step that takes them; what the user lets be routed does not matter.
+        with config_context(enable_metadata_routing=False):
+            predictions, _ = cross_fit(
+                self.estimator, features, target, splits=folds, seed=seed, **options
+            )
+            self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
         proba = np.where(predictions.fold < 0, np.mean(target), predictions.proba[:, 1])
         self.oof_logit_ = logit(np.clip(proba, _EPS, 1 - _EPS))
-        self.estimator_ = fit_base(
-            self.estimator, features, target, classes=classes, fit_params=params, seed=seed
-        )
         return self
 
     def decision_function(self, Z, offset):

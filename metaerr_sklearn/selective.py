@@ -28,7 +28,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction, check_groups, is_missing
+from ._validation import check_fraction, check_groups, estimator_has, is_missing
 from .cross_fitting import (
     base_classes,
     call_base,
@@ -178,14 +178,6 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
     if n_errors >= n_samples:
         return 1.0
     return float(bdtri(n_errors, n_samples, 1 - confidence_level))
-
-
-def _estimator_has(method):
-    def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
 
 
 class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
@@ -418,7 +410,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         """
         return self._predict_with_error(X)[1]
 
-    @available_if(_estimator_has("predict_proba"))
+    @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X):
         """Predict class probabilities with the estimator, also where `predict` abstains.
 
@@ -435,7 +427,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_is_fitted(self)
         return call_base(self.estimator_, "predict_proba", X)
 
-    @available_if(_estimator_has("predict_log_proba"))
+    @available_if(estimator_has("predict_log_proba"))
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities with the estimator.
 
@@ -452,7 +444,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_is_fitted(self)
         return call_base(self.estimator_, "predict_log_proba", X)
 
-    @available_if(_estimator_has("decision_function"))
+    @available_if(estimator_has("decision_function"))
     def decision_function(self, X):
         """Compute decision scores of the classes with the estimator.
 
@@ -550,6 +542,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             hasattr(self.estimator, "predict_proba")
             or hasattr(self.estimator, "decision_function")
             or hasattr(final_estimator(self.estimator), "predict_with_error")
+            or not hasattr(self.estimator, "predict")  # its methods exist once it is fitted
         ):
             raise TypeError(
                 f"estimator must have predict_proba or decision_function to rank rows by, "
@@ -575,7 +568,6 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if routing_enabled():
             given = fit_params if groups is None else {**fit_params, "groups": groups}
             return process_routing(self, "fit", **given).estimator.fit
-        check_consistent_length(X, *(v for v in fit_params.values() if hasattr(v, "__len__")))
         if groups is not None and has_fit_parameter(self.estimator, "groups"):
             return {**fit_params, "groups": groups}
         return fit_params

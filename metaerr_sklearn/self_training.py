@@ -24,7 +24,7 @@ from sklearn.utils import (
 )
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from ._compat import (
     CallbackSupportMixin,
@@ -35,7 +35,7 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_weights, is_missing
+from ._validation import can_fit_and_predict, check_weights, estimator_has, is_missing
 from .cross_fitting import (
     call_base,
     check_split_parameter,
@@ -51,6 +51,7 @@ from .cross_fitting import (
     predict_both,
     predict_labels,
     training_rows,
+    weight_name,
 )
 from .error_model import ErrorModel, check_asks_nobody
 from .few_labels import (
@@ -86,14 +87,6 @@ _MANY = 100
 _FULL_TRUST, _LEAST_RELIANCE = 0.5, 0.25
 # Where the pool contradicts the base, the base's label counts half more than the pool gives it.
 _OWN_VOICE = 1.5
-
-
-def _base_has(method):
-    def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), method)
-        return True
-
-    return check
 
 
 class SelfTrainingWithMetaErr(
@@ -401,7 +394,7 @@ class SelfTrainingWithMetaErr(
 
     def _check_fit(self, X, y, sample_weight):
         """Say what is wrong with parameters and data before anything costly is fitted."""
-        if not (hasattr(self.estimator, "fit") and hasattr(self.estimator, "predict")):
+        if not can_fit_and_predict(self.estimator):
             raise TypeError(
                 f"estimator must be a classifier with fit and predict, got {self.estimator!r}."
             )
@@ -587,7 +580,7 @@ class SelfTrainingWithMetaErr(
         splits = make_splits(
             cv, X_labeled, truth[labeled], copies=copies, seed=seed, warn=counts.min() < 2
         )
-        name = _weight_name(self.estimator)
+        name = weight_name(self.estimator)
         labeled_weight = None if weight is None else weight[labeled]
         with config_context(enable_metadata_routing=False):
             oof, models = cross_fit(
@@ -895,7 +888,7 @@ class SelfTrainingWithMetaErr(
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
 
-    @available_if(_base_has("predict"))
+    @available_if(estimator_has("predict"))
     def predict(self, X):
         """Predict class labels.
 
@@ -911,7 +904,7 @@ class SelfTrainingWithMetaErr(
         check_is_fitted(self)
         return predict_labels(self.estimator_, X, self.classes_)
 
-    @available_if(_base_has("predict_proba"))
+    @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X):
         """Predict class probabilities.
 
@@ -928,7 +921,7 @@ class SelfTrainingWithMetaErr(
         check_is_fitted(self)
         return call_base(self.estimator_, "predict_proba", X)
 
-    @available_if(_base_has("predict_log_proba"))
+    @available_if(estimator_has("predict_log_proba"))
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities.
 
@@ -945,7 +938,7 @@ class SelfTrainingWithMetaErr(
         check_is_fitted(self)
         return call_base(self.estimator_, "predict_log_proba", X)
 
-    @available_if(_base_has("decision_function"))
+    @available_if(estimator_has("decision_function"))
     def decision_function(self, X):
         """Compute decision scores of the classes.
 
@@ -1045,7 +1038,7 @@ class _Base:
             before, last = last.steps[:-1], last.steps[-1][1]
         if is_net(last) and hasattr(last, "iterator_train"):
             return self._fit_weighted_net(X, encoded, weight, seed, before)
-        name = _weight_name(self.estimator)
+        name = weight_name(self.estimator)
         if name is None:
             scale = 1 if self.sample_weight is None else self.sample_weight[self.sample_weight > 0]
             drawn = _resample(weight / np.mean(scale), draw_seed(self.random_state))
@@ -1128,16 +1121,6 @@ def _random_stream_kept(estimator, seed):
 def _is_plain_net(model):
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     return is_net(last) and hasattr(last, "module_")
-
-
-def _weight_name(estimator):
-    """Return the name under which ``fit`` takes sample weights, or None."""
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        inner = _weight_name(last)
-        return None if inner is None else f"{name}__{inner}"
-    takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
-    return "sample_weight" if takes else None
 
 
 def _resample(weight, seed):

@@ -109,6 +109,52 @@ def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, b
     assert np.mean(losses) > np.log(2) - 0.012
 
 
+def test_fit_parameters_that_are_not_one_per_row_reach_the_base(digits):
+    X, _, y, _ = digits
+
+    class Recorder(GaussianNB):
+        def fit(self, X, y, weights=None, names="auto", pairs=()):
+            self.seen_ = len(X), len(weights), names, pairs
+            return super().fit(X, y)
+
+    given = {"weights": np.ones(len(y)), "names": "some text", "pairs": [(1, 2)]}
+    clf = fast(Recorder(), "confidence").fit(X, y, **given)
+    assert clf.estimator_.seen_ == (len(y), len(y), "some text", [(1, 2)])
+    chosen = SelectiveClassifier(Recorder(), target_coverage=0.8, random_state=0).fit(X, y, **given)
+    n_train = len(y) - chosen.n_calibration_
+    assert chosen.estimator_.seen_ == (n_train, n_train, "some text", [(1, 2)])
+
+
+@pytest.mark.parametrize("wrap", [lambda base: base, lambda base: make_pipeline(base)])
+def test_a_base_whose_methods_exist_once_it_is_fitted(wrap, digits):
+    X, X_test, y, y_test = digits
+    base = wrap(StackingClassifier([("a", GaussianNB()), ("b", DecisionTreeClassifier())], cv=2))
+    assert not hasattr(base, "predict")
+    clf = fast(base, "confidence", cv=2).fit(X, y)
+    assert_array_equal(clf.predict_with_error(X_test)[0], clf.predict(X_test))
+    partly = np.where(np.arange(len(y)) < 200, y.astype(object), -1)
+    model = SelfTrainingWithMetaErr(base, cv=2, random_state=0).fit(X, partly)
+    assert model.score(X_test, y_test) > 0.6
+    chosen = SelectiveClassifier(base, target_coverage=0.8, random_state=0).fit(X, y)
+    assert 0.7 < chosen.accepts(X_test).mean() < 0.9
+
+
+def test_labels_of_another_type_are_an_error_and_not_all_wrong(digits):
+    X, _, words, _ = digits
+    y = np.unique(words, return_inverse=True)[1]
+    base = GaussianNB().fit(X, words)
+    proba = base.predict_proba(X)
+    with pytest.raises(ValueError, match=r"y holds labels like \d, but the classes are \['"):
+        MetaErrorClassifier(base, cv="prefit").fit(X, y)
+    with pytest.raises(
+        ValueError, match=r"y_pred holds labels like .* Give labels of the same type"
+    ):
+        ErrorModel().fit(X, words, proba, y_pred=proba.argmax(axis=1))
+    model = ErrorModel("confidence").fit(X, words, proba)
+    with pytest.raises(ValueError, match="y_pred holds labels like"):
+        model.predict_error_proba(X, proba, y_pred=proba.argmax(axis=1))
+
+
 def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tell():
     X, y = make_classification(2000, 4, n_informative=3, n_redundant=0, class_sep=3, random_state=1)
     base = FixedThresholdClassifier(

@@ -11,6 +11,9 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from metaerr_sklearn import ErrorModel, LightGBMMetaLearner, LogisticMetaLearner
 from metaerr_sklearn.cross_fitting import draw_seed, make_splits
@@ -334,6 +337,16 @@ def test_rare_errors_are_drawn_beyond_their_share_and_count_less(bound):
     assert abs(expected / seen - 1) < 0.2
     ours, plain = np.mean(auroc, axis=0)
     assert ours > plain + 0.02
+
+
+@pytest.mark.parametrize(
+    "learner", [make_pipeline(StandardScaler(), LogisticRegression()), KNeighborsClassifier(50)]
+)
+def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights(bound, learner):
+    """Red if rows are drawn beyond their share for a learner that cannot count them less."""
+    X, y, proba, _ = many_rows(20_000, 0.05)
+    error_proba = ErrorModel(learner, random_state=0).fit(X, y, proba).predict_error_proba(X, proba)
+    assert abs(error_proba.mean() / 0.05 - 1) < 0.3
 
 
 @pytest.mark.parametrize("size", [5, 400])

@@ -58,6 +58,12 @@ def test_learner_finds_what_the_offset_misses(learner, problem):
     assert log_loss_of_logits(is_error, fitted.decision_function(Z, offset)) < before - 0.08
 
 
+@pytest.mark.parametrize("n_estimators", [1, 4, 7])
+def test_few_rounds_are_as_many_as_asked_for(problem, n_estimators):
+    fitted = fit(LightGBMMetaLearner(n_estimators=n_estimators), problem)
+    assert fitted.n_rounds_ == n_estimators
+
+
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda v: type(v).__name__)
 def test_noise_is_hardly_worse_than_the_offset(learner):
     rng = np.random.default_rng(1)
