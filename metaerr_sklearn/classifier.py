@@ -762,7 +762,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         >>> doubtful = np.argmax(log_odds)
         >>> reasons = np.argsort(-contributions[doubtful])[:2]
         >>> [f"{names[j]} {contributions[doubtful, j]:+.1f}" for j in reasons]
-        ['offset: confidence +2.3', 'offset: second_opinion +1.8']
+        ['offset: confidence +2.1', 'offset: second_opinion +1.7']
         """
         check_is_fitted(self)
         if self.error_model_ is None:
