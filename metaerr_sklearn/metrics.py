@@ -599,7 +599,7 @@ def failure_report(
     AUROC: higher is better, others: lower. AURC and AUGRC times 1000.
     <BLANKLINE>
                         AUROC      AURC     AUGRC     FPR95  log-loss     Brier
-    max probability     0.842      27.9      20.6     0.632     0.736     0.092
+    max probability     0.842      27.8      20.6     0.632     0.736     0.092
              margin     0.841      28.8      20.7     0.611         -         -
             entropy     0.842      27.7      20.5     0.632         -         -
     <BLANKLINE>

@@ -568,6 +568,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if routing_enabled():
             given = fit_params if groups is None else {**fit_params, "groups": groups}
             return process_routing(self, "fit", **given).estimator.fit
+        check_consistent_length(X, fit_params.get("sample_weight"))
         if groups is not None and has_fit_parameter(self.estimator, "groups"):
             return {**fit_params, "groups": groups}
         return fit_params
