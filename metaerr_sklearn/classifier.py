@@ -150,14 +150,15 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     oof_error_proba_ : ndarray of shape (n_samples,)
         Error probability of each row from meta-learners that did not train on it; NaN for rows
-        that no split tested, and for related rows of some that an `ErrorModel` of more than 20,000
-        rows left out (see there). None if ``meta_learner=None``.
+        that no split tested or of ``sample_weight`` 0, and for related rows of some that an
+        `ErrorModel` of more than 20,000 rows left out (see there). None if ``meta_learner=None``.
 
     oof_error_rate_ : float in [0, 1]
-        Share of errors among the tested rows. None if ``meta_learner=None``.
+        Share of errors among the tested rows, weighted. None if ``meta_learner=None``.
 
     n_errors_ : int
-        Number of errors among the tested rows. None if ``meta_learner=None``.
+        Number of errors among the tested rows of ``sample_weight`` above 0. None if
+        ``meta_learner=None``.
 
     fallback_reason_ : str or None
         Why the calibrated confidence alone is used, if it is.

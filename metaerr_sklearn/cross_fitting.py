@@ -251,7 +251,14 @@ def predict_labels(estimator, X, classes):
 
 def label_positions(labels, classes):
     """Return where each label stands in the sorted classes; -1 for a label that is not there."""
-    positions = np.searchsorted(classes, labels)
+    try:
+        positions = np.searchsorted(classes, labels)
+    except TypeError as error:
+        raise ValueError(
+            f"Predicted labels cannot be compared with the classes {classes[:5].tolist()}: "
+            f"{error}. A base that abstains with None has no error to learn; give the classifier "
+            "inside."
+        ) from error
     positions[positions == len(classes)] = 0
     return np.where(classes[positions] == labels, positions, -1)
 

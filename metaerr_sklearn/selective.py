@@ -618,7 +618,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         elif self.target_coverage == 1:
             threshold = np.inf
         else:
-            threshold = np.quantile(error_proba, self.target_coverage, method="inverted_cdf")
+            # 0.07 * 100 is a little more than 7, and not to be rounded up for that.
+            n_accepted = max(1, int(np.ceil(self.target_coverage * len(y) - 1e-9)))
+            threshold = np.partition(error_proba, n_accepted - 1)[n_accepted - 1]
         accepted = error_proba <= threshold
         self.threshold_ = float(threshold)
         self.coverage_ = float(accepted.mean())

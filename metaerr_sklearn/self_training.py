@@ -431,7 +431,14 @@ class SelfTrainingWithMetaErr(
                     f"y contains missing labels, but the marker of unlabeled rows is "
                     f"{self.unlabeled!r}. Pass unlabeled=None to treat missing labels as unlabeled."
                 )
-            if not all(isinstance(label, str) for label in labels):
+            is_text = [isinstance(label, str) for label in labels]
+            if any(is_text) and not all(is_text):
+                kinds = sorted({type(label).__name__ for label in labels})
+                raise ValueError(
+                    f"y mixes labels of the types {', '.join(kinds)}, which have no common order. "
+                    "Give all classes as strings or all as numbers."
+                )
+            if not any(is_text):
                 labels = np.asarray(labels.tolist())
         elif y.dtype.kind == "f":
             if np.isnan(labels).any():

@@ -139,6 +139,13 @@ def test_a_base_whose_methods_exist_once_it_is_fitted(wrap, digits):
     assert 0.7 < chosen.accepts(X_test).mean() < 0.9
 
 
+def test_a_base_that_abstains_is_refused_with_a_reason(digits):
+    X, _, words, _ = digits
+    base = SelectiveClassifier(GaussianNB(), target_coverage=0.8, random_state=0)
+    with pytest.raises(ValueError, match=r"Predicted labels cannot be compared .* abstains with"):
+        fast(base).fit(X, words)
+
+
 def test_labels_of_another_type_are_an_error_and_not_all_wrong(digits):
     X, _, words, _ = digits
     y = np.unique(words, return_inverse=True)[1]

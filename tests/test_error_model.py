@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from metaerr_sklearn import ErrorModel, LightGBMMetaLearner, LogisticMetaLearner
-from metaerr_sklearn.cross_fitting import draw_seed, make_splits
+from metaerr_sklearn.cross_fitting import cross_fit, draw_seed, make_splits
 from metaerr_sklearn.error_model import PlattScaling
 
 
@@ -277,6 +277,22 @@ def test_second_opinion_that_knows_nothing_loses_its_vote():
     error_proba = model.predict_error_proba(X[1000:], proba[1000:])
     plain = roc_auc_score(is_error, 1 - confidence[1000:])
     assert roc_auc_score(is_error, error_proba) > plain - 1e-9
+
+
+def test_fold_tells_which_of_several_classifiers_made_a_prediction():
+    """Labels at random cannot be foretold; without `fold` it looks as if they could."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1400, 2)), rng.integers(2, size=1400)
+    splits = make_splits(5, X, y, seed=0)
+    oof, _ = cross_fit(KNeighborsClassifier(1), X, y, classes=np.arange(2), splits=splits)
+    losses = []
+    for fold in (None, oof.fold):
+        model = ErrorModel(random_state=0).fit(X, y, oof.proba, fold=fold)
+        losses.append(log_loss(oof.predicted != y, model.oof_error_proba_))
+    assert losses[0] < np.log(2) - 0.03
+    assert losses[1] > np.log(2) - 0.012
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ErrorModel().fit(X, y, oof.proba, fold=oof.fold[1:])
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])

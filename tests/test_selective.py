@@ -220,6 +220,15 @@ def test_copies_of_a_row_are_not_divided(cancer):
     assert set(counts) == {3}
 
 
+@pytest.mark.parametrize("coverage", [0.07, 0.28, 0.29, 0.55, 0.56, 0.57, 0.58])
+def test_target_coverage_takes_as_many_calibration_rows_as_it_says(coverage):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 2)), np.tile([0, 1], 50)
+    base = LogisticRegression().fit(X, y)
+    clf = SelectiveClassifier(base, target_coverage=coverage, calibration="prefit").fit(X, y)
+    assert clf.coverage_ == coverage
+
+
 def test_fit_params_are_cut_to_the_training_rows(ranked):
     X, y = ranked
     weight = np.arange(600) + 1.0

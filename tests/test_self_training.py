@@ -560,6 +560,12 @@ def test_weights_reach_the_last_step_of_a_pipeline(spied):
         assert_allclose(Spy.log[-1]["weight"][: len(X)], expected)
 
 
+def test_labels_of_mixed_types_are_refused():
+    y = np.array([0, "no", "yes", -1] * 5, dtype=object)
+    with pytest.raises(ValueError, match="y mixes labels of the types int, str, which have no"):
+        SelfTrainingWithMetaErr(LogisticRegression()).fit(np.arange(20)[:, None], y)
+
+
 def test_a_base_without_weights_is_given_a_resampled_set():
     counts = np.bincount(
         np.concatenate(
