@@ -251,15 +251,18 @@ class NeighborsBlock:
         weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
         self._error_rate = float(np.average(rows.is_error[chosen], weights=weight))
         features = np.zeros((len(rows.y), len(self.names_)))
+        features[:, _LOCAL_ERROR] = self._error_rate
         nearest = np.full(len(rows.y), np.inf)
         for train, test in rows.folds or self._folds(len(rows.y), seed):
             known, near = np.intersect1d(chosen, train), _take(rows, test)
+            if not len(known):
+                continue
             self._set_index(rows, known)
             self._clones = self._index_by_clone(rows, known)
             features[test], nearest[test] = self._describe(near, n_jobs=self.n_jobs)
         self._set_index(rows, chosen)
         self._clones = self._index_by_clone(rows, chosen)
-        if rows.folds is None:
+        if rows.folds is None and len(chosen) > 1:
             position = np.full(len(rows.y), -1)
             position[chosen] = np.arange(len(chosen))
             distance, _ = self._search(rows.representation, position, self.n_jobs)

@@ -207,6 +207,16 @@ def test_training_row_is_described_by_other_folds(rows):
     assert (after[train][:, by_labels] != before[train][:, by_labels]).any()
 
 
+@pytest.mark.parametrize("n_rows", [1, 2, 3])
+def test_few_rows_have_few_neighbors(rows, n_rows):
+    few = Rows(*(None if v is None else v[:n_rows] for v in rows))
+    block = NeighborsBlock()
+    assert np.isfinite(block.fit_transform(few, 0)).all()
+    assert np.isfinite(block.transform(new(rows, slice(0, 9)))).all()
+    apart = few._replace(folds=[(np.arange(0), np.arange(n_rows))], base_fold=np.arange(n_rows))
+    assert np.isfinite(block.fit_transform(apart, 0)).all()
+
+
 def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, exact_search):
     """The slow definition; another clone has trained on the row, and errs where its label is."""
     base_fold = np.arange(300) % 2
