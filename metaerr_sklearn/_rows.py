@@ -38,7 +38,7 @@ def indexable(X, *others):
     TypeError
         If X is a Dataset that cannot be asked for a row, or does not give pairs.
     """
-    if _is_a(X, "torch.utils.data", "Dataset"):
+    if is_a(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
     return sklearn_indexable(X, *(as_array(other) for other in others))
 
@@ -59,7 +59,7 @@ def _sliceable(dataset):
     return SliceDataset(dataset)
 
 
-def _is_a(X, package, name):
+def is_a(X, package, name):
     """Tell whether X is an instance of a class without importing its package."""
     return any(
         cls.__name__ == name and cls.__module__.startswith(package) for cls in type(X).__mro__
@@ -68,7 +68,7 @@ def _is_a(X, package, name):
 
 def is_lazy(X):
     """Tell whether X reads its rows when asked for them one by one."""
-    return _is_a(X, "skorch.helper", "SliceDataset")
+    return is_a(X, "skorch.helper", "SliceDataset")
 
 
 def as_array(X):

@@ -24,7 +24,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 
 from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
-from ._rows import as_array, row_chunks, rows_at_once
+from ._rows import as_array, is_a, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 from .representation import columns_of
 
@@ -99,8 +99,7 @@ def labels_by_argmax(estimator):
     if is_net(estimator):
         is_own = type(estimator).predict.__module__.startswith("skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
-    sources = ((cls.__module__.split(".")[0], cls.__name__) for cls in type(estimator).__mro__)
-    return False if any(s == "sklearn" and name in _OWN_LABELS for s, name in sources) else None
+    return False if any(is_a(estimator, "sklearn.", name) for name in _OWN_LABELS) else None
 
 
 def call_base(estimator, method, X):
@@ -173,7 +172,7 @@ def net_input(estimator, X):
 def net_labels(estimator, encoded, n_classes):
     """Return positions of classes as a net takes them: int64, or float32 for one output unit."""
     net = final_estimator(estimator)
-    if not any(cls.__name__ == "NeuralNetBinaryClassifier" for cls in type(net).__mro__):
+    if not is_a(net, "skorch.", "NeuralNetBinaryClassifier"):
         return encoded.astype(np.int64)
     if n_classes > 2:
         raise ValueError(

@@ -17,7 +17,13 @@ from threadpoolctl import ThreadpoolController
 from ._compat import safe_indexing, warn_caller
 from ._rows import MANY_ROWS, MAX_FIT_ROWS, indexable, row_chunks
 from ._validation import check_groups, check_proba, check_same_kind, check_weights
-from .cross_fitting import draw_seed, make_splits, mark_copies, training_rows
+from .cross_fitting import (
+    draw_seed,
+    label_positions,
+    make_splits,
+    mark_copies,
+    training_rows,
+)
 from .meta_features import (
     AskedBlock,
     Rows,
@@ -834,6 +840,4 @@ class ErrorModel(BaseEstimator):
         return names
 
     def _positions(self, labels):
-        labels = np.asarray(labels)
-        positions = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
-        return np.where(self.classes_[positions] == labels, positions, -1)
+        return label_positions(np.asarray(labels), self.classes_)

@@ -258,10 +258,8 @@ class NeighborsBlock:
             if not len(known):
                 continue
             self._set_index(rows, known)
-            self._clones = self._index_by_clone(rows, known)
             features[test], nearest[test] = self._describe(near, n_jobs=self.n_jobs)
         self._set_index(rows, chosen)
-        self._clones = self._index_by_clone(rows, chosen)
         if rows.folds is None and len(chosen) > 1:
             position = np.full(len(rows.y), -1)
             position[chosen] = np.arange(len(chosen))
@@ -287,15 +285,6 @@ class NeighborsBlock:
             return []
         return make_splits(3, None, np.zeros(n_samples), seed=seed, warn=False)
 
-    def _index_by_clone(self, rows, chosen):
-        """Return one block for the rows that each clone of the base has predicted."""
-        clones = {}
-        for number in () if rows.base_fold is None else np.unique(rows.base_fold[chosen]):
-            clones[number] = part = NeighborsBlock(self.n_jobs)
-            part._error_rate, part._clones = self._error_rate, {}
-            part._set_index(rows, chosen[rows.base_fold[chosen] == number])
-        return clones
-
     def _set_index(self, rows, chosen):
         matrix = rows.representation[chosen]
         self._index = NeighborIndex(matrix)
@@ -303,6 +292,14 @@ class NeighborsBlock:
         self._ignore_coinciding = False
         self._y = rows.y[chosen]
         self._is_error = rows.is_error[chosen].astype(np.float32)
+        self._clones = {}
+        if rows.base_fold is None:
+            return
+        number = rows.base_fold[chosen]
+        for clone_number in np.unique(number):
+            self._clones[clone_number] = part = NeighborsBlock(self.n_jobs)
+            part._error_rate = self._error_rate
+            part._set_index(rows._replace(base_fold=None), chosen[number == clone_number])
 
     def _search(self, matrix, own_position=None, n_jobs=None):
         """Return distances and positions of neighbours, other than rows that are left out."""

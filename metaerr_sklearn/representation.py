@@ -350,7 +350,7 @@ def to_float(column):
     """Return a numeric column as float64, NaN where a value is missing; times in seconds."""
     values = values_of(column)
     if values.dtype.kind in "mM":
-        micro = values.astype(f"{'timedelta64' if values.dtype.kind == 'm' else 'datetime64'}[us]")
+        micro = values.astype(f"{values.dtype.kind}8[us]")
         return np.where(np.isnat(values), np.nan, micro.astype(np.int64) / 1e6)
     if values.dtype.kind == "O" and hasattr(column, "isna"):
         values = column.to_numpy(dtype=object, na_value=np.nan)

@@ -257,10 +257,11 @@ class _Table:
 
     def __init__(self, X):
         self.names = column_names(X)
-        kinds = [values_of(column).dtype.kind for column in columns_of(X)]
+        columns = columns_of(X)
+        kinds = [values_of(column).dtype.kind for column in columns]
         self.is_date = [kind == "M" for kind in kinds]
         self.is_span = [kind == "m" for kind in kinds]
-        self.is_numeric = [is_numeric(column) for column in columns_of(X)]
+        self.is_numeric = [is_numeric(column) for column in columns]
 
     def read(self, X):
         _check_table(X)
