@@ -43,6 +43,7 @@ from .cross_fitting import (
     ask,
     base_classes,
     call_base,
+    check_all_labeled,
     check_split_parameter,
     cross_fit,
     draw_seed,
@@ -363,6 +364,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 "rows; to learn from unlabeled rows use SelfTrainingWithMetaErr."
             )
         check_classification_targets(y)
+        check_all_labeled(self.estimator, y)
         n_samples, labels = num_samples(X), np.unique(y)
         frozen = isinstance(self.estimator, FrozenEstimator) or (
             isinstance(self.cv, str) and self.cv == "prefit"

@@ -26,11 +26,13 @@ from sklearn.utils.validation import has_fit_parameter
 from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, is_a, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
+from .model_selection import is_unlabeled
 from .representation import columns_of
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
 _OWN_LABELS = ("FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC")
+_SEMI_SUPERVISED = ("SelfTrainingClassifier", "BaseLabelPropagation")
 # Strings of which half are as long are texts; names of categories are shorter.
 _LEAST_TEXT = 30
 
@@ -86,6 +88,35 @@ def weight_name(estimator):
         return None if inner is None else f"{name}__{inner}"
     takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
     return "sample_weight" if takes else None
+
+
+def check_all_labeled(estimator, y):
+    """Raise where y has unlabeled rows for a base that learns from them: it judges nothing.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The base.
+    y : ndarray of shape (n_samples,)
+        Class labels.
+    """
+    base = final_estimator(estimator)
+    if is_a(base, "metaerr_sklearn.", "SelfTrainingWithMetaErr"):
+        marker = base.unlabeled
+        if set(np.unique(y).tolist()) == {-1, 1}:
+            return  # it takes them for classes too
+    elif any(is_a(base, "sklearn.semi_supervised", name) for name in _SEMI_SUPERVISED):
+        marker = -1
+    else:
+        return
+    is_marked = is_unlabeled(y, marker)
+    if is_marked.any():
+        raise ValueError(
+            f"y holds {marker!r}, the mark of an unlabeled row, in {is_marked.sum()} of {len(y)} "
+            f"rows, but whether {type(base).__name__} is right shows on labeled rows alone. Fit it "
+            "first, and give it frozen or prefit, with labeled rows that it was not fitted on. "
+            "SelfTrainingWithMetaErr itself also has predict_error_proba."
+        )
 
 
 def labels_by_argmax(estimator):

@@ -32,6 +32,7 @@ from ._validation import check_fraction, check_groups, estimator_has, is_missing
 from .cross_fitting import (
     base_classes,
     call_base,
+    check_all_labeled,
     draw_seed,
     final_estimator,
     fit_base,
@@ -559,6 +560,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if any(map(is_missing, y.tolist())):
             raise ValueError("Input y contains None or NaN. Drop the rows without a label.")
         check_classification_targets(y)
+        check_all_labeled(self.estimator, y)
         if not self._is_prefit():
             self._choose_reject_label(np.unique(y))
         return X, y

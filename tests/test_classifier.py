@@ -39,6 +39,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -653,6 +654,39 @@ def test_bad_target_is_named_before_any_fit(change, message):
     with pytest.raises(ValueError, match=message):
         fast(CountedFits()).fit(*bad_target(change))
     assert CountedFits.n_fits == 0
+
+
+@pytest.mark.parametrize("wrap", [MetaErrorClassifier, SelectiveClassifier])
+@pytest.mark.parametrize("given", ["alone", "pipeline", "prefit"])
+@pytest.mark.parametrize(
+    "learner",
+    [
+        SelfTrainingClassifier(GaussianNB()),
+        LabelSpreading(),
+        SelfTrainingWithMetaErr(GaussianNB(), criterion="weight", unlabeled=7),
+    ],
+)
+def test_unlabeled_rows_are_not_taken_for_a_class(learner, given, wrap):
+    X, y = make_classification(200, random_state=0)
+    partly = np.where(np.arange(200) < 60, y, getattr(learner, "unlabeled", -1))
+    base = make_pipeline(StandardScaler(), learner)
+    base = base if given == "pipeline" else learner
+    options = {"target_coverage": 0.8} if wrap is SelectiveClassifier else {}
+    if given == "prefit":
+        base = FrozenEstimator(clone(base).fit(X, partly))
+        # Rows with labels, which the base was not fitted on, tell where it is wrong.
+        wrap(base, **options).fit(X[60:], y[60:]).predict(X)
+    message = f"y holds {partly[-1]}, the mark of an unlabeled row, in 140 of 200 rows"
+    with pytest.raises(ValueError, match=message):
+        wrap(base, **options).fit(X, partly)
+
+
+def test_minus_one_and_one_are_classes_under_self_training():
+    X, y = make_classification(100, random_state=0)
+    base = SelfTrainingWithMetaErr(GaussianNB(), criterion="weight", random_state=0)
+    with pytest.warns(UserWarning, match="-1 is taken for a class"):
+        clf = MetaErrorClassifier(base, cv=2, random_state=0).fit(X, 2 * y - 1)
+    assert clf.classes_.tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize(
