@@ -208,12 +208,12 @@ class OpinionPool(BaseEstimator):
         Accuracy of the full pool on labels it has not seen, rescaled so that 0 is guessing and 1
         is perfect.
 
-    skill_error_ : float
-        Standard error of `skill_`; where all labels are right, as if a quarter of one were wrong.
-
     base_skill_ : float
         Mean recall of the classes by the base on labels it has not seen, rescaled so that 0 is
         guessing and 1 is perfect.
+
+    base_skill_error_ : float
+        Standard error of `base_skill_`.
 
     error_rate_ : float in [0, 1]
         Share of wrong predictions of the base among the labeled rows.
@@ -279,7 +279,9 @@ class OpinionPool(BaseEstimator):
         tested = oof.fold >= 0
         y = truth[labeled][tested]
         self.error_rate_ = float(np.average(y != oof.predicted[tested], weights=weight[tested]))
-        self.base_skill_ = _skill(y, oof.predicted[tested], weight[tested])
+        self.base_skill_, self.base_skill_error_ = _skill(
+            y, oof.predicted[tested], weight[tested]
+        )
         self.representation_, self.view_ = representation, None if views is None else views[-1]
         self.opinions_, opinions = ["base"], oof.proba[:, :, None]
         if representation is not None:
@@ -333,10 +335,6 @@ class OpinionPool(BaseEstimator):
         is_right = (log_opinions @ self.weights_).argmax(axis=1) == y
         chance, accuracy = 1 / n_classes, np.average(is_right, weights=weight)
         self.skill_ = float((accuracy - chance) / (1 - chance))
-        n_rows = weight.sum() ** 2 / (weight**2).sum()
-        # Few labels that are all right do not show that all others are.
-        variance = max(accuracy * (1 - accuracy), 0.25 / n_rows)
-        self.skill_error_ = float(np.sqrt(variance / n_rows) / (1 - chance))
         if n_opinions > 1 and self.skill_ <= self._least_skill:
             self.weights_ = self._maximise(log_opinions, y, weight, alone, alone > 0)
 
@@ -473,12 +471,18 @@ def error_of(pooled, predicted):
 
 
 def _skill(y, predicted, weight):
-    """Return the mean recall of the classes, rescaled so that 0 is guessing."""
+    """Return the mean recall of the classes, rescaled so that 0 is guessing, and its error."""
     labels = np.unique(y[weight > 0])
     if len(labels) < 2:
-        return 0.0
-    recall = recall_score(y, predicted, labels=labels, average="macro", sample_weight=weight)
-    return float((recall - 1 / len(labels)) / (1 - 1 / len(labels)))
+        return 0.0, 0.0
+    recall = recall_score(y, predicted, labels=labels, average=None, sample_weight=weight)
+    total, total_squared = (
+        np.array([values[y == label].sum() for label in labels]) for values in (weight, weight**2)
+    )
+    variance = recall * (1 - recall) * total_squared / total**2
+    scale = 1 - 1 / len(labels)
+    skill = (recall.mean() - 1 / len(labels)) / scale
+    return float(skill), float(np.sqrt(variance.sum()) / len(labels) / scale)
 
 
 def _log(opinions):

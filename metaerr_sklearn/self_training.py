@@ -137,10 +137,9 @@ class SelfTrainingWithMetaErr(
           probable, and weight `pseudo_weight` * its probability. The class shares of the unlabeled
           rows are estimated, unless `class_prior` tells them; a row to which the base itself gives
           another label then also counts with that one, and weight `pseudo_weight` * 1.5 times its
-          probability: what a wrong estimate can cost is less. Where the base itself,
-          cross-fitted, is not better than guessing, or the pool not by a standard error, no
-          unlabeled row is used, unless `class_prior` is given: the base is the one trained on the
-          labels alone. Needs a "auto" meta-learner.
+          probability: what a wrong estimate can cost is less. Where the base, cross-fitted, is not
+          better than guessing by a standard error, no unlabeled row is used, unless `class_prior`
+          is given: the base is the one trained on the labels alone. Needs a "auto" meta-learner.
         - "weight": once; all unlabeled rows, with the base's own label and weight `pseudo_weight`
           * (1 - predicted error).
         - "budget": once; the largest set whose mean predicted error is at most `error_budget`.
@@ -699,12 +698,12 @@ class SelfTrainingWithMetaErr(
         return with_shares(pooled, shares, shares + trust * (estimated - shares))
 
     def _is_guessing(self):
-        """Tell whether base or pool may be no better than chance, and nobody knows the shares."""
+        """Tell whether the base may be no better than chance, and nobody knows the shares."""
         pool = self.error_model_
         if self.criterion_ != "consensus" or pool is None or self._prior is not None:
             return False
         # Of a recall that is a mean of fractions the last bit is chance.
-        return pool.skill_ <= pool.skill_error_ or pool.base_skill_ <= 1e-9
+        return pool.base_skill_ <= pool.base_skill_error_ + 1e-9
 
     def _fit_once(self, supervised):
         """Label all unlabeled rows with the supervised base, and train once more."""

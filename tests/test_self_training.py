@@ -265,7 +265,7 @@ def test_consensus_of_guesses_is_not_used():
     y[30:] = -1
     forest = RandomForestClassifier(20, random_state=0)
     model = SelfTrainingWithMetaErr(forest, random_state=0).fit(X, y)
-    assert model.error_model_.skill_ <= model.error_model_.skill_error_
+    assert model.error_model_.base_skill_ <= model.error_model_.base_skill_error_
     assert_array_equal(model.transduction_, y)
     assert (model.labeled_iter_[30:] == -1).all()
     assert model.termination_condition_ == "no_change"
@@ -284,8 +284,8 @@ def test_consensus_is_not_used_for_a_base_that_guesses():
     base = HistGradientBoostingClassifier(random_state=0)
     model = SelfTrainingWithMetaErr(base, random_state=0).fit(X, partly)
     pool = model.error_model_
-    assert pool.skill_ > 3 * pool.skill_error_
-    assert pool.base_skill_ == 0
+    assert pool.skill_ > 0.6
+    assert pool.base_skill_ == pool.base_skill_error_ == 0
     assert_array_equal(model.transduction_, partly)
     assert model.history_[0]["n_added"] == 0
     told = SelfTrainingWithMetaErr(base, class_prior=[0.5, 0.5], random_state=0).fit(X, partly)
