@@ -279,9 +279,7 @@ class OpinionPool(BaseEstimator):
         tested = oof.fold >= 0
         y = truth[labeled][tested]
         self.error_rate_ = float(np.average(y != oof.predicted[tested], weights=weight[tested]))
-        self.base_skill_, self.base_skill_error_ = _skill(
-            y, oof.predicted[tested], weight[tested]
-        )
+        self.base_skill_, self.base_skill_error_ = _skill(y, oof.predicted[tested], weight[tested])
         self.representation_, self.view_ = representation, None if views is None else views[-1]
         self.opinions_, opinions = ["base"], oof.proba[:, :, None]
         if representation is not None:

@@ -340,7 +340,5 @@ def test_skill_of_the_base_has_a_standard_error(digits):
     rng, drawn = np.random.default_rng(0), []
     for _ in range(1000):  # the bootstrap, which needs no formula; classes keep their number
         rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
-        drawn.append(
-            balanced_accuracy_score(truth[:100][rows], oof.predicted[rows], adjusted=True)
-        )
+        drawn.append(balanced_accuracy_score(truth[:100][rows], oof.predicted[rows], adjusted=True))
     assert_allclose(pool.base_skill_error_, np.std(drawn), rtol=0.1)
