@@ -8,6 +8,7 @@ imported when something is drawn.
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from ._rows import as_array, indexable
 from .metrics import (
     aurc,
     error_roc_auc,
@@ -358,8 +359,10 @@ class RiskCoverageDisplay:
         from matplotlib.ticker import PercentFormatter
 
         # The first few rows make a spike or nothing: they do not set the scale.
-        settled = self.coverage >= 0.1
-        risks = [self.error_rate, *(r[settled].max() for r in self.selective_risk.values())]
+        risks = [self.error_rate]
+        for line in ax.get_lines():  # also those of displays drawn before
+            coverage, risk = map(np.asarray, line.get_data())
+            risks.append(risk[coverage >= 0.1].max(initial=0))
         # The legend, with its title, lies above the curves.
         n_lines = 1 + len(ax.get_legend_handles_labels()[1])
         legend_height = (n_lines + 1) * rcParams["font.size"] * 1.5
@@ -537,10 +540,14 @@ class ErrorDistributionDisplay:
         _import_pyplot(f"{cls.__name__}.from_predictions")
         roc_auc = error_roc_auc(is_error, error_proba, sample_weight=sample_weight)
         is_error = column_or_1d(is_error).astype(bool)
-        error_proba = column_or_1d(error_proba)
-        weight = np.ones(len(is_error)) if sample_weight is None else np.asarray(sample_weight)
+        error_proba = column_or_1d(error_proba).astype(float)
+        weight = np.ones(len(is_error)) if sample_weight is None else column_or_1d(sample_weight)
         is_probability = error_proba.min() >= 0 and error_proba.max() <= 1
-        edges = np.histogram_bin_edges(error_proba, bins, (0, 1) if is_probability else None)
+        finite = error_proba[np.isfinite(error_proba)]
+        edges = np.histogram_bin_edges(finite, bins, (0, 1) if is_probability else None)
+        # Infinite scores are in the first and the last bin.
+        if len(finite):
+            error_proba = np.clip(error_proba, finite.min(), finite.max())
 
         def shares(group):
             counts, _ = np.histogram(error_proba[group], edges, weights=weight[group])
@@ -802,15 +809,17 @@ class ErrorGalleryDisplay:
         """
         _import_pyplot(f"{cls.__name__}.from_predictions")
         images = _as_images(images, image_shape)
-        y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba)
+        y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba).astype(float)
         y_true = None if y_true is None else column_or_1d(y_true)
         check_consistent_length(images, y_pred, error_proba, y_true)
         most_doubtful = np.argsort(-error_proba, kind="stable")[:n_images]
-        low, high = images.min(), images.max()
+        low, high = _finite_range(images)
         shown = images[most_doubtful]
         is_colour = images.ndim == 4
-        if is_colour and images.dtype != np.uint8 and (low < 0 or high > 1):
-            shown = (shown - low) / max(high - low, np.finfo(np.float32).tiny)
+        if is_colour and images.dtype != np.uint8:
+            shown = shown.astype(np.result_type(shown, np.float32))
+            if low < 0 or high > 1:
+                shown = (shown - low) / max(high - low, np.finfo(np.float32).tiny)
         display = cls(
             images=shown,
             labels=y_pred[most_doubtful],
@@ -889,12 +898,19 @@ def _operating_point(is_error, accepted, sample_weight):
         return None
     accepted = column_or_1d(accepted).astype(bool)
     check_consistent_length(is_error, accepted)
-    weight = np.ones(len(accepted)) if sample_weight is None else np.asarray(sample_weight)
+    weight = np.ones(len(accepted)) if sample_weight is None else column_or_1d(sample_weight)
     if not weight[accepted].any():
         return None
     coverage = np.average(accepted, weights=weight)
-    risk = np.average(np.asarray(is_error)[accepted], weights=weight[accepted])
+    risk = np.average(column_or_1d(is_error)[accepted], weights=weight[accepted])
     return float(coverage), float(risk)
+
+
+def _finite_range(images):
+    """Return the least and the largest number."""
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        images = images[np.isfinite(images)]
+    return (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
 
 
 def _import_pyplot(caller):
@@ -924,7 +940,7 @@ def _quiet(ax):
 
 def _as_images(images, image_shape=None):
     """Return images as (n_samples, height, width) or (n_samples, height, width, n_channels)."""
-    images = np.asarray(images)
+    images = np.asarray(as_array(indexable(images)[0]))
     if image_shape is not None:
         if images[:1].size != np.prod(image_shape):
             raise ValueError(

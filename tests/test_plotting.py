@@ -224,6 +224,16 @@ def test_legend_lies_above_the_curves(meta, digits):
         assert bottom > shown.error_rate
 
 
+def test_a_second_display_leaves_the_first_in_sight():
+    rng = np.random.default_rng(0)
+    high, low = rng.random(800), rng.random(800) ** 4
+    _, ax = plt.subplots()
+    RiskCoverageDisplay.from_predictions(rng.random(800) < 0.8 * high, high, ax=ax)
+    first = ax.get_ylim()[1]
+    RiskCoverageDisplay.from_predictions(rng.random(800) < 0.3 * low, low, ax=ax)
+    assert ax.get_ylim()[1] >= first
+
+
 def test_options_of_the_curves(predictions):
     is_error, error_proba = predictions
     scores = {"a": error_proba, "b": -error_proba}
@@ -332,6 +342,27 @@ def test_scores_on_another_scale_have_their_own_bins(predictions):
 # ErrorGalleryDisplay
 
 
+def test_infinite_scores_are_in_the_outer_bins():
+    score = np.array([-np.inf, 0.0, 1.0, 2.0, np.inf])
+    display = ErrorDistributionDisplay.from_predictions([0, 0, 1, 1, 1], score, bins=2)
+    assert_array_equal(display.bin_edges, [0, 1, 2])
+    assert_array_equal(display.right, [1, 0])
+    assert_allclose(display.wrong, [0, 1])
+
+
+def test_columns_are_as_good_as_vectors(predictions):
+    is_error, error_proba = predictions
+    weight, accepted = np.ones(200), error_proba < 0.5
+    column = {"sample_weight": weight[:, None], "accepted": accepted[:, None]}
+    shown = RiskCoverageDisplay.from_predictions(is_error[:, None], error_proba[:, None], **column)
+    expected = RiskCoverageDisplay.from_predictions(is_error, error_proba, accepted=accepted)
+    assert shown.operating_point == expected.operating_point
+    assert shown.aurc == expected.aurc
+    ErrorDistributionDisplay.from_predictions(
+        is_error[:, None], error_proba, sample_weight=weight[:, None]
+    )
+
+
 def test_gallery_shows_the_most_doubtful_first(digits, meta):
     _, X, _, y = digits
     labels, error_proba = meta.predict_with_error(X)
@@ -390,6 +421,51 @@ def test_gallery_scales_normalized_colours_together():
     images[0], images[1] = -2, 2
     shown = ErrorGalleryDisplay.from_predictions(images, [0, 1], [0.9, 0.1])
     assert_array_equal(np.unique(shown.images), [0, 1])
+
+
+def test_gallery_is_not_lost_for_a_missing_pixel():
+    images = np.random.default_rng(0).random((4, 8, 8))
+    images[2, 0, 0], images[3, 0, 0] = np.nan, np.inf
+    display = ErrorGalleryDisplay.from_predictions(images, np.zeros(4), [0.4, 0.3, 0.2, 0.1])
+    known = images[np.isfinite(images)]
+    assert display.value_range == (known.min(), known.max())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(-20000, 20000, np.int16), (-128, 127, np.int8), (0, 1, np.int64), (0, 1, bool)],
+)
+def test_gallery_of_colours_as_whole_numbers(low, high, dtype):
+    images = np.random.default_rng(0).integers(low, high + 1, (4, 8, 8, 3)).astype(dtype)
+    display = ErrorGalleryDisplay.from_predictions(images, np.zeros(4), [0.4, 0.3, 0.2, 0.1])
+    expected = (images.astype(float) - images.min()) / (float(images.max()) - images.min())
+    assert_allclose(display.images, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool, np.float32])
+def test_gallery_orders_scores_of_any_type(dtype):
+    error_proba = np.array([0, 1, 0, 1]).astype(dtype)
+    display = ErrorGalleryDisplay.from_predictions(np.zeros((4, 2, 2)), np.zeros(4), error_proba)
+    assert_array_equal(display.indices, [1, 3, 0, 2])
+
+
+def test_gallery_of_a_dataset(digits):
+    torch = pytest.importorskip("torch")
+    skorch = pytest.importorskip("skorch")
+    X, X_test, y, _ = digits
+    encoded = np.unique(y, return_inverse=True)[1]
+    net = skorch.NeuralNetClassifier(
+        torch.nn.Sequential(torch.nn.Linear(64, 10)),
+        criterion=torch.nn.CrossEntropyLoss,
+        max_epochs=1,
+        verbose=0,
+    ).fit((X / 16).astype(np.float32), encoded)
+    rows = torch.tensor((X_test / 16).astype(np.float32))
+    dataset = torch.utils.data.TensorDataset(rows, torch.zeros(len(rows)))
+    shown = ErrorGalleryDisplay.from_estimator(net, dataset, image_shape=(8, 8))
+    expected = ErrorGalleryDisplay.from_estimator(net, rows.numpy(), image_shape=(8, 8))
+    assert_array_equal(shown.indices, expected.indices)
+    assert_array_equal(shown.images, expected.images)
 
 
 def test_gallery_of_other_images_than_the_input(digits, meta):
