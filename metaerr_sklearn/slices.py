@@ -275,36 +275,40 @@ class _Table:
 
     def show(self, value, j):
         """Write a bound of a column."""
-        if self.is_date[j]:
-            return str(np.datetime64(int(value), "s")).removesuffix("T00:00:00")
-        if self.is_span[j]:
-            return str(timedelta(seconds=int(value)))
+        if self.is_date[j] or self.is_span[j]:
+            micro = round(value * 1e6)
+            if self.is_span[j]:
+                time = str(timedelta(microseconds=micro))
+            else:
+                time = str(np.datetime64(micro, "us")).removesuffix("T00:00:00.000000")
+            return time.rstrip("0").rstrip(".") if "." in time else time
         return np.format_float_positional(value, trim="-")
 
 
 class _Interval(NamedTuple):
-    """Numbers above `low`, at most `high`; missing ones too if `missing`."""
+    """Numbers above `low` (None: all), at most `high`; missing ones too if `missing`."""
 
-    low: float = -np.inf
+    low: float = None
     high: float = np.inf
     missing: bool = True
 
     def contains(self, values):
-        inside = (values > self.low) | (self.low == -np.inf)
-        inside &= values <= self.high
+        inside = values <= self.high
+        if self.low is not None:
+            inside &= values > self.low
         return inside | (np.isnan(values) & self.missing)
 
     def text(self, name, show):
         if self.low == np.inf:
             return f"{name} is missing"
-        if self.low == -np.inf and self.high == np.inf:
+        if self.low is None and self.high == np.inf:
             return f"{name} is known"
         text = name
-        if self.low > -np.inf:
+        if self.low is not None:
             text = f"{name} > {show(self.low)}"
         if self.high < np.inf:
             text = f"{name} <= {show(self.high)}"
-            text = f"{show(self.low)} < {text}" if self.low > -np.inf else text
+            text = f"{show(self.low)} < {text}" if self.low is not None else text
         return f"({text} or missing)" if self.missing else text
 
 

@@ -102,6 +102,41 @@ def test_dates_of_a_time_zone_and_spans_of_time(people):
         assert found.error_rate > 0.4
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        ("m8", r"time > 0:00:00\.3\d*$"),
+        ("2020-01-01", r"time > 2020-01-01T00:00:00\.3\d*$"),
+        ("1960-01-01", r"time > 1960-01-01T00:00:00\.3\d*$"),
+    ],
+)
+def test_times_within_a_second_are_told_apart(start, text, library):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    share = rng.random(3000)
+    span = (5e8 * share).astype("m8[ns]")
+    frame = pd.DataFrame({"time": span if start == "m8" else np.datetime64(start, "ns") + span})
+    if library == "polars":
+        frame = pytest.importorskip("polars").DataFrame({"time": frame["time"].to_numpy()})
+    slices = error_slices(Saw(errors_where(share > 0.7, rng)), frame, random_state=0)
+    assert re.search(text, slices[0].condition)
+    assert 800 < (slices.apply(frame) == 0).sum() < 1000
+
+
+def test_a_column_with_minus_infinity_is_cut_above_it():
+    rng = np.random.default_rng(0)
+    share = rng.random(3000)
+    X = np.where(share > 0.7, -np.inf, share > 0.3)[:, None]
+    slices = error_slices(Saw(errors_where(share > 0.7, rng)), X, random_state=0)
+    assert [s.condition for s in slices] == ["x0 <= -inf"]
+    assert_array_equal(slices.apply(X) == 0, share > 0.7)
+    # The other way round: what lies above is not all there is.
+    slices = error_slices(Saw(errors_where(share <= 0.7, rng)), X, random_state=0)
+    assert [s.condition for s in slices] == ["x0 > -inf"]
+    assert_array_equal(slices.apply(X) == 0, share <= 0.7)
+
+
 def test_columns_are_found_by_their_names(people):
     errors = errors_where(people["age"].to_numpy() <= 25, np.random.default_rng(0))
     found = error_slices(Saw(errors), people, random_state=0)
