@@ -111,8 +111,9 @@ def negative_entropy(proba):
     >>> negative_entropy([[0.5, 0.5], [0.9, 0.1]]).round(4)
     array([-0.6931, -0.3251])
     """
-    _, others = _split_top(proba)
-    rest = others.sum(axis=1)
+    top, others = _split_top(proba)
+    # Near 1 the others tell more of the largest than itself; near 0 they may round to more than 1.
+    rest = np.where(top > 0.5, others.sum(axis=1), 1 - top)
     return (1 - rest) * np.log1p(-rest) - entr(others).sum(axis=1)
 
 

@@ -373,3 +373,8 @@ def test_relative_uncertainty_takes_one_class_and_refuses_other_widths(proba):
         scorer.fit(proba, np.arange(len(proba)))
     with pytest.raises(ValueError, match=r"error_weight must be a fraction in \(0, 1\)"):
         RelativeUncertainty(error_weight=0).fit(proba, np.arange(len(proba)) % 2)
+
+
+def test_entropy_of_many_rounded_probabilities():
+    # Rows may sum to 1.001: the others can then be more than 1.
+    assert_allclose(negative_entropy(np.full((1, 2000), 0.0005003)), -np.log(2000), rtol=1e-3)
