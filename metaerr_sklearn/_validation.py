@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from ._compat import check_sample_weight
 
@@ -23,6 +23,23 @@ def can_fit_and_predict(estimator):
     The methods of a `StackingClassifier` are those of its fitted final estimator.
     """
     return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
+
+
+def check_labels(y, X):
+    """Return true labels as one column if each row of X has one, or raise.
+
+    A missing label equals nothing, and every prediction for it would count as an error.
+    """
+    y = column_or_1d(y)
+    check_consistent_length(X, y)
+    if y.dtype.kind in "fO":
+        missing = np.fromiter(map(is_missing, y.tolist()), dtype=bool, count=len(y))
+        if missing.any():
+            raise ValueError(
+                f"y contains None or NaN in {missing.sum()} of {len(y)} rows. Whether a prediction "
+                "is right shows on labeled rows alone: drop the others."
+            )
+    return y
 
 
 def check_same_kind(labels, classes, name):

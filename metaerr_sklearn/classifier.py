@@ -488,6 +488,9 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self.meta_feature_names_ = model.meta_feature_names_
 
     def _mirror_base(self):
+        # The columns of its probabilities need not be in the order of the sorted labels.
+        if hasattr(self.estimator_, "classes_") and not is_net(self.estimator_):
+            self.classes_ = np.asarray(self.estimator_.classes_)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -628,7 +631,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         its probabilities; else None.
         """
         check_is_fitted(self)
-        classes, embedding, rest = self.classes_, None, None
+        classes, embedding, rest = np.unique(self.classes_), None, None
         if self.error_model_ is not None:
             classes = self._error_classes
             embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
@@ -640,7 +643,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 predicted = proba.argmax(axis=1)
                 labels = classes[predicted]
             else:
-                labels = predict_labels(self.estimator_, part, self.classes_)
+                labels = np.asarray(predict_labels(self.estimator_, part, self.classes_))
                 predicted = label_positions(labels, classes)
             if embedding is None:
                 return labels, proba, predicted

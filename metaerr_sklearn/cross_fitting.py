@@ -74,6 +74,18 @@ def final_estimator(estimator):
             return estimator
 
 
+def transform_before(pipeline, X):
+    """Return X as the last step of a fitted Pipeline gets it.
+
+    Step by step: a Pipeline of the steps before would ask whether the last of them is fitted, which
+    a transformer that learns nothing need not tell.
+    """
+    for _, step in pipeline.steps[:-1]:
+        if step is not None and not isinstance(step, str):
+            X = step.transform(X)
+    return X
+
+
 def is_net(estimator):
     """Tell whether a skorch net predicts, without importing skorch."""
     mro = type(final_estimator(estimator)).__mro__
@@ -267,9 +279,10 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
 
 
 def predict_labels(estimator, X, classes):
-    """Return the base's own labels; those of a net are decoded."""
+    """Return the base's own labels, one per row; those of a net are decoded."""
     if not is_net(estimator):
-        return estimator.predict(X)
+        labels = estimator.predict(X)
+        return np.asarray(labels)[:, 0] if np.shape(labels)[1:] == (1,) else labels
     predicted = np.asarray(call_base(estimator, "predict", X))
     if predicted.max(initial=0) >= len(classes):
         raise ValueError(
@@ -315,7 +328,8 @@ def predict_proba(estimator, X, classes):
     Raises
     ------
     ValueError
-        If ``predict_proba`` does not return probabilities.
+        If ``predict_proba`` does not return probabilities, or ``decision_function`` not one score
+        per class.
     """
     if is_net(estimator):
         own_classes = classes
@@ -338,8 +352,15 @@ def predict_proba(estimator, X, classes):
                 own_proba = np.column_stack([expit(-2 * scores), expit(2 * scores)])
             elif scores.ndim == 2 and scores.shape[1] == len(own_classes):
                 own_proba = softmax(scores, axis=1)
+            else:
+                raise ValueError(
+                    f"decision_function of {type(final_estimator(estimator)).__name__} has shape "
+                    f"{scores.shape}, expected one score for each of the {len(own_classes)} "
+                    'classes. For scores of pairs of classes, set decision_function_shape="ovr".'
+                )
         if own_proba is None:
-            own_proba = (np.asarray(estimator.predict(X))[:, None] == own_classes).astype(float)
+            labels = np.asarray(predict_labels(estimator, X, own_classes))
+            own_proba = (labels[:, None] == own_classes).astype(float)
     if np.array_equal(own_classes, classes):
         return own_proba
     proba = np.zeros((len(own_proba), len(classes)), dtype=own_proba.dtype)
@@ -731,14 +752,24 @@ def training_rows(estimator, X, rows):
 
 def predict_both(estimator, X, classes):
     """Return predicted positions in `classes` and probabilities of a fitted base, in chunks."""
+    return predict_all(estimator, X, classes)[1:]
+
+
+def predict_all(estimator, X, classes):
+    """Return labels, their positions in `classes` and probabilities of a fitted base, in chunks.
+
+    `classes` are sorted; a label that is not among them has position -1.
+    """
     # A second forward pass of a net adds nothing.
     one_pass = hasattr(estimator, "predict_proba") and labels_by_argmax(estimator)
 
     def predict(part):
         proba = predict_proba(estimator, part, classes)
         if one_pass:
-            return proba.argmax(axis=1), proba
-        return label_positions(predict_labels(estimator, part, classes), classes), proba
+            predicted = proba.argmax(axis=1)
+            return classes[predicted], predicted, proba
+        labels = np.asarray(predict_labels(estimator, part, classes))
+        return labels, label_positions(labels, classes), proba
 
     return in_chunks(predict, X)
 

@@ -14,7 +14,7 @@ import copy
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma, softmax
+from scipy.special import digamma
 from sklearn import get_config
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import (
@@ -28,9 +28,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from ._validation import check_fraction, check_proba
+from ._validation import check_fraction, check_labels, check_proba, check_same_kind
 from .confidence import margin, negative_entropy
-from .cross_fitting import call_base
+from .cross_fitting import call_base, predict_proba, transform_before
 from .meta_features import split_predicted
 
 __all__ = [
@@ -835,8 +835,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
     seen : ErrorObservation
     """
     if y is not None:
-        y = column_or_1d(y)
-        check_consistent_length(X, y)
+        y = check_labels(y, X)
     estimator, X = _final_estimator(estimator, X)
     has_meta_model = hasattr(estimator, "predict_error_proba")
     proba = accepted = None
@@ -856,7 +855,8 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
         if hasattr(estimator, "predict_with_error"):
             labels, error_proba = estimator.predict_with_error(X)
         else:
-            labels, error_proba = estimator.predict(X), estimator.predict_error_proba(X)
+            labels = estimator.predict(X)
+            error_proba = estimator.predict_error_proba(X)
         if with_proba:
             proba = _class_proba(estimator, X)
     else:
@@ -869,8 +869,11 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
             )
         labels, error_proba = call_base(estimator, "predict", X), _rest(proba)
     # The label decides, not the largest probability: they differ for a tuned decision threshold.
-    labels = np.asarray(labels)
-    is_error = None if y is None else labels != y
+    labels = column_or_1d(labels)
+    is_error = None
+    if y is not None:
+        check_same_kind(y, np.unique(labels), "y")
+        is_error = labels != y
     return ErrorObservation(
         is_error, labels, np.asarray(error_proba), proba, has_meta_model, accepted
     )
@@ -884,8 +887,7 @@ def _final_estimator(estimator, X=None):
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         elif isinstance(estimator, Pipeline):
-            if X is not None and len(estimator) > 1:
-                X = estimator[:-1].transform(X)
+            X = None if X is None else transform_before(estimator, X)
             estimator = estimator[-1]
         else:
             return estimator, X
@@ -896,10 +898,7 @@ def _class_proba(estimator, X):
         name = f"predict_proba of {type(estimator).__name__}"
         return check_proba(call_base(estimator, "predict_proba", X), name=name)
     if hasattr(estimator, "decision_function"):
-        scores = np.asarray(estimator.decision_function(X), dtype=np.float64)
-        if scores.ndim == 1:
-            scores = np.column_stack([-scores, scores])
-        return softmax(scores, axis=1)
+        return predict_proba(estimator, X, np.unique(estimator.classes_))
     return None
 
 
@@ -989,8 +988,9 @@ def _aurc(weight, error):
 
 def _augrc(weight, error):
     # The generalized risk grows linearly inside a tie: trapezoids are exact.
+    share, error = weight / weight.sum(), error / weight.sum()
     errors_before = np.append(0.0, np.cumsum(error)[:-1])
-    return float((weight * (errors_before + error / 2)).sum() / weight.sum() ** 2)
+    return float((share * (errors_before + error / 2)).sum())
 
 
 def _ranking_metrics(weight, error):

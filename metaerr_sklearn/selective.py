@@ -28,7 +28,15 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import check_fraction, check_groups, estimator_has, is_missing
+from ._validation import (
+    check_fraction,
+    check_groups,
+    check_labels,
+    check_same_kind,
+    check_weights,
+    estimator_has,
+    is_missing,
+)
 from .cross_fitting import (
     base_classes,
     call_base,
@@ -39,8 +47,10 @@ from .cross_fitting import (
     is_net,
     make_splits,
     mark_copies,
-    predict_both,
+    predict_all,
+    transform_before,
 )
+from .meta_features import split_predicted
 
 __all__ = [
     "SelectiveClassifier",
@@ -485,9 +495,12 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         score : float in [0, 1]
             Higher is better. The plain accuracy if all rows are answered.
         """
+        y = check_labels(y, X)
+        weight = None if sample_weight is None else check_weights(sample_weight, X)
         labels, error_proba = self._predict_with_error(X)
-        right = (error_proba <= self.threshold_) & (labels == column_or_1d(y))
-        return float(np.average(right, weights=sample_weight))
+        check_same_kind(y, self.classes_, "y")
+        right = (error_proba <= self.threshold_) & (labels == y)
+        return float(np.average(right, weights=weight))
 
     def get_metadata_routing(self):
         """Return the metadata routing of this object.
@@ -645,17 +658,15 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             # Pipelines and searches do not pass on a method that scikit-learn does not know.
             while not hasattr(estimator, "predict_with_error"):
                 if isinstance(estimator, Pipeline):
-                    X = estimator[:-1].transform(X) if len(estimator) > 1 else X
-                    estimator = estimator[-1]
+                    estimator, X = estimator[-1], transform_before(estimator, X)
                 elif isinstance(estimator, FrozenEstimator):
                     estimator = estimator.estimator
                 else:
                     estimator = estimator.best_estimator_
             return estimator.predict_with_error(X)
-        predicted, proba = predict_both(estimator, X, self.classes_)
+        labels, predicted, proba = predict_all(estimator, X, np.unique(self.classes_))
         # The sum of the others keeps the order where the largest probability rounds to 1.
-        others = np.arange(len(self.classes_)) != predicted[:, None]
-        return self.classes_[predicted], (proba * others).sum(axis=1)
+        return labels, split_predicted(proba, predicted)[1]
 
 
 def coverage_scorer(estimator, X, y=None, sample_weight=None):
@@ -697,8 +708,9 @@ def coverage_scorer(estimator, X, y=None, sample_weight=None):
     >>> float(result["test_neg_risk"].mean().round(3))
     -0.018
     """
+    weight = None if sample_weight is None else check_weights(sample_weight, X)
     _, accepted = _answers(estimator, X)
-    return float(np.average(accepted, weights=sample_weight))
+    return float(np.average(accepted, weights=weight))
 
 
 def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
@@ -726,11 +738,14 @@ def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
     neg_selective_risk : float in [-1, 0]
         NaN if no row is answered.
     """
+    y = check_labels(y, X)
+    weight = 1.0 if sample_weight is None else check_weights(sample_weight, X)
     labels, accepted = _answers(estimator, X)
-    weight = accepted if sample_weight is None else accepted * np.asarray(sample_weight)
+    check_same_kind(y, final_estimator(estimator).classes_, "y")
+    weight = weight * accepted
     if not weight.any():
         return float("nan")
-    return -float(np.average(labels != column_or_1d(y), weights=weight))
+    return -float(np.average(labels != y, weights=weight))
 
 
 def _answers(estimator, X):
@@ -764,6 +779,11 @@ def _check_calibration(is_error, error_proba):
         raise ValueError(
             f"error_proba is NaN for {np.isnan(error_proba).sum()} of {len(error_proba)} rows. "
             "Each row needs an error score."
+        )
+    if np.isneginf(error_proba).any():
+        raise ValueError(
+            f"error_proba is -inf for {np.isneginf(error_proba).sum()} of {len(error_proba)} rows, "
+            "which no threshold could leave out. Clip the scores, or take their exponential."
         )
     return is_error.astype(bool), error_proba
 

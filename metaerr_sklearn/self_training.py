@@ -51,6 +51,7 @@ from .cross_fitting import (
     predict_both,
     predict_labels,
     training_rows,
+    transform_before,
     weight_name,
 )
 from .error_model import ErrorModel, check_asks_nobody
@@ -890,6 +891,9 @@ class SelfTrainingWithMetaErr(
         del self._fold_models, self._fold_sizes
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.forget_unlabeled()
+        # The columns of its probabilities need not be in the order of the sorted labels.
+        if hasattr(self.estimator_, "classes_") and not is_net(self.estimator_):
+            self.classes_ = np.asarray(self.estimator_.classes_)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -979,7 +983,7 @@ class SelfTrainingWithMetaErr(
         """
         check_is_fitted(self)
         (X,) = indexable(X)
-        predicted, proba = predict_both(self.estimator_, X, self.classes_)
+        predicted, proba = predict_both(self.estimator_, X, np.unique(self.classes_))
         if self.error_model_ is None:
             confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]
             return np.clip(1 - confidence, 0, 1)
@@ -1068,8 +1072,8 @@ class _Base:
         name, net = pipeline.steps[-1]
         if before:
             head = pipeline[:-1].fit(net_input(pipeline, X), encoded)
-            X = head.transform(net_input(pipeline, X))
             pipeline.steps[:-1] = head.steps
+            X = transform_before(pipeline, net_input(pipeline, X))
         pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
         return pipeline
 
@@ -1100,7 +1104,7 @@ def _last_step(model, X):
     if not isinstance(model, Pipeline):
         return model, X
     X = net_input(model, X)
-    return model.steps[-1][1], model[:-1].transform(X) if len(model.steps) > 1 else X
+    return model.steps[-1][1], transform_before(model, X)
 
 
 def _is_certain(model, X, predicted, seed):

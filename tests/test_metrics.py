@@ -812,3 +812,10 @@ def test_own_metric_must_say_its_direction(digits):
     X_train, X, y_train, y = digits
     model = CountingErrorPredictor().fit(X_train, y_train)
     assert 0 < make_error_scorer(errors_flagged, greater_is_better=True)(model, X, y) <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_augrc_of_weights_of_any_scale(scale):
+    is_error, error_proba = [0, 1, 0, 1], [0.1, 0.8, 0.3, 0.2]
+    weight = np.full(4, scale)
+    assert_allclose(augrc(is_error, error_proba, sample_weight=weight), 0.1875)

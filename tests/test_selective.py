@@ -682,3 +682,9 @@ def test_rows_without_a_label_are_an_error(cancer, missing):
     y[3] = missing
     with pytest.raises(ValueError, match=r"Input .*contains N(aN|one)"):
         SelectiveClassifier(GaussianNB(), target_risk=0.1).fit(X, y)
+
+
+def test_scores_below_every_threshold_are_refused():
+    score = np.r_[np.full(500, -np.inf), np.zeros(500)]
+    with pytest.raises(ValueError, match="error_proba is -inf for 500 of 1000 rows"):
+        certify_threshold(np.zeros(1000, dtype=bool), score, target_risk=0.05)

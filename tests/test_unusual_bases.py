@@ -1,0 +1,226 @@
+"""Bases with habits of their own: whatever wraps or measures them answers as they do."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.datasets import make_classification
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
+
+from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report, observe_errors
+from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
+from metaerr_sklearn.slices import error_slices
+
+SCORERS = coverage_scorer, neg_selective_risk_scorer
+
+
+class InGivenOrder(ClassifierMixin, BaseEstimator):
+    """Keep classes in the order of the user, as CatBoost does with ``class_names``."""
+
+    order = ("low", "mid", "high")
+
+    def fit(self, X, y, sample_weight=None):
+        self.classes_ = np.array([label for label in self.order if label in set(y)])
+        encoded = [self.classes_.tolist().index(label) for label in y]
+        self.model_ = LogisticRegression(max_iter=1000).fit(X, encoded, sample_weight)
+        return self
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+    def predict(self, X):
+        return self.classes_[self.model_.predict(X)]
+
+
+class InAColumn(LogisticRegression):
+    """Give labels of shape (n_samples, 1), as CatBoost does for more than two classes."""
+
+    def predict(self, X):
+        return super().predict(X)[:, None]
+
+
+class InAColumnWithoutScores(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.model_ = LogisticRegression(max_iter=1000).fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)[:, None]
+
+
+class Abstains(LogisticRegression):
+    def predict(self, X):
+        unsure = self.predict_proba(X).max(axis=1) < 0.9
+        return np.where(unsure, -1, super().predict(X))
+
+
+class PickColumns(TransformerMixin, BaseEstimator):
+    """Learn nothing, and do not tell that nothing is to be learned."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X[:, 2:]
+
+
+class Bare:
+    """Be a transformer by its methods alone."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X[:, 2:]
+
+
+@pytest.fixture(scope="module")
+def three_classes():
+    return make_classification(
+        300, 4, n_informative=4, n_redundant=0, n_classes=3, n_clusters_per_class=1, random_state=0
+    )
+
+
+@pytest.fixture(scope="module")
+def ordered(three_classes):
+    X, y = three_classes
+    return X, np.array(["low", "mid", "high"])[y]
+
+
+def test_classes_in_another_order_are_not_exchanged(ordered):
+    X, y = ordered
+    base = InGivenOrder().fit(X, y)
+    assert base.classes_.tolist() == ["low", "mid", "high"]
+    sorted_base = LogisticRegression(max_iter=1000).fit(X, y)
+    expected = 1 - sorted_base.predict_proba(X).max(axis=1)
+    for wrapped in (
+        SelectiveClassifier(FrozenEstimator(base), target_coverage=1.0).fit(X, y),
+        MetaErrorClassifier(FrozenEstimator(base), None).fit(X, y),
+        MetaErrorClassifier(InGivenOrder(), None).fit(X, y),
+    ):
+        assert_array_equal(wrapped.predict(X), base.predict(X))
+        assert_array_equal(wrapped.classes_, base.classes_)
+        assert_allclose(wrapped.predict_error_proba(X), expected, atol=1e-3)
+    fitted = SelectiveClassifier(InGivenOrder(), target_coverage=1.0, random_state=0).fit(X, y)
+    assert fitted.score(X, y) > 0.7
+
+
+def test_columns_of_probabilities_belong_to_the_classes_told(ordered):
+    X, y = ordered
+    partly = np.where(np.arange(300) % 3 == 0, y, "?")
+    for model in (
+        MetaErrorClassifier(InGivenOrder(), "logistic", cv=3, random_state=0).fit(X, y),
+        SelfTrainingWithMetaErr(InGivenOrder(), unlabeled="?", random_state=0).fit(X, partly),
+    ):
+        assert model.classes_.tolist() == ["low", "mid", "high"]
+        named = model.classes_[model.predict_proba(X).argmax(axis=1)]
+        assert_array_equal(named, model.predict(X))
+        assert np.mean(named == y) > 0.7
+        assert model.predict_error_proba(X).mean() < 0.4
+
+
+def test_labels_in_a_column_are_labels(three_classes):
+    X, y = three_classes
+    base, plain = InAColumn(max_iter=1000), LogisticRegression(max_iter=1000)
+    for wrap in (
+        lambda b: MetaErrorClassifier(b, "logistic", cv=3, random_state=0),
+        lambda b: SelectiveClassifier(b, target_coverage=0.8, random_state=0),
+    ):
+        ours, expected = wrap(base).fit(X, y), wrap(plain).fit(X, y)
+        assert_array_equal(ours.predict(X), expected.predict(X))
+        assert_array_equal(ours.predict_error_proba(X), expected.predict_error_proba(X))
+    column, alone = clone(base).fit(X, y), clone(plain).fit(X, y)
+    assert_array_equal(observe_errors(column, X, y).is_error, alone.predict(X) != y)
+    assert failure_report(column, X, y, n_bootstrap=0) == failure_report(alone, X, y, n_bootstrap=0)
+    without = MetaErrorClassifier(InAColumnWithoutScores(), "logistic", cv=3, random_state=0)
+    assert_array_equal(without.fit(X, y).predict(X), alone.predict(X))
+
+
+def test_labels_of_a_base_that_abstains_are_passed_on(three_classes):
+    X, y = three_classes
+    base = Abstains(max_iter=1000).fit(X, y)
+    assert 10 < (base.predict(X) == -1).sum() < 290
+    clf = SelectiveClassifier(FrozenEstimator(base), target_coverage=1.0).fit(X, y)
+    assert_array_equal(clf.predict(X), base.predict(X))
+    assert clf.score(X, y) == base.score(X, y)
+    # Not to answer is not to be right, and such rows are the last to be trusted.
+    assert_allclose(clf.predict_error_proba(X)[base.predict(X) == -1], 1)
+
+
+@pytest.mark.parametrize("step", [PickColumns(), Bare(), "passthrough"])
+def test_steps_that_learn_nothing(step, three_classes):
+    X, y = three_classes
+    kept = X[:, 2:] if step != "passthrough" else X
+    pipe = make_pipeline(step, LogisticRegression(max_iter=1000)).fit(X, y)
+    alone = LogisticRegression(max_iter=1000).fit(kept, y)
+    assert failure_report(pipe, X, y, n_bootstrap=0) == failure_report(
+        alone, kept, y, n_bootstrap=0
+    )
+    error_slices(pipe, X, y, random_state=0)
+    if not isinstance(step, Bare):  # which scikit-learn cannot clone
+        assert not np.isnan(cross_val_score(pipe, X, y, scoring=ERROR_SCORERS["neg_aurc"])).any()
+        inner = MetaErrorClassifier(LogisticRegression(max_iter=1000), "logistic", random_state=0)
+        clf = SelectiveClassifier(make_pipeline(step, inner), target_coverage=0.8, random_state=0)
+        assert clf.fit(X, y).score(X, y) > 0.6
+
+
+def test_scores_of_pairs_of_classes_are_refused(digits):
+    X, X_test, y, y_test = digits
+    svc = SVC(decision_function_shape="ovo").fit(X, y)
+    message = r"decision_function of SVC has shape \(800, 45\), .* of the 10 classes.*\"ovr\""
+    with pytest.raises(ValueError, match=message):
+        failure_report(svc, X_test, y_test)
+    with pytest.raises(ValueError, match=message):
+        SelectiveClassifier(FrozenEstimator(svc), target_coverage=0.8).fit(X_test, y_test)
+    with pytest.raises(ValueError, match="set decision_function_shape="):
+        MetaErrorClassifier(svc, None).fit(X, y).predict_error_proba(X)
+
+
+def measured(clf, X, y):
+    """Return every way to set an estimator against true labels."""
+    selective = SelectiveClassifier(FrozenEstimator(clf), target_coverage=0.8).fit(
+        X, clf.predict(X)
+    )
+    return [
+        lambda: failure_report(clf, X, y),
+        lambda: ERROR_SCORERS["neg_aurc"](clf, X, y),
+        lambda: error_slices(clf, X, y),
+        lambda: selective.score(X, y),
+        lambda: neg_selective_risk_scorer(selective, X, y),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda y: np.unique(y, return_inverse=True)[1],
+            "y holds labels like [012], but the classes",
+        ),
+        (lambda y: np.where(np.arange(len(y)) < 75, None, y), "None or NaN in 75 of 300 rows"),
+        (lambda y: np.where(np.arange(len(y)) < 75, np.nan, 1.0), "None or NaN in 75 of 300 rows"),
+        (lambda y: y[:1], "inconsistent numbers of samples"),
+    ],
+)
+def test_true_labels_that_no_prediction_could_meet_are_refused(change, message, ordered):
+    X, y = ordered
+    for measure in measured(LogisticRegression(max_iter=1000).fit(X, y), X, change(y)):
+        with pytest.raises(ValueError, match=message):
+            measure()
+
+
+def test_weights_of_selective_scores_are_checked(three_classes):
+    X, y = three_classes
+    clf = SelectiveClassifier(LogisticRegression(max_iter=1000), target_coverage=0.8).fit(X, y)
+    for measure in (clf.score, *(lambda *a, s=s, **k: s(clf, *a, **k) for s in SCORERS)):
+        with pytest.raises(ValueError, match="at least one non-zero number"):
+            measure(X, y, sample_weight=np.zeros(300))
+        with pytest.raises(ValueError, match="egative"):
+            measure(X, y, sample_weight=-np.ones(300))
+        assert measure(X, y, sample_weight=np.ones(300)) == measure(X, y)
