@@ -86,6 +86,22 @@ def transform_before(pipeline, X):
     return X
 
 
+def unwrap(estimator, X):
+    """Return the fitted `final_estimator`, and X as it gets it.
+
+    Wrappers do not pass on methods that scikit-learn does not know.
+    """
+    while True:
+        if isinstance(estimator, Pipeline):
+            estimator, X = estimator.steps[-1][1], transform_before(estimator, X)
+        elif isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return estimator, X
+
+
 def is_net(estimator):
     """Tell whether a skorch net predicts, without importing skorch."""
     mro = type(final_estimator(estimator)).__mro__

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma
 from sklearn import get_config
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -24,13 +23,12 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._validation import check_fraction, check_labels, check_proba, check_same_kind
 from .confidence import margin, negative_entropy
-from .cross_fitting import call_base, predict_proba, transform_before
+from .cross_fitting import call_base, final_estimator, predict_proba, unwrap
 from .meta_features import split_predicted
 
 __all__ = [
@@ -836,21 +834,18 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
     """
     if y is not None:
         y = check_labels(y, X)
-    estimator, X = _final_estimator(estimator, X)
+    estimator, X = unwrap(estimator, X)
     has_meta_model = hasattr(estimator, "predict_error_proba")
     proba = accepted = None
     if hasattr(estimator, "accepts"):
         # A selective classifier is measured by the labels it would give without abstaining.
-        labels, error_proba = estimator._predict_with_error(X)
+        labels, proba, error_proba = estimator._predict_all(X)
         accepted = error_proba <= estimator.threshold_
-        inner, _ = _final_estimator(estimator.estimator_)
-        has_meta_model = hasattr(inner, "predict_error_proba")
-        if with_proba:
+        has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_error_proba")
+        if with_proba and proba is None:
             proba = _class_proba(estimator, X)
     elif has_meta_model and hasattr(estimator, "_predict_all"):
         labels, proba, error_proba = estimator._predict_all(X)
-        if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
-            proba = None  # one-hot labels: nothing that a baseline could rank
     elif has_meta_model:
         if hasattr(estimator, "predict_with_error"):
             labels, error_proba = estimator.predict_with_error(X)
@@ -868,6 +863,8 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
                 "MetaErrorClassifier, which works with labels alone."
             )
         labels, error_proba = call_base(estimator, "predict", X), _rest(proba)
+    if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
+        proba = None  # one-hot labels: nothing that a baseline could rank
     # The label decides, not the largest probability: they differ for a tuned decision threshold.
     labels = column_or_1d(labels)
     is_error = None
@@ -877,20 +874,6 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
     return ErrorObservation(
         is_error, labels, np.asarray(error_proba), proba, has_meta_model, accepted
     )
-
-
-def _final_estimator(estimator, X=None):
-    """Look into searches and pipelines, which do not pass `predict_error_proba` on."""
-    while True:
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif isinstance(estimator, Pipeline):
-            X = None if X is None else transform_before(estimator, X)
-            estimator = estimator[-1]
-        else:
-            return estimator, X
 
 
 def _class_proba(estimator, X):

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.special import bdtr, bdtri
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils import (
     assert_all_finite,
     check_consistent_length,
@@ -48,7 +47,7 @@ from .cross_fitting import (
     make_splits,
     mark_copies,
     predict_all,
-    transform_before,
+    unwrap,
 )
 from .meta_features import split_predicted
 
@@ -651,22 +650,22 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     def _predict_with_error(self, X):
         """Return labels and error scores."""
+        labels, _, error_proba = self._predict_all(X)
+        return labels, error_proba
+
+    def _predict_all(self, X):
+        """Return labels, probabilities (None: to be asked for) and error scores in one pass."""
         check_is_fitted(self)
         (X,) = indexable(X)
-        estimator = self.estimator_
-        if hasattr(final_estimator(estimator), "predict_with_error"):
-            # Pipelines and searches do not pass on a method that scikit-learn does not know.
-            while not hasattr(estimator, "predict_with_error"):
-                if isinstance(estimator, Pipeline):
-                    estimator, X = estimator[-1], transform_before(estimator, X)
-                elif isinstance(estimator, FrozenEstimator):
-                    estimator = estimator.estimator
-                else:
-                    estimator = estimator.best_estimator_
-            return estimator.predict_with_error(X)
-        labels, predicted, proba = predict_all(estimator, X, np.unique(self.classes_))
+        if hasattr(final_estimator(self.estimator_), "predict_with_error"):
+            inner, X = unwrap(self.estimator_, X)
+            if hasattr(inner, "_predict_all"):
+                return inner._predict_all(X)
+            labels, error_proba = inner.predict_with_error(X)
+            return labels, None, error_proba
+        labels, predicted, proba = predict_all(self.estimator_, X, np.unique(self.classes_))
         # The sum of the others keeps the order where the largest probability rounds to 1.
-        return labels, split_predicted(proba, predicted)[1]
+        return labels, proba, split_predicted(proba, predicted)[1]
 
 
 def coverage_scorer(estimator, X, y=None, sample_weight=None):

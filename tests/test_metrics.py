@@ -23,6 +23,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
 from metaerr_sklearn.metrics import (
     ERROR_SCORERS,
     _ranking_metrics,
@@ -819,3 +820,32 @@ def test_augrc_of_weights_of_any_scale(scale):
     is_error, error_proba = [0, 1, 0, 1], [0.1, 0.8, 0.3, 0.2]
     weight = np.full(4, scale)
     assert_allclose(augrc(is_error, error_proba, sample_weight=weight), 0.1875)
+
+
+class Counted(GaussianNB):
+    """Count the passes over X."""
+
+    n_passes_ = 0
+
+    def predict(self, X):
+        self.n_passes_ += 1
+        return super().predict(X)
+
+    def predict_proba(self, X):
+        self.n_passes_ += 1
+        return super().predict_proba(X)
+
+
+@pytest.mark.parametrize("has_meta_model", [True, False])
+def test_report_of_a_selective_classifier_asks_no_more_than_predict(has_meta_model, noisy_data):
+    X, y = noisy_data
+    wrapped = MetaErrorClassifier(Counted(), "logistic", cv=2, random_state=0)
+    wrapped = wrapped if has_meta_model else Counted()
+    clf = SelectiveClassifier(wrapped, target_coverage=0.8, random_state=0).fit(X, y)
+    base = clf.estimator_.estimator_ if has_meta_model else clf.estimator_
+    base.n_passes_ = 0
+    clf.predict(X)
+    n_passes, base.n_passes_ = base.n_passes_, 0
+    report = failure_report(clf, X, y, n_bootstrap=0, output_dict=True)
+    assert base.n_passes_ == n_passes
+    assert "max probability" in report["scores"]
