@@ -14,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from ._compat import num_samples, safe_indexing
 from ._rows import MAX_FIT_ROWS, as_array, is_lazy, row_chunks, rows_at_once
 
+# How names of dtypes begin, in any library; a column may hold no value that tells.
+_CATEGORICAL = ("category", "categorical", "enum", "bool", "str", "large_str", "utf8")
 # Beyond this many columns nearest neighbours cost more than they tell.
 _MAX_COLUMNS = 200
 
@@ -135,7 +137,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             except ValueError as error:  # no word of two letters
                 raise UnsupportedInputError(f"X is text without words: {error}") from error
         if self.kind_ in ("sparse", "text"):
-            self._projection = self._fit_projection(TruncatedSVD, X)
+            self._projection = self._fit_projection(TruncatedSVD, _without_missing(X))
             return
         flat = _flatten(X, self.kind_)
         self._imputer = _Imputer().fit(flat)
@@ -164,7 +166,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         elif self.kind_ == "text":
             Z = self._projection.transform(self._vectorizer.transform(X))
         elif self.kind_ == "sparse":
-            Z = self._projection.transform(X)
+            Z = self._projection.transform(_without_missing(X))
         else:
             flat = self._imputer.transform(_flatten(X, self.kind_))
             Z = self._projection.transform(flat) if self.kind_ == "wide" else None
@@ -217,6 +219,16 @@ class _Imputer(SimpleImputer):
     @staticmethod
     def _finite(X):
         return X if np.isfinite(X).all() else np.where(np.isinf(X), np.nan, X)
+
+
+def _without_missing(X):
+    """Return a sparse matrix in which what is not finite is 0, its most frequent value."""
+    X = X.tocsr()
+    if np.isfinite(X.data).all():
+        return X
+    X = X.copy()
+    X.data = np.nan_to_num(X.data, nan=0.0, posinf=0.0, neginf=0.0)
+    return X
 
 
 def _kind(X):
@@ -337,7 +349,7 @@ def columns_of(X, names=None):
 
 def is_numeric(column):
     """Tell whether a column holds numbers or dates, rather than categories."""
-    if str(column.dtype).lower().startswith(("category", "categorical", "enum", "bool")):
+    if str(column.dtype).lower().startswith(_CATEGORICAL):
         return False
     try:
         to_float(column)
@@ -354,7 +366,8 @@ def to_float(column):
         return np.where(np.isnat(values), np.nan, micro.astype(np.int64) / 1e6)
     if values.dtype.kind == "O" and hasattr(column, "isna"):
         values = column.to_numpy(dtype=object, na_value=np.nan)
-    if values.dtype.kind == "O" and any(isinstance(value, str) for value in values):
+    is_text = values.dtype.kind in "UST"
+    if is_text or (values.dtype.kind == "O" and any(isinstance(v, str) for v in values)):
         raise TypeError("strings are categories, even where they spell numbers")
     return values.astype(np.float64)
 
@@ -368,7 +381,10 @@ def values_of(column):
 
 def to_str(column):
     """Return a column of categories as an array of str; a missing value has a name too."""
-    return np.asarray(column).astype(object).astype(str)
+    if hasattr(column, "cat") and hasattr(column, "isna"):
+        column = column.astype(object)  # as an array, whole numbers would be 1 or, beside NaN, 1.0
+    values = column.to_list() if hasattr(column, "to_list") else np.asarray(column).tolist()
+    return np.array([str(value) for value in values], dtype=str)
 
 
 def fit_representation(representation, X, *, seed=0):

@@ -211,3 +211,62 @@ def test_users_transformer_that_keeps_images_says_what_to_do(digits):
         fit_representation(FunctionTransformer(), X.reshape(-1, 8, 8))
     with pytest.raises(ValueError, match='representation must be "auto"'):
         fit_representation("pca", X)
+
+
+def test_whole_numbers_as_categories_are_the_same_beside_a_missing_one():
+    """As an array they would be 1.0 in a chunk with a missing value, and 1 in the others."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    kind = pd.Series(rng.integers(4, size=100)).astype("category")
+    frame = pd.DataFrame({"x": rng.normal(size=100), "kind": kind.where(np.arange(100) != 99)})
+    representation = NumericRepresentation().fit(frame)
+    whole = representation.transform(frame)
+    assert_array_equal(whole[:99], representation.transform(frame[:99]))
+    assert len(np.unique(whole[:, 1:], axis=0)) == 5
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("in_fit", [["10", "2", "33", "47"], [None]])
+def test_texts_are_categories_whatever_they_spell(in_fit, library):
+    pd = pytest.importorskip(library)
+    if library == "pandas":
+        column = pd.Series([*in_fit] * 20, dtype="string")
+        later = pd.Series(["10", "B7", None], dtype="string")
+    else:
+        column = pd.Series("code", [*in_fit] * 20, dtype=pd.String)
+        later = pd.Series("code", ["10", "B7", None], dtype=pd.String)
+    x = np.arange(len(column), dtype=float)
+    representation = NumericRepresentation().fit(pd.DataFrame({"x": x, "code": column}))
+    Z = representation.transform(pd.DataFrame({"x": [0.0, 1.0, 2.0], "code": later}))
+    assert Z.shape == (3, 1 + len(in_fit))
+
+
+@pytest.mark.parametrize("form", [sp.csr_array, sp.csc_matrix, sp.coo_array])
+def test_missing_values_of_a_sparse_matrix_are_zeros(form):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 8)) * (rng.random((60, 8)) < 0.5)
+    holed = X.copy()
+    holed[3, 2], holed[5, 1], holed[7, 0] = np.nan, np.inf, -np.inf
+    filled = np.where(np.isfinite(holed), holed, 0)
+    given = form(holed)
+    Z = NumericRepresentation(random_state=0).fit_transform(given)
+    assert_allclose(Z, NumericRepresentation(random_state=0).fit_transform(form(filled)), atol=1e-5)
+    assert np.isnan(given.data).sum() == 1
+
+
+def test_columns_of_lists_and_structs_are_categories():
+    pl = pytest.importorskip("polars")
+    rng = np.random.default_rng(0)
+    x, kind = rng.normal(size=300), rng.integers(3, size=300)
+    frame = pl.DataFrame(
+        {
+            "x": x,
+            "parts": [[int(k), 1] for k in kind],
+            "pair": [{"a": int(k), "b": "c"} for k in kind],
+        }
+    )
+    base = make_pipeline(FunctionTransformer(lambda X: X.select("x").to_numpy()), GaussianNB())
+    clf = MetaErrorClassifier(base, "logistic", random_state=0)
+    clf.fit(frame, (x + kind > rng.normal(size=300)).astype(int))
+    assert clf.predict_error_proba(frame[:5]).shape == (5,)
+    assert NumericRepresentation().fit_transform(frame).shape == (300, 7)
