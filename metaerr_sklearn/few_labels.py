@@ -280,7 +280,8 @@ class OpinionPool(BaseEstimator):
         y = truth[labeled][tested]
         self.error_rate_ = float(np.average(y != oof.predicted[tested], weights=weight[tested]))
         self.base_skill_, self.base_skill_error_ = _skill(y, oof.predicted[tested], weight[tested])
-        self.representation_, self.view_ = representation, None if views is None else views[-1]
+        self.representation_ = representation
+        self.view_ = None if views is None or representation is None else views[-1]
         self.opinions_, opinions = ["base"], oof.proba[:, :, None]
         if representation is not None:
             self.opinions_ += _SecondOpinions.names
@@ -295,7 +296,7 @@ class OpinionPool(BaseEstimator):
         seed = random_state.randint(np.iinfo(np.int32).max)
         members = self._choose_members(labeled, random_state)
         Z = represent(self.representation_, X)
-        all_weight = np.zeros(len(truth))
+        all_weight = self._all_weight = np.zeros(len(truth))
         all_weight[labeled] = weight
         opinions = np.zeros((len(labeled), len(self.classes_), len(_SecondOpinions.names)))
         graph = None if views else NeighborGraph(Z, members, self.n_neighbors, self.n_jobs)
@@ -304,7 +305,7 @@ class OpinionPool(BaseEstimator):
             if views:
                 view = represent(views[number], X)
                 graph = NeighborGraph(view, members, self.n_neighbors, self.n_jobs)
-            seeds = np.intersect1d(train, members)
+            seeds = self._seeds(train, members, all_weight)
             second = _SecondOpinions(
                 Z, graph, seeds, truth, len(self.classes_), all_weight[seeds], seed
             )
@@ -315,6 +316,12 @@ class OpinionPool(BaseEstimator):
         self._second = second
         self._unlabeled_opinions = second.predict_proba(Z[rows], graph.neighbors[rows])
         return opinions
+
+    @staticmethod
+    def _seeds(rows, members, weight):
+        """Return the members whose labels are shown: not those of weight 0."""
+        seeds = np.intersect1d(rows, members)
+        return seeds[weight[seeds] > 0]
 
     def _choose_members(self, labeled, random_state):
         rows = labeled
@@ -391,7 +398,7 @@ class OpinionPool(BaseEstimator):
         """
         second, members, classes = self._second, self._second.graph.members, self.classes_
         graph = NeighborGraph(represent(view, X), members, self.n_neighbors, self.n_jobs)
-        seeds = np.intersect1d(np.flatnonzero(truth >= 0), members)
+        seeds = self._seeds(np.flatnonzero(truth >= 0), members, self._all_weight)
         second.graph, second.spread = graph, graph.spread(seeds, truth[seeds], len(classes))
         neighbors = graph.neighbors[self._unlabeled]
         self._unlabeled_opinions[:, :, -1] = graph.read(neighbors, second.spread)
@@ -401,7 +408,7 @@ class OpinionPool(BaseEstimator):
         """Let go of what only `pool_unlabeled` needs; new rows need none of it."""
         del self._unlabeled
         if self.representation_ is not None:
-            del self._unlabeled_opinions
+            del self._unlabeled_opinions, self._all_weight
             self._second.graph.forget_rows()
 
     def pool(self, X, proba):

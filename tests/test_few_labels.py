@@ -5,6 +5,7 @@ from scipy.special import softmax
 from sklearn.datasets import load_digits, make_blobs, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, roc_auc_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
@@ -342,3 +343,30 @@ def test_skill_of_the_base_has_a_standard_error(digits):
         rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
         drawn.append(balanced_accuracy_score(truth[:100][rows], oof.predicted[rows], adjusted=True))
     assert_allclose(pool.base_skill_error_, np.std(drawn), rtol=0.1)
+
+
+def test_labels_of_weight_0_tell_nothing(digits):
+    """Not by label propagation either, in the fit and after a net is followed."""
+    X, truth, _ = digits
+    weight = (np.arange(100) >= 20).astype(float)
+    other = truth.copy()
+    other[:20] = (other[:20] + 1) % 10
+    splits = [(np.arange(60), np.arange(60, 100)), (np.arange(40, 100), np.arange(40))]
+    pools = []
+    for labels in (truth, other):
+        oof, _ = cross_fit(
+            GaussianNB(),
+            X[:100],
+            labels[:100],
+            classes=np.arange(10),
+            splits=splits,
+            fit_params={"sample_weight": weight},
+        )
+        pool = OpinionPool(random_state=0)
+        pool.fit(X, labels, oof, splits, np.arange(10), IDENTITY, [IDENTITY] * 3, weight)
+        pools.append(pool)
+    new, proba = X[-50:] + 0.1, np.full((50, 10), 0.1)
+    assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)
+    for pool, labels in zip(pools, (truth, other)):
+        pool.follow(X, labels, IDENTITY)
+    assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)

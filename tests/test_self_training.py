@@ -888,3 +888,32 @@ def test_unlabeled_rows_help(base, least_gain):
         gains.append(model.score(X[test] / 16, y[test]) - alone.score(X[test] / 16, y[test]))
     assert np.mean(gains) > least_gain
     assert min(gains) > -0.02
+
+
+def test_net_over_rows_without_a_representation():
+    torch, skorch = pytest.importorskip("torch"), pytest.importorskip("skorch")
+    from skorch.helper import SliceDict
+
+    class TwoInputs(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(3, 2)
+
+        def forward(self, a, b):
+            return self.linear(torch.cat([a, b], 1))
+
+    X = np.random.default_rng(0).normal(size=(240, 3)).astype(np.float32)
+    partly = np.where(np.arange(240) < 80, X[:, 0] > 0, -1)
+    net = skorch.NeuralNetClassifier(
+        TwoInputs,
+        criterion=torch.nn.CrossEntropyLoss,
+        max_epochs=20,
+        lr=0.5,
+        verbose=0,
+        train_split=None,
+    )
+    rows = SliceDict(a=X[:, :2], b=X[:, 2:])
+    model = SelfTrainingWithMetaErr(net, random_state=0).fit(rows, partly)
+    assert model.criterion_ == "certain"
+    assert model.error_model_.opinions_ == ["base"]
+    assert np.mean(model.predict(rows) == (X[:, 0] > 0)) > 0.85
