@@ -265,10 +265,14 @@ class NeighborsBlock:
             position[chosen] = np.arange(len(chosen))
             distance, _ = self._search(rows.representation, position, self.n_jobs)
             features[:, -1], nearest = _log_distance(distance), distance[:, 0]
+        # What is projected is rounded differently in each batch of rows.
+        known = nearest[np.isfinite(nearest)]
+        if len(known):
+            self._coincides = max(self._tolerance, 1e-3 * float(np.median(known)))
         # A deployed base has trained on the row that a new row coincides with; the out-of-fold
         # error of that row is no news about it, and training rows have not seen their like. Only
         # where rows coincide by chance did training rows see it too.
-        self._ignore_coinciding = bool(np.mean(nearest <= self._tolerance) < 0.01)
+        self._ignore_coinciding = bool(np.mean(nearest <= self._coincides) < 0.01)
         return features
 
     def transform(self, rows):
@@ -289,7 +293,7 @@ class NeighborsBlock:
         matrix = rows.representation[chosen]
         self._index = NeighborIndex(matrix)
         self._tolerance = 1e-6 * float(np.sqrt(np.mean(matrix.astype(float) ** 2) + 1e-30))
-        self._ignore_coinciding = False
+        self._coincides, self._ignore_coinciding = self._tolerance, False
         self._y = rows.y[chosen]
         self._is_error = rows.is_error[chosen].astype(np.float32)
         self._clones = {}
@@ -311,7 +315,7 @@ class NeighborsBlock:
         distance, index = self._index.query(matrix, n_asked, n_jobs)
         if n_dropped:
             if own_position is None:
-                drop = distance <= self._tolerance
+                drop = distance <= self._coincides
             else:
                 drop = index == own_position[:, None]
             if drop.any():
