@@ -60,7 +60,7 @@ def _sliceable(dataset):
 
 
 def is_a(X, package, name):
-    """Tell whether X is an instance of a class without importing its package."""
+    """Tell whether X is an instance of a class without importing its package (or one of some)."""
     return any(
         cls.__name__ == name and cls.__module__.startswith(package) for cls in type(X).__mro__
     )

@@ -17,6 +17,15 @@ def estimator_has(method):
     return check
 
 
+def mirror_columns(model):
+    """Tell of the columns of X what the fitted base tells, and nothing from an earlier fit."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(model.estimator_, name):
+            setattr(model, name, getattr(model.estimator_, name))
+        elif name in vars(model):
+            delattr(model, name)
+
+
 def can_fit_and_predict(estimator):
     """Tell whether an estimator has the methods of a classifier, or will have once it is fitted.
 

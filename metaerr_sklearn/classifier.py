@@ -36,6 +36,7 @@ from ._validation import (
     check_weights,
     estimator_has,
     is_missing,
+    mirror_columns,
 )
 from .accuracy_estimation import accuracy_interval
 from .cross_fitting import (
@@ -265,7 +266,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             return self._fit_confidence(X, y, seed, base_params, fit)
         frozen = self.cv == "prefit" if isinstance(self.cv, str) else False
         frozen = frozen or isinstance(self.estimator, FrozenEstimator)
-        copies = mark_copies(X, y) if groups is None and not hasattr(self.cv, "split") else None
+        copies = mark_copies(X, y) if groups is None else None
         if frozen:
             splits = None
         else:
@@ -491,9 +492,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         # The columns of its probabilities need not be in the order of the sorted labels.
         if hasattr(self.estimator_, "classes_") and not is_net(self.estimator_):
             self.classes_ = np.asarray(self.estimator_.classes_)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+        mirror_columns(self)
         return self
 
     @available_if(estimator_has("predict"))

@@ -27,11 +27,18 @@ from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, is_a, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 from .model_selection import is_unlabeled
-from .representation import columns_of
+from .representation import columns_of, to_str
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
-_OWN_LABELS = ("FixedThresholdClassifier", "TunedThresholdClassifierCV", "SVC", "NuSVC")
+_LIBRARIES = ("sklearn", "metaerr_sklearn", "lightgbm", "xgboost", "catboost", "imblearn")
+_OWN_LABELS = (
+    "FixedThresholdClassifier",
+    "TunedThresholdClassifierCV",
+    "SVC",
+    "NuSVC",
+    "SelectiveClassifier",
+)
 _SEMI_SUPERVISED = ("SelfTrainingClassifier", "BaseLabelPropagation")
 # Strings of which half are as long are texts; names of categories are shorter.
 _LEAST_TEXT = 30
@@ -61,10 +68,16 @@ def draw_seed(random_state):
 
 def final_estimator(estimator):
     """Return the estimator that predicts: inside pipelines, frozen and search wrappers."""
+    estimator = _without_wrappers(estimator)
+    while isinstance(estimator, Pipeline):
+        estimator = _without_wrappers(estimator.steps[-1][1])
+    return estimator
+
+
+def _without_wrappers(estimator):
+    """Return what frozen and search wrappers hold."""
     while True:
-        if isinstance(estimator, Pipeline):
-            estimator = estimator.steps[-1][1]
-        elif isinstance(estimator, FrozenEstimator):
+        if isinstance(estimator, FrozenEstimator):
             estimator = estimator.estimator
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
@@ -91,15 +104,11 @@ def unwrap(estimator, X):
 
     Wrappers do not pass on methods that scikit-learn does not know.
     """
-    while True:
-        if isinstance(estimator, Pipeline):
-            estimator, X = estimator.steps[-1][1], transform_before(estimator, X)
-        elif isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        else:
-            return estimator, X
+    estimator = _without_wrappers(estimator)
+    while isinstance(estimator, Pipeline):
+        X = transform_before(estimator, X)
+        estimator = _without_wrappers(estimator.steps[-1][1])
+    return estimator, X
 
 
 def is_net(estimator):
@@ -151,14 +160,23 @@ def labels_by_argmax(estimator):
     """Tell whether a base may be trusted to give its most probable class as label.
 
     True for nets whose ``predict`` is skorch's own, unless at another threshold than one half.
-    False for scikit-learn's classifiers at a threshold, and for its support vector machines, whose
-    labels come from votes. Of others nothing is known (None).
+    False for scikit-learn's classifiers at a threshold, for its support vector machines, whose
+    labels come from votes, for whatever has one of these inside, and for a ``predict`` that comes
+    from none of the well-known libraries: it may have a rule of its own for doubtful rows. Of
+    others nothing is known (None).
     """
     estimator = final_estimator(estimator)
     if is_net(estimator):
         is_own = type(estimator).predict.__module__.startswith("skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
-    return False if any(is_a(estimator, "sklearn.", name) for name in _OWN_LABELS) else None
+    predict = getattr(type(estimator), "predict", None)
+    if getattr(predict, "__module__", "").split(".")[0] not in _LIBRARIES:
+        return False
+    parts = [estimator]
+    if hasattr(estimator, "get_params"):
+        parts += estimator.get_params(deep=True).values()
+    modules = ("sklearn.", "metaerr_sklearn.")
+    return False if any(is_a(p, modules, name) for p in parts for name in _OWN_LABELS) else None
 
 
 def call_base(estimator, method, X):
@@ -221,7 +239,7 @@ def net_input(estimator, X):
         return X
     from .neural import as_net_input
 
-    if not isinstance(estimator, Pipeline):
+    if not isinstance(_without_wrappers(estimator), Pipeline):
         return as_net_input(X)
     # Steps before the net may need the frame; only the dtype that no net takes is changed.
     is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
@@ -422,18 +440,21 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
         Rows of one group stay together.
     copies : ndarray of shape (n_samples,), default=None
         Equal numbers mark copies of one row, which stay together unless `groups` or explicit
-        splits are given.
+        splits are given. Explicit splits that part them are warned of.
     seed : int, default=0
         Shuffles the folds.
     warn : bool, default=True
-        Whether to warn where a class has fewer rows than there are folds.
+        Whether to warn where a class has fewer rows than there are folds, or copies are parted.
 
     Returns
     -------
     splits : list of (ndarray, ndarray)
     """
     if not isinstance(cv, Real):
-        return _explicit_splits(cv, X, y, groups)
+        splits = _explicit_splits(cv, X, y, groups)
+        if copies is not None and groups is None and warn:
+            _warn_of_copies(cv, splits, copies)
+        return splits
     if copies is not None and groups is None:
         _, first, copies = np.unique(copies, return_index=True, return_inverse=True)
         splits = make_splits(cv, first, np.asarray(y)[first], seed=seed, warn=warn)
@@ -490,6 +511,10 @@ def _explicit_splits(cv, X, y, groups):
         splits = [tuple(map(_positions, pair)) for pair in check_cv(cv, y).split(X, y, groups)]
     except ValueError as error:
         raise ValueError(f"cv={cv!r} cannot split these {n_samples} rows: {error}") from error
+    if not splits:
+        raise ValueError(
+            f"cv={cv!r} holds no split. A generator can be read once: pass a list of its splits."
+        )
     for train, test in splits:
         if min(len(train), len(test)) == 0:
             raise ValueError(
@@ -514,6 +539,16 @@ def _explicit_splits(cv, X, y, groups):
     return splits
 
 
+def _warn_of_copies(cv, splits, copies):
+    n_parted = sum(np.isin(copies[test], copies[train]).sum() for train, test in splits)
+    if n_parted:
+        warn_caller(
+            f"cv={cv!r} tests {n_parted} rows of which a copy is in the training part: a base that "
+            "remembers rows looks better there than on new rows. Drop the copies, pass the number "
+            "of each row as groups=, or pass an integer as cv=, which keeps copies together."
+        )
+
+
 def _positions(part):
     part = np.asarray(part)
     return np.flatnonzero(part) if part.dtype == bool else part
@@ -525,8 +560,9 @@ def mark_copies(X, y):
     Where rows were copied (oversampling, a table joined to itself), the copy in the training part
     shows a flexible base the answer for the row that is tested. Rows also coincide without having
     been copied, and then new rows coincide with training rows just as often: setting them aside
-    would misjudge the base. Rows count as copied where most rows of a class have a copy, and more
-    rows coincide than columns drawn independently would give.
+    would misjudge the base. Rows count as copied where most rows of a class have a copy, and
+    either ten times as many rows coincide as columns drawn independently would give, or rows that
+    have the same value in the column with the most values differ elsewhere ten times as rarely.
 
     Parameters
     ----------
@@ -574,14 +610,39 @@ def mark_copies(X, y):
     some = safe_indexing(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
     if _has_texts(some):
         return number  # texts do not coincide by chance
-    log_chance = 0.0
-    for column in _hash_cells(some).T:
-        size = np.unique(column, return_counts=True)[1]
-        pairs = np.sum(size * (size - 1)) / (len(column) * (len(column) - 1))
-        log_chance += np.log(np.maximum(pairs, 1e-300))
-    expected_pairs = n_samples * (n_samples - 1) / 2 * np.exp(log_chance)
-    observed_pairs = np.sum(count * (count - 1) / 2)
-    return None if observed_pairs <= 10 * expected_pairs else number
+    chances = _chances_of_pairs(some)
+    n_pairs = n_samples * (n_samples - 1) / 2
+    n_equal = _count_pairs(count)
+    if n_equal > 10 * n_pairs * np.prod(chances):
+        return number
+    if hasattr(X, "tocsr"):
+        return None
+    # Copies of a continuous column make all of its pairs: these tell nothing of chance.
+    most = int(np.argmin(chances))
+    values = np.concatenate([_hash_cells(part)[:, most] for _, part in row_chunks(X)])
+    n_alike = _count_pairs(np.unique(values, return_counts=True)[1])
+    n_different = n_alike * (1 - np.prod(np.delete(chances, most)))
+    return number if n_different >= 10 and n_alike - n_equal <= n_different / 10 else None
+
+
+def _chances_of_pairs(X):
+    """Return for each column the probability that two rows have the same value."""
+    n_rows = num_samples(X)
+    if hasattr(X, "tocsr"):
+        columns = X.tocsc(copy=True)
+        columns.sum_duplicates()
+        counts = []
+        for start, stop in zip(columns.indptr[:-1], columns.indptr[1:]):
+            known = np.unique(columns.data[start:stop], return_counts=True)
+            n_zero = n_rows - known[1][known[0] != 0].sum()
+            counts.append(np.append(known[1][known[0] != 0], n_zero))
+    else:
+        counts = [np.unique(column, return_counts=True)[1] for column in _hash_cells(X).T]
+    return np.array([_count_pairs(count) for count in counts]) / max(n_rows * (n_rows - 1) / 2, 1)
+
+
+def _count_pairs(count):
+    return float(np.sum(count * (count - 1) / 2))
 
 
 def _has_texts(X):
@@ -606,7 +667,8 @@ def _cells(X):
         X.sum_duplicates()
         return np.asarray(X @ np.random.default_rng(0).standard_normal((X.shape[1], 2)))
     if hasattr(X, "columns"):
-        return [np.asarray(column) for column in columns_of(X)]
+        columns = ((column, np.asarray(column)) for column in columns_of(X))
+        return [values if values.ndim == 1 else to_str(column) for column, values in columns]
     is_texts = isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str)
     try:
         X = np.asarray(X, dtype=object if is_texts else None)

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from ._compat import safe_indexing, warn_caller
 from ._rows import MANY_ROWS, MAX_FIT_ROWS, indexable, row_chunks
-from ._validation import check_groups, check_proba, check_same_kind, check_weights
+from ._validation import check_groups, check_labels, check_proba, check_same_kind, check_weights
 from .cross_fitting import (
     draw_seed,
     label_positions,
@@ -185,6 +185,19 @@ def _shift(score, rate, sample_weight):
         return np.average(expit(score + shift), weights=sample_weight) - rate
 
     return brentq(excess, -bound, bound)
+
+
+def _why_no_folds(truth, groups, copies):
+    """Say why rows that belong together leave no two parts to learn and to test on; else None."""
+    if groups is not None and len(np.unique(groups)) < 2:
+        return f"All {len(truth)} rows whose errors are known are of one group, which tells nothing"
+    if groups is None and copies is not None:
+        truth = truth[np.unique(copies, return_index=True)[1]]
+    elif groups is None:
+        return None
+    if np.unique(truth, return_counts=True)[1].max() < 2:
+        return "Of no class are there two rows that are not copies of each other"
+    return None
 
 
 def check_asks_nobody(meta_features):
@@ -362,7 +375,7 @@ class ErrorModel(BaseEstimator):
         """
         self._check_parameters()
         check_asks_nobody(self.meta_features)
-        y = column_or_1d(y)
+        y = check_labels(y, y)
         self.classes_ = np.unique(y) if classes is None else np.asarray(classes)
         if len(self.classes_) > 1 and not (self.classes_[:-1] < self.classes_[1:]).all():
             raise ValueError(f"classes must be sorted and distinct, got {self.classes_!r}.")
@@ -440,12 +453,14 @@ class ErrorModel(BaseEstimator):
             "groups": None if groups is None else np.asarray(groups)[some],
             "copies": None if copies is None else copies[some],
         }
+        whole = _why_no_folds(truth[some], **related)
 
         def folds_by(labels):
             cv = self.cv or (3 if len(labels) > MANY_ROWS else 5)
             return make_splits(cv, None, labels, **related, seed=seed, warn=False)
 
-        is_related = groups is not None or copies is not None
+        is_related = (groups is not None or copies is not None) and whole is None
+        self._blocks = self._blocks if whole is None else []
         matrix = None
         if self.representation_ is not None:
             matrix = represent(self.representation_, X, rows=None if drawn is _ALL_ROWS else some)
@@ -463,7 +478,7 @@ class ErrorModel(BaseEstimator):
             None if base_fold is None else base_fold[some],
         )
         blocks = [block.fit_transform(rows, seed) for block in self._blocks]
-        oof = self._learn(rows, blocks, learner, drawn.weight, folds_by)
+        oof = self._learn(rows, blocks, learner, drawn.weight, folds_by, whole)
         oof_error_proba = np.full(len(truth), np.nan)
         oof_error_proba[some] = expit(oof)
         if len(drawn.later):
@@ -527,8 +542,11 @@ class ErrorModel(BaseEstimator):
             return None
         return safe_indexing(X, drawn.rows)
 
-    def _learn(self, rows, blocks, learner, outcome_weight, folds_by):
-        """Fit offset and meta-learner; return the cross-fitted log-odds of an error."""
+    def _learn(self, rows, blocks, learner, outcome_weight, folds_by, whole):
+        """Fit offset and meta-learner; return the cross-fitted log-odds of an error.
+
+        `whole` says why the rows cannot be parted into folds, if they cannot.
+        """
         is_error, sample_weight = rows.is_error, rows.sample_weight
         if outcome_weight is not None:
             sample_weight = outcome_weight * (1 if sample_weight is None else sample_weight)
@@ -545,12 +563,15 @@ class ErrorModel(BaseEstimator):
 
         n_errors = int(is_error.sum())
         few = min(n_errors, len(is_error) - n_errors)
-        if few < MIN_ERRORS:
+        if few < MIN_ERRORS or whole is not None:
             kind = "errors" if n_errors == few else "correct predictions"
-            self.fallback_reason_ = (
+            reason = whole or (
                 f"{few} {kind} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
-                "meta-learner needs: the error probability is the confidence, set to the level "
-                "of the error rate."
+                "meta-learner needs"
+            )
+            self.fallback_reason_ = (
+                f"{reason}: the error probability is the confidence, set to the level of the error "
+                "rate."
             )
             if n_errors == 0:
                 self.fallback_reason_ += (

@@ -35,6 +35,7 @@ from ._validation import (
     check_weights,
     estimator_has,
     is_missing,
+    mirror_columns,
 )
 from .cross_fitting import (
     base_classes,
@@ -367,9 +368,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self._calibrate(X, y)
         progress.done("threshold")
         progress.close()
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+        mirror_columns(self)
         return self
 
     def predict(self, X):

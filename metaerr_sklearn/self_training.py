@@ -35,7 +35,13 @@ from ._compat import (
     with_callbacks,
 )
 from ._rows import indexable
-from ._validation import can_fit_and_predict, check_weights, estimator_has, is_missing
+from ._validation import (
+    can_fit_and_predict,
+    check_weights,
+    estimator_has,
+    is_missing,
+    mirror_columns,
+)
 from .cross_fitting import (
     call_base,
     check_split_parameter,
@@ -583,7 +589,7 @@ class SelfTrainingWithMetaErr(
         cv = self.cv
         if isinstance(cv, Integral) and counts.min() >= 2:
             cv = min(cv, int(counts.min()))
-        copies = None if hasattr(cv, "split") else mark_copies(X_labeled, truth[labeled])
+        copies = mark_copies(X_labeled, truth[labeled])
         splits = make_splits(
             cv, X_labeled, truth[labeled], copies=copies, seed=seed, warn=counts.min() < 2
         )
@@ -894,9 +900,7 @@ class SelfTrainingWithMetaErr(
         # The columns of its probabilities need not be in the order of the sorted labels.
         if hasattr(self.estimator_, "classes_") and not is_net(self.estimator_):
             self.classes_ = np.asarray(self.estimator_.classes_)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+        mirror_columns(self)
 
     @available_if(estimator_has("predict"))
     def predict(self, X):

@@ -17,6 +17,7 @@ from sklearn.model_selection import (
     GroupKFold,
     KFold,
     ShuffleSplit,
+    StratifiedKFold,
     cross_val_predict,
 )
 from sklearn.naive_bayes import GaussianNB
@@ -316,6 +317,48 @@ def test_copies_with_missing_values_and_signed_zeros_are_copies():
 def test_rows_that_coincide_by_chance_are_no_copies():
     """Two thousand rows in 27 cells must coincide, and so will new rows."""
     assert mark_copies(np.random.default_rng(0).integers(3, size=(2000, 3)), np.zeros(2000)) is None
+
+
+@pytest.mark.parametrize("n_flags", [1, 2, 4, 6])
+def test_copies_of_one_measurement_and_a_few_flags_are_copies(n_flags):
+    """The copies themselves make all pairs of the measurement: these are no sign of chance."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=200), rng.integers(2, size=(200, n_flags))])
+    copies = mark_copies(np.vstack([X, X]), np.tile([0, 1], 200))
+    assert_array_equal(copies, np.tile(np.arange(200), 2))
+    # An oversampled class.
+    rows = np.r_[np.arange(180), np.tile(np.arange(180, 200), 5)]
+    assert mark_copies(X[rows], (rows >= 180).astype(int)) is not None
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csc_matrix])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: rng.integers(2, size=(2000, 8)),
+        lambda rng: rng.random((2000, 8)) < 0.05,
+        lambda rng: np.column_stack([rng.integers(60, size=2000), rng.random(2000) < 0.05]),
+        lambda rng: np.column_stack([rng.integers(1000, size=2000), np.ones(2000)]),
+        lambda rng: np.eye(6)[rng.integers(6, size=2000)],
+        lambda rng: np.hstack([np.eye(5)[rng.integers(5, size=2000)] for _ in range(3)]),
+    ],
+)
+def test_few_values_coincide_by_chance_in_any_container(make, container):
+    X = container(make(np.random.default_rng(0)).astype(float))
+    assert mark_copies(X, np.tile([0, 1], 1000)) is None
+
+
+def test_splits_that_part_copies_are_warned_of():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    X, y = np.vstack([X, X]), np.tile(rng.integers(2, size=60), 2)
+    copies = mark_copies(X, y)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for cv in (folds, list(folds.split(X, y))):
+        with pytest.warns(UserWarning, match=r"tests \d+ rows of which a copy is in the training"):
+            make_splits(cv, X, y, copies=copies)
+    make_splits(GroupKFold(5), X, y, groups=copies, copies=None)
+    make_splits(5, X, y, copies=copies)
 
 
 def test_some_coinciding_rows_are_no_copies_but_an_oversampled_class_is():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
@@ -13,9 +14,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from metaerr_sklearn import ErrorModel, LightGBMMetaLearner, LogisticMetaLearner
+from metaerr_sklearn import (
+    ErrorModel,
+    LightGBMMetaLearner,
+    LogisticMetaLearner,
+    MetaErrorClassifier,
+)
 from metaerr_sklearn.cross_fitting import cross_fit, draw_seed, make_splits
 from metaerr_sklearn.error_model import PlattScaling
 
@@ -401,3 +407,53 @@ def test_number_of_threads_changes_nothing(bound):
     assert_array_equal(one.oof_error_proba_, two.oof_error_proba_)
     X, _, proba, _ = many_rows(12_000, 0.3)
     assert_array_equal(one.predict_error_proba(X, proba), two.predict_error_proba(X, proba))
+
+
+def test_rows_of_one_group_are_judged_by_confidence(deployed):
+    (X, y, proba), (X_new, _, new) = halves(deployed)
+    wrong = proba.argmax(axis=1) != y
+    with pytest.warns(UserWarning, match="are of one group, which tells nothing: the error prob"):
+        model = ErrorModel(random_state=0).fit(X, y, proba, groups=np.zeros(len(y)))
+    assert model.fallback_reason_.startswith(f"All {len(y)} rows")
+    error_proba = model.predict_error_proba(X_new, new)
+    assert_allclose(rankdata(error_proba), rankdata(1 - new.max(axis=1)))
+    assert_allclose(model.oof_error_proba_.mean(), wrong.mean(), atol=0.01)
+
+
+def test_a_hold_out_of_one_group_is_judged_by_confidence():
+    X, y = make_classification(300, flip_y=0.3, random_state=0)
+    clf = MetaErrorClassifier(LogisticRegression(), cv=0.3, random_state=0)
+    with pytest.warns(UserWarning, match="rows whose errors are known are of one group"):
+        clf.fit(X, y, groups=np.arange(300) % 3)
+    assert clf.predict_error_proba(X).shape == (300,)
+
+
+def test_copies_of_two_rows_are_judged_by_confidence():
+    proba, y = np.tile([0.3, 0.7], (40, 1)), np.repeat([0, 1], 20)
+    X = np.repeat(np.random.default_rng(0).normal(size=(2, 4)), 20, axis=0)
+    with pytest.warns(UserWarning, match="Of no class are there two rows that are not copies"):
+        model = ErrorModel().fit(X, y, proba)
+    assert_allclose(model.predict_error_proba(X, proba), 0.5, atol=0.02)
+
+
+def test_missing_labels_are_refused(deployed):
+    (X, y, proba), _ = halves(deployed)
+    y = np.where(np.arange(len(y)) < 3, np.nan, y)
+    with pytest.raises(ValueError, match="y contains None or NaN in 3 of"):
+        ErrorModel().fit(X, y, proba, classes=np.unique(y[3:]))
+
+
+def test_training_rows_are_known_again_in_batches_of_any_size():
+    """A projection in single precision differs from batch to batch, and by more than by chance."""
+    rng = np.random.default_rng(0)
+    X = (20 * rng.normal(size=(800, 1, 8, 8)) + 128).astype(np.float32)
+    y = (X[:, 0, :4].mean(axis=(1, 2)) + 5 * rng.normal(size=800) > 128).astype(int)
+    flat = FunctionTransformer(lambda Z: Z.reshape(len(Z), -1) / 255 - 0.5)
+    clf = MetaErrorClassifier(make_pipeline(flat, LogisticRegression()), random_state=0)
+    clf.fit(X[:400], y[:400])
+    for rows in (X[:400], X[400:]):
+        together = clf.predict_error_proba(rows)
+        apart = np.concatenate(
+            [clf.predict_error_proba(rows[i : i + 50]) for i in range(0, 400, 50)]
+        )
+        assert_allclose(together, apart, atol=1e-3)

@@ -6,11 +6,12 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.cross_fitting import is_net
@@ -219,3 +220,27 @@ def test_fitted_wrapper_survives_pickling(images):
     assert_allclose(
         loaded.predict_error_proba(X_test), clf.predict_error_proba(X_test), rtol=0.01, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("around", ["nothing", "frozen", "prefit", "search"])
+def test_frame_reaches_the_pipeline_around_a_net(around):
+    """Steps before the net read columns by name, also inside frozen and search wrappers."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=240), "c": rng.choice(["u", "v"], 240)})
+    y = (frame["a"] + (frame["c"] == "u") > 0.5 + 0.5 * rng.normal(size=240)).to_numpy().astype(int)
+    columns = make_column_transformer(
+        (StandardScaler(), ["a"]), (OneHotEncoder(sparse_output=False), ["c"])
+    )
+    single = FunctionTransformer(lambda Z: Z.astype(np.float32))
+    net = make_net(TinyMLP, module__n_inputs=3, module__n_outputs=2)
+    base, cv = make_pipeline(columns, single, net), 2
+    if around == "search":
+        base = GridSearchCV(base, {"neuralnetclassifier__lr": [0.1]}, cv=2)
+    elif around != "nothing":
+        base = base.fit(frame[:120], y[:120])
+        frame, y = frame[120:], y[120:]
+        cv = "prefit" if around == "prefit" else 2
+        base = FrozenEstimator(base) if around == "frozen" else base
+    clf = fit(base, frame, y, cv=cv)
+    assert clf.predict_error_proba(frame[:3]).shape == (3,)

@@ -7,7 +7,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.datasets import make_classification
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
@@ -224,3 +226,45 @@ def test_weights_of_selective_scores_are_checked(three_classes):
         with pytest.raises(ValueError, match="egative"):
             measure(X, y, sample_weight=-np.ones(300))
         assert measure(X, y, sample_weight=np.ones(300)) == measure(X, y)
+
+
+class Doubtful(LogisticRegression):
+    """Answer doubtful rows by a rule of its own, which training rows may never meet."""
+
+    def predict(self, X):
+        far = np.abs(X).max(axis=1) > 50
+        return np.where(far, self.classes_[0], super().predict(X))
+
+
+@pytest.mark.parametrize(
+    "base", [Doubtful(max_iter=1000), OneVsRestClassifier(SVC(probability=True, random_state=0))]
+)
+@pytest.mark.filterwarnings("ignore:The `probability` parameter:FutureWarning")
+def test_labels_beside_the_error_are_those_of_predict(base, three_classes):
+    X, y = three_classes
+    clf = MetaErrorClassifier(base, "logistic", cv=3, random_state=0).fit(X, y)
+    far = np.random.default_rng(0).uniform(-100, 100, (500, 4))
+    assert_array_equal(clf.predict_with_error(far)[0], clf.predict(far))
+
+
+def test_columns_of_an_earlier_fit_are_forgotten(three_classes):
+    pd = pytest.importorskip("pandas")
+    X, y = three_classes
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    partly = np.where(np.arange(300) < 60, y, -1)
+    for model, labels in (
+        (MetaErrorClassifier(GaussianNB(), "logistic", cv=3, random_state=0), y),
+        (SelectiveClassifier(GaussianNB(), target_coverage=0.8, random_state=0), y),
+        (SelfTrainingWithMetaErr(GaussianNB(), random_state=0), partly),
+    ):
+        assert_array_equal(model.fit(frame, labels).feature_names_in_, list("abcd"))
+        assert not hasattr(model.fit(X[:, :3], labels), "feature_names_in_")
+        assert model.n_features_in_ == 3
+
+
+def test_an_iterator_that_has_been_read_is_named(three_classes):
+    X, y = three_classes
+    splits = iter(list(StratifiedKFold(3).split(X, y)))
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", cv=splits, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"holds no split\. A generator can be read once"):
+        clf.fit(X, y)
