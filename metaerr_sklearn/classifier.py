@@ -595,7 +595,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
     def predict_with_error(self, X):
         """Predict labels and their error probabilities in one pass of the base.
 
-        A base whose labels are not always its most probable class needs a second pass.
+        A base whose labels are not always its most probable class needs a second pass; of a base
+        of which nothing is known, its out-of-fold predictions tell.
 
         Parameters
         ----------

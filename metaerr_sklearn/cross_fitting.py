@@ -31,7 +31,6 @@ from .representation import columns_of, to_str
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
-_LIBRARIES = ("sklearn", "metaerr_sklearn", "lightgbm", "xgboost", "catboost", "imblearn")
 _OWN_LABELS = (
     "FixedThresholdClassifier",
     "TunedThresholdClassifierCV",
@@ -161,17 +160,13 @@ def labels_by_argmax(estimator):
 
     True for nets whose ``predict`` is skorch's own, unless at another threshold than one half.
     False for scikit-learn's classifiers at a threshold, for its support vector machines, whose
-    labels come from votes, for whatever has one of these inside, and for a ``predict`` that comes
-    from none of the well-known libraries: it may have a rule of its own for doubtful rows. Of
-    others nothing is known (None).
+    labels come from votes, and for whatever has one of these inside. Of others nothing is known
+    (None).
     """
     estimator = final_estimator(estimator)
     if is_net(estimator):
         is_own = type(estimator).predict.__module__.startswith("skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
-    predict = getattr(type(estimator), "predict", None)
-    if getattr(predict, "__module__", "").split(".")[0] not in _LIBRARIES:
-        return False
     parts = [estimator]
     if hasattr(estimator, "get_params"):
         parts += estimator.get_params(deep=True).values()
