@@ -1,7 +1,6 @@
 """Classify with a base estimator and predict where it is wrong."""
 
 import os
-from contextlib import nullcontext
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
@@ -49,20 +48,18 @@ from .cross_fitting import (
     cross_fit,
     draw_seed,
     fit_base,
-    in_chunks,
     is_net,
     label_positions,
     labels_by_argmax,
     make_splits,
     mark_copies,
-    predict_both,
+    predict_all,
     predict_labels,
-    predict_proba,
     training_rows,
 )
 from .error_model import ErrorModel
 from .meta_features import observers_of, split_predicted
-from .representation import net_representation, represent, shared_with
+from .representation import net_representation, shared_with
 
 
 def _check_memory(memory):
@@ -289,7 +286,9 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             classes = base_classes(base, y)
             check_same_kind(y, classes, "y")
             self.classes_, classes = classes, np.union1d(classes, np.unique(y))
-            predicted, proba = predict_both(base, X, classes)
+            representation = self._choose_representation(base, X)
+            embedding, _ = shared_with(representation, base)
+            _, predicted, proba, heard = predict_all(base, X, classes, embedding=embedding)
             predictions = BasePredictions(predicted, proba, np.zeros(len(y), dtype=int))
             predictions = predictions._replace(asked=ask(base, X, observers))
         else:
@@ -308,6 +307,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 on_fold=lambda: progress.done("fold"),
                 observers=observers,
             )
+            heard, representation = None, self.representation
             if self.refit:
                 base = fit(
                     self.estimator,
@@ -319,9 +319,12 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 )
             else:
                 base = fitted[0]
+                representation = self._choose_representation(base, X)
         progress.done("base estimator")
         self.estimator_ = base
-        self._fit_error_model(X, y, classes, predictions, weight, groups, copies, seed, frozen)
+        self._fit_error_model(
+            X, y, classes, predictions, weight, groups, copies, seed, frozen, representation, heard
+        )
         progress.done("error model")
         progress.close()
         self._mirror_base()
@@ -444,7 +447,25 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             verbose=self.verbose,
         )
 
-    def _fit_error_model(self, X, y, classes, predictions, weight, groups, copies, seed, frozen):
+    def _choose_representation(self, base, X):
+        """Return the representation for a base that is deployed as it was observed."""
+        is_auto = isinstance(self.representation, str) and self.representation == "auto"
+        return net_representation(base, X) if is_auto and is_net(base) else self.representation
+
+    def _fit_error_model(
+        self,
+        X,
+        y,
+        classes,
+        predictions,
+        weight,
+        groups,
+        copies,
+        seed,
+        frozen,
+        representation,
+        heard,
+    ):
         tested = np.flatnonzero(predictions.fold >= 0)
         n_samples = len(y)
         truth = label_positions(y, classes)
@@ -469,13 +490,10 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self._error_classes = classes
         model = self._make_error_model(seed)
         model.classes_ = classes
-        observed = frozen or not self.refit
-        auto = isinstance(self.representation, str) and self.representation == "auto"
-        if auto and observed and is_net(self.estimator_):
-            model.representation = net_representation(self.estimator_, X)
+        model.representation = representation
         # Out of fold each net has class biases of its own, which the deployed net does not share.
         leave_out = ("predicted_class",) if is_net(self.estimator) and not frozen else ()
-        model._fit(X, **rows, leave_out=leave_out, asked=asked, base=self.estimator_)
+        model._fit(X, **rows, leave_out=leave_out, asked=asked, base=self.estimator_, heard=heard)
         self.error_model_ = model
         self.oof_error_ = np.zeros(n_samples, dtype=bool)
         self.oof_error_[tested] = is_error[tested]
@@ -636,21 +654,15 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             classes = self._error_classes
             embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
 
-        def predict(part):
-            with nullcontext() if embedding is None else embedding.overhear() as heard:
-                proba = predict_proba(self.estimator_, part, classes)
-            if self._argmax_is_label:
-                predicted = proba.argmax(axis=1)
-                labels = classes[predicted]
-            else:
-                labels = np.asarray(predict_labels(self.estimator_, part, self.classes_))
-                predicted = label_positions(labels, classes)
-            if embedding is None:
-                return labels, proba, predicted
-            return labels, proba, predicted, represent(rest, np.concatenate(heard))
-
-        labels, proba, predicted, *matrix = in_chunks(predict, X)
-        return labels, proba, predicted, matrix[0] if matrix else None
+        labels, predicted, proba, matrix = predict_all(
+            self.estimator_,
+            X,
+            classes,
+            by_argmax=self._argmax_is_label,
+            embedding=embedding,
+            rest=rest,
+        )
+        return labels, proba, predicted, matrix
 
     def estimate_accuracy(self, X, *, confidence_level=0.95):
         """Estimate the accuracy of `predict` on rows without labels.

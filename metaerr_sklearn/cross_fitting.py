@@ -27,7 +27,7 @@ from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, is_a, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 from .model_selection import is_unlabeled
-from .representation import columns_of, to_str
+from .representation import columns_of, represent, to_str
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
@@ -825,26 +825,57 @@ def training_rows(estimator, X, rows):
 
 def predict_both(estimator, X, classes):
     """Return predicted positions in `classes` and probabilities of a fitted base, in chunks."""
-    return predict_all(estimator, X, classes)[1:]
+    return predict_all(estimator, X, classes)[1:3]
 
 
-def predict_all(estimator, X, classes):
-    """Return labels, their positions in `classes` and probabilities of a fitted base, in chunks.
+def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=None):
+    """Return what a fitted base says of rows, in chunks and in as few passes as possible.
 
-    `classes` are sorted; a label that is not among them has position -1.
+    Parameters
+    ----------
+    estimator : fitted estimator
+        The base.
+    X : any, of length n_samples
+        Rows.
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    by_argmax : bool, default=None
+        Whether the label is known to be that of the largest probability; None asks
+        `labels_by_argmax`.
+    embedding : object with ``overhear()``, default=None
+        Collects what the base computes on the way to its probabilities.
+    rest : fitted transformer, default=None
+        What is done to that.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,)
+    predicted : ndarray of int, shape (n_samples,)
+        Their positions in `classes`; -1 for a label that is not among them.
+    proba : ndarray of shape (n_samples, n_classes)
+    heard : ndarray of shape (n_samples, n_columns), or None
+        From `embedding`.
     """
-    # A second forward pass of a net adds nothing.
-    one_pass = hasattr(estimator, "predict_proba") and labels_by_argmax(estimator)
+    if by_argmax is None:
+        # A second forward pass of a net adds nothing.
+        by_argmax = hasattr(estimator, "predict_proba") and labels_by_argmax(estimator)
 
     def predict(part):
-        proba = predict_proba(estimator, part, classes)
-        if one_pass:
+        with nullcontext() if embedding is None else embedding.overhear() as parts:
+            proba = predict_proba(estimator, part, classes)
+        if by_argmax:
             predicted = proba.argmax(axis=1)
-            return classes[predicted], predicted, proba
-        labels = np.asarray(predict_labels(estimator, part, classes))
-        return labels, label_positions(labels, classes), proba
+            labels = classes[predicted]
+        else:
+            labels = np.asarray(predict_labels(estimator, part, classes))
+            predicted = label_positions(labels, classes)
+        if embedding is None:
+            return labels, predicted, proba
+        heard = np.concatenate(parts)
+        return labels, predicted, proba, heard if rest is None else represent(rest, heard)
 
-    return in_chunks(predict, X)
+    labels, predicted, proba, *heard = in_chunks(predict, X)
+    return labels, predicted, proba, heard[0] if heard else None
 
 
 def ask(estimator, X, observers):

@@ -45,7 +45,13 @@ from .meta_learners import (
     log_loss_of_logits,
     log_losses_of_logits,
 )
-from .representation import fit_representation, is_of_images, represent, source_names
+from .representation import (
+    fit_representation,
+    is_of_images,
+    represent,
+    shared_with,
+    source_names,
+)
 
 # Fewer errors (or fewer correct rows) than this teach nothing: the calibrated confidence is used.
 MIN_ERRORS = 5
@@ -416,11 +422,13 @@ class ErrorModel(BaseEstimator):
         asked=None,
         base=None,
         base_fold=None,
+        heard=None,
     ):
         """Fit on checked rows: positions of labels, errors known, copies of a row marked.
 
         `asked` holds what observers heard about these rows, `base` is whom to ask about new ones,
-        `base_fold` which clone of the base predicted each row, if there was more than one.
+        `base_fold` which clone of the base predicted each row, if there was more than one, `heard`
+        what the embedding that the representation begins with makes of X, where that is known.
         """
         seed = self._seed = draw_seed(self.random_state)
         counted = slice(None)
@@ -434,6 +442,7 @@ class ErrorModel(BaseEstimator):
             copies = None if copies is None else copies[counted]
             asked = _rows_of(asked, counted)
             base_fold = None if base_fold is None else base_fold[counted]
+            heard = None if heard is None else heard[counted]
         if sample_weight is not None:
             # Equal weights are no weights, to the last bit; of others only ratios count.
             is_equal = np.ptp(sample_weight) == 0
@@ -442,7 +451,7 @@ class ErrorModel(BaseEstimator):
         self.error_rate_ = float(np.average(is_error, weights=sample_weight))
         self.n_classes_ = proba.shape[1]
         learner = self._make_learner()
-        self._make_blocks(X, learner, leave_out, base)
+        self._make_blocks(X, learner, leave_out, base, heard)
 
         drawn = _ALL_ROWS
         if len(truth) > MAX_FIT_ROWS:
@@ -461,9 +470,13 @@ class ErrorModel(BaseEstimator):
 
         is_related = (groups is not None or copies is not None) and whole is None
         self._blocks = self._blocks if whole is None else []
+        # What has been heard of the rows is as good as the rows.
+        source, view = X, self.representation_
+        if heard is not None and view is not None:
+            source, view = heard, shared_with(view, base)[1]
         matrix = None
-        if self.representation_ is not None:
-            matrix = represent(self.representation_, X, rows=None if drawn is _ALL_ROWS else some)
+        if view is not None:
+            matrix = represent(view, source, rows=None if drawn is _ALL_ROWS else some)
         rows = Rows(
             self._inputs(X, learner, drawn),
             matrix,
@@ -487,6 +500,7 @@ class ErrorModel(BaseEstimator):
                 X,
                 proba,
                 predicted,
+                matrix=None if source is X else represent(view, source, rows=later),
                 rows=later,
                 asked=_rows_of(asked, later),
                 base_fold=None if base_fold is None else base_fold[later],
@@ -502,7 +516,7 @@ class ErrorModel(BaseEstimator):
             )
         return self
 
-    def _make_blocks(self, X, learner, leave_out, base):
+    def _make_blocks(self, X, learner, leave_out, base, heard):
         """Fit the representation, and make the blocks of meta-features that X allows."""
         names = self._choose_blocks(learner, leave_out)
         self._raw_input = getattr(learner, "raw_input", False)
@@ -512,7 +526,7 @@ class ErrorModel(BaseEstimator):
         self.representation_, self.representation_reason_ = None, None
         if needs_input and not self._raw_input:
             self.representation_, self.representation_reason_ = fit_representation(
-                self.representation, X, seed=self._seed
+                self.representation, X, seed=self._seed, heard=heard
             )
         self._block_names = [
             name for name in names if self.representation_ is not None or name not in needs_input

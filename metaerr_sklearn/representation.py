@@ -387,7 +387,7 @@ def to_str(column):
     return np.array([str(value) for value in values], dtype=str)
 
 
-def fit_representation(representation, X, *, seed=0):
+def fit_representation(representation, X, *, seed=0, heard=None):
     """Fit a representation on X.
 
     Parameters
@@ -398,6 +398,8 @@ def fit_representation(representation, X, *, seed=0):
         Rows.
     seed : int, default=0
         Random state of the "auto" representation.
+    heard : ndarray of shape (n_samples, n_units), default=None
+        What the embedding that the representation begins with makes of X, where that is known.
 
     Returns
     -------
@@ -423,7 +425,13 @@ def fit_representation(representation, X, *, seed=0):
             return NumericRepresentation(random_state=seed).fit(X), None
         except UnsupportedInputError as error:
             return None, str(error)
-    representation = clone(representation).fit(X)
+    representation = clone(representation)
+    if heard is None:
+        representation.fit(X)
+    else:
+        embedding, rest = _parted(representation)
+        embedding.fit(X)
+        rest.fit(heard)
     represent(representation, safe_indexing(X, slice(0, 1)))
     return representation, None
 
@@ -467,8 +475,8 @@ def shared_with(representation, estimator):
 
     Parameters
     ----------
-    representation : fitted transformer or None
-        From `fit_representation`.
+    representation : transformer or None
+        Fitted or not.
     estimator : fitted classifier
         The base.
 
@@ -479,12 +487,17 @@ def shared_with(representation, estimator):
     rest : transformer or None
         What makes the representation of the embedding.
     """
-    embedding, rest = representation, FunctionTransformer()
-    if isinstance(representation, Pipeline):
-        embedding, rest = representation[0], representation[1:]
+    embedding, rest = _parted(representation)
     if hasattr(embedding, "overhears") and embedding.overhears(estimator):
         return embedding, rest
     return None, None
+
+
+def _parted(representation):
+    """Return the first step of a representation, and what follows it."""
+    if isinstance(representation, Pipeline):
+        return representation[0], representation[1:]
+    return representation, FunctionTransformer()
 
 
 def represent(representation, X, rows=None):

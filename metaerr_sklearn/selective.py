@@ -662,7 +662,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 return inner._predict_all(X)
             labels, error_proba = inner.predict_with_error(X)
             return labels, None, error_proba
-        labels, predicted, proba = predict_all(self.estimator_, X, np.unique(self.classes_))
+        labels, predicted, proba, _ = predict_all(self.estimator_, X, np.unique(self.classes_))
         # The sum of the others keeps the order where the largest probability rounds to 1.
         return labels, proba, split_predicted(proba, predicted)[1]
 

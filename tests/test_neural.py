@@ -28,7 +28,7 @@ from skorch.helper import SliceDataset, SliceDict, predefined_split
 from torch import nn
 from torch.utils.data import Subset
 
-from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr, neural
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr, error_model, neural
 from metaerr_sklearn.meta_learners import mlp_correction
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
@@ -909,6 +909,10 @@ def test_one_pass_of_a_net_gives_probabilities_and_what_it_sees(digits, make_net
     n_seen = []
     net.module_.register_forward_hook(lambda _module, _args, output: n_seen.append(len(output)))
     clf = prefit(FrozenEstimator(net), X, y)
+    if n_passes == 1:
+        # Single rows tell whether there is a hidden layer, and what the representation gives.
+        assert sum(n for n in n_seen if n > 1) == len(X)
+        assert n_seen.count(1) <= 3
     error_proba = clf.predict_with_error(X_test)[1]
     proba = net.predict_proba(X_test)
     model = clf.error_model_
@@ -924,6 +928,25 @@ def test_one_pass_of_a_net_gives_probabilities_and_what_it_sees(digits, make_net
     if n_passes == 1:
         lazy = SliceDataset(Dataset(X_test, np.zeros(len(X_test))), idx=0)
         assert_allclose(clf.predict_error_proba(lazy), error_proba, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The fit of FrozenEstimator takes no sample_weight")
+@pytest.mark.parametrize("width", [20, 300])
+def test_what_is_heard_in_the_fit_is_what_is_seen_in_a_pass_of_its_own(digits, width, monkeypatch):
+    X, y, X_test, _ = digits
+    with preserved_rng(0):
+        options = {"criterion": nn.CrossEntropyLoss, "train_split": None, "verbose": 0}
+        net = NeuralNetClassifier(WideNet, module__width=width, **options).fit(X, y)
+    weight = np.where(np.arange(len(X)) % 5, 1.0, 0.0)
+    monkeypatch.setattr(error_model, "MAX_FIT_ROWS", 300)  # rows that are not learned from, too
+    clf = MetaErrorClassifier(FrozenEstimator(net), "logistic", random_state=0)
+    heard = clone(clf).fit(X, y, sample_weight=weight)
+    monkeypatch.setattr(TorchEmbedding, "overhears", lambda self, estimator: False)
+    seen = clone(clf).fit(X, y, sample_weight=weight)
+    assert_allclose(heard.oof_error_proba_, seen.oof_error_proba_, rtol=1e-4, atol=1e-6)
+    assert_allclose(
+        heard.predict_error_proba(X_test), seen.predict_error_proba(X_test), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_prefit_net_looks_at_tables_column_by_column(table):
