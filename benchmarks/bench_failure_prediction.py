@@ -199,12 +199,18 @@ class Cell:
         X, y, X_test, y_test, _ = self.sample
         tested = np.flatnonzero(~np.isnan(clf.oof_error_proba_))
         X = X.iloc[tested] if hasattr(X, "iloc") else X[tested]
-        self.columns.fit(self.sample.X_train)
+        if self.is_net and not self.refit:
+            # A net that is deployed as it was observed shows everybody its last hidden layer.
+            from metaerr_sklearn.neural import TorchEmbedding
+
+            view = TorchEmbedding(clf.estimator_).fit(X)
+        else:
+            view = self.columns.fit(self.sample.X_train)
         start = time.perf_counter()
         y_pred = clf.predict(X_test)
         self.base_predict_seconds = time.perf_counter() - start
         clf.predict_error_proba(X_test)
-        matrix, matrix_test = self.columns.transform(X), self.columns.transform(X_test)
+        matrix, matrix_test = view.transform(X), view.transform(X_test)
         train = Observed(X, y[tested], matrix, seen[0], clf.oof_error_[tested])
         net = clf.estimator_ if self.is_net else None
         test = Observed(

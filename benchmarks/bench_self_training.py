@@ -331,7 +331,6 @@ def compute_cell(key, methods):
 
 # --- Summary
 
-CELL = ["set", "base", "labels_per_class", "draw", "seed"]
 RUN = ["set", "base", "seed"]
 
 
@@ -473,6 +472,8 @@ def main(args):
         sets = sets if is_vision or "digits" in sets else [*sets, "digits"]
     if is_vision:
         bases = ["cnn"]
+        if args.draw != "class":
+            raise SystemExit("Images are drawn class by class: --draw random is for tables.")
     methods = list(dict.fromkeys(["supervised", *(args.methods or methods), "auto"]))
     cells = [
         {"set": name, "base": base, "labels_per_class": k, "draw": args.draw, "seed": seed}

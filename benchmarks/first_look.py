@@ -12,7 +12,7 @@ Seeds
 Claim
     The meta-model is above MSP on average over the rows of the table.
 
-Run ``python benchmarks/first_look.py``: about a minute on two cores.
+Run ``python benchmarks/first_look.py``: two to three minutes on two cores.
 """
 
 import sys

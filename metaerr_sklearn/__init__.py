@@ -21,6 +21,8 @@ _ROOMS = {
     "SelectiveClassifier": "selective",
     "SelfTrainingWithMetaErr": "self_training",
     "SemiSupervisedKFold": "model_selection",
+    "certify_threshold": "selective",
+    "error_slices": "slices",
     "failure_report": "metrics",
     "make_error_scorer": "metrics",
 }

@@ -277,6 +277,13 @@ class ErrorModel(BaseEstimator):
     oof_error_proba_ : ndarray of shape (n_samples,)
         Error probability of each training row from learners that did not train on it. NaN for rows
         of weight 0, and for rows that were not drawn (see Notes) but are related to rows that were.
+        Inside a `MetaErrorClassifier` it is kept there alone.
+
+    oof_log_loss_ : float
+        Log-loss of `oof_error_proba_` on the rows that were learned from. Lower is better.
+
+    representation_ : fitted transformer or None
+        How X becomes numbers.
 
     fallback_reason_ : str or None
         Why the calibrated confidence alone is used, if it is.

@@ -204,6 +204,12 @@ class OpinionPool(BaseEstimator):
     label_shares_ : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows.
 
+    representation_ : fitted transformer or None
+        X as numbers, for forest and logistic model.
+
+    view_ : fitted transformer or None
+        X as the base sees it, for the graph; None takes `representation_`.
+
     skill_ : float
         Accuracy of the full pool on labels it has not seen, rescaled so that 0 is guessing and 1
         is perfect.

@@ -924,7 +924,8 @@ class AugmentedConfidence(BaseEstimator):
         up, down, left and right.
 
     flip : bool, default=False
-        Whether the mirrored image is one more view. Right for photographs, wrong for digits.
+        Whether the mirrored image is one more view, with ``views=None``. Right for photographs,
+        wrong for digits.
 
     References
     ----------

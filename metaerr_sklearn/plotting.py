@@ -919,7 +919,7 @@ def _import_pyplot(caller):
     except ImportError as error:
         raise ImportError(
             f"{caller} needs matplotlib, which is not installed. Install it with "
-            "`pip install 'metaerr_sklearn[plot]'`."
+            "`pip install matplotlib`, or this package with its extra `plot`."
         ) from error
     return plt
 

@@ -128,7 +128,7 @@ class SelfTrainingWithMetaErr(
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. For nets and few
-        labels "auto" is the net's own last hidden layer.
+        labels "auto" finds neighbours in the net's own last hidden layer.
 
     cv : int, float in (0, 1), splitter or iterable of splits, default=5
         How the labeled rows are split for honest predictions. int: at most that many stratified
@@ -180,7 +180,8 @@ class SelfTrainingWithMetaErr(
         has 1.
 
     max_iter : int or None, default=10
-        Most rounds; None means no limit, 0 uses no unlabeled row.
+        Most rounds; None means no limit, 0 uses no unlabeled row. The last round of "certain" and
+        "curriculum", on all rows, is not counted.
 
     class_prior : None, "labeled" or array-like of shape (n_classes,), default=None
         Shares of the classes among the unlabeled rows. "labeled": as among the labeled rows, which
