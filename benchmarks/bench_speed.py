@@ -22,7 +22,8 @@ Claim (written before the run)
 
 Seconds are the least of three runs (of two where these take longer than 10 s) with ``n_jobs=-1``
 for everybody (growth: in one process), on a machine that should have nothing else to do. A lost
-claim ends with exit status 1. ``--quick`` (two minutes) takes fewer rows, runs twice, and keeps none.
+claim ends with exit status 1. ``--quick`` (two minutes) takes fewer rows, runs twice and keeps
+none.
 """
 
 import argparse

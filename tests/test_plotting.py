@@ -128,7 +128,7 @@ def test_missing_matplotlib_is_said_before_any_work(display, predictions, monkey
 
     importing = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", no_matplotlib)
-    match = rf"{display.__name__}.from_.* needs matplotlib.*pip install 'metaerr_sklearn\[plot\]'"
+    match = rf"{display.__name__}.from_.* needs matplotlib.*`pip install matplotlib`"
     with pytest.raises(ImportError, match=match):
         from_predictions(display, predictions)
     with pytest.raises(ImportError, match=match):
