@@ -552,14 +552,18 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
     return (total / n_passes, np.stack(passes)) if return_passes else total / n_passes
 
 
-@contextmanager
 def _with_dropout(net, dropouts):
     """Turn dropout, and nothing else, back on just before it acts.
 
     The net sets evaluation mode for every batch; its own way of predicting is used unchanged.
     """
+    return _hooked(net, [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts])
+
+
+@contextmanager
+def _hooked(net, hooks):
+    """Leave a net as it was, without the hooks and in the modes of its modules."""
     modes = [(module, module.training) for module in _fitted_modules(net)]
-    hooks = [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts]
     try:
         yield
     finally:
@@ -808,7 +812,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         parts : list of ndarray
             The layer's values for each batch that has gone through the net.
         """
-        module, seen, parts = _fitted_net(self.net).module_, [], []
+        net, seen, parts = _fitted_net(self.net), [], []
 
         def end_of_batch(_module, _args, output):
             output = output[0] if isinstance(output, tuple) else output
@@ -816,13 +820,10 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             seen.clear()
 
         with ONE_AT_A_TIME:
-            hooks = self._watch(module, seen)
-            hooks.append(module.register_forward_hook(end_of_batch))
-            try:
+            hooks = self._watch(net.module_, seen)
+            hooks.append(net.module_.register_forward_hook(end_of_batch))
+            with _hooked(net, hooks):
                 yield parts
-            finally:
-                for hook in hooks:
-                    hook.remove()
 
     def overhears(self, estimator):
         """Tell whether the probabilities of a classifier come from the pass that is looked into.
@@ -851,20 +852,12 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             return self._embed_with(net, X)
 
     def _embed_with(self, net, X):
-        seen = []
-        hooks = self._watch(net.module_, seen)
-        modes = [(module, module.training) for module in _fitted_modules(net)]
-        parts = []
-        try:
+        seen, parts = [], []
+        with _hooked(net, self._watch(net.module_, seen)):
             for output in net.forward_iter(as_net_input(X)):
                 output = output[0] if isinstance(output, tuple) else output
                 parts.append(self._rows(seen, len(output)))
                 seen.clear()
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for module, training in modes:
-                module.training = training
         return np.concatenate(parts)
 
     def _watch(self, module, seen):
