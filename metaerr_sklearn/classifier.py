@@ -161,7 +161,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         ``meta_learner=None``.
 
     fallback_reason_ : str or None
-        Why the calibrated confidence alone is used, if it is.
+        Why nothing is learned from errors, if so: the error probability is then that of confidence
+        and second opinion, set to the level of the error rate.
 
     meta_feature_names_ : list of str
         Columns that the meta-learner sees.

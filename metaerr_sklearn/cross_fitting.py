@@ -122,6 +122,8 @@ def weight_name(estimator):
         name, last = estimator.steps[-1]
         inner = weight_name(last)
         return None if inner is None else f"{name}__{inner}"
+    if hasattr(estimator, "param_grid") or hasattr(estimator, "param_distributions"):
+        return weight_name(estimator.estimator)  # searches pass on what their fit is given
     takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
     return "sample_weight" if takes else None
 
@@ -298,12 +300,13 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
             _seed_unset_random_states(estimator, seed)
         with within(estimator):
             return estimator.fit(X, y, **fit_params)
-    from .neural import preserved_rng
+    from .neural import ONE_AT_A_TIME, preserved_rng
 
     encoded = net_labels(estimator, np.searchsorted(classes, y), len(classes))
     device = getattr(final_estimator(estimator), "device", None)
     rng = preserved_rng(draw_seed(None) if seed is None else seed, device=device)
-    with rng, within(estimator):
+    # The generators are those of the process: nets fitted in threads would draw from one stream.
+    with ONE_AT_A_TIME, rng, within(estimator):
         return estimator.fit(net_input(estimator, X), encoded, **fit_params)
 
 

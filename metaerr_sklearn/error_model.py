@@ -286,7 +286,8 @@ class ErrorModel(BaseEstimator):
         How X becomes numbers.
 
     fallback_reason_ : str or None
-        Why the calibrated confidence alone is used, if it is.
+        Why nothing is learned, if so: the error probability is then the offset, set to the level of
+        the error rate.
 
     representation_reason_ : str or None
         Why X has no representation, if it has none.
@@ -583,16 +584,25 @@ class ErrorModel(BaseEstimator):
         self.meta_feature_names_ = []
 
         n_errors = int(is_error.sum())
-        few = min(n_errors, len(is_error) - n_errors)
+        few, folds = min(n_errors, len(is_error) - n_errors), None
+        if few >= MIN_ERRORS and whole is None:
+            folds = folds_by(is_error)
+            if any(np.ptp(is_error[train].astype(int)) == 0 for train, _ in folds):
+                whole = (
+                    f"The {few} {'errors' if n_errors == few else 'correct predictions'} belong "
+                    "together (groups, copies of a row), so that none is left to learn from when "
+                    "the others are tested"
+                )
         if few < MIN_ERRORS or whole is not None:
             kind = "errors" if n_errors == few else "correct predictions"
             reason = whole or (
                 f"{few} {kind} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
                 "meta-learner needs"
             )
+            known = " and ".join(views).replace("_", " ")
             self.fallback_reason_ = (
-                f"{reason}: the error probability is the confidence, set to the level of the error "
-                "rate."
+                f"{reason}: nothing is learned, and the error probability is that of {known} "
+                "alone, set to the level of the error rate."
             )
             if n_errors == 0:
                 self.fallback_reason_ += (
@@ -603,7 +613,6 @@ class ErrorModel(BaseEstimator):
             oof = self._offset.predict(score)
             warn_caller(self.fallback_reason_)
         else:
-            folds = folds_by(is_error)
             offset = self._fit_offset(views, is_error, weight, folds)
             self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
             self.meta_learner_ = learner.fit(

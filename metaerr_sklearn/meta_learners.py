@@ -13,8 +13,9 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, gen_batches
 
+from ._compat import warn_caller
 from ._rows import MANY_ROWS
-from .cross_fitting import cross_fit, fit_base, predict_proba, weight_name
+from .cross_fitting import cross_fit, final_estimator, fit_base, predict_proba, weight_name
 from .meta_features import SplitBooster, run_in_threads
 
 _EPS = 1e-6
@@ -226,7 +227,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
                     Z_train, is_error[train], offset[train], weight[train], alpha, beta
                 )
                 pooled[number, test] += Z_test @ beta[1:] + beta[0]
-        best = int(np.argmin(log_loss_of_logits(is_error, pooled, weight)))
+        best = _least_loss(is_error, pooled, weight)
         self.oof_logit_ = pooled[best]
         self.alpha_ = np.inf if best == 0 else float(alphas[best - 1])
         self._scaler = _Standardizer().fit(Z, weight)
@@ -387,7 +388,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
                     raw_score=True,
                 )
                 pooled[number, test] += correction
-        best = int(np.argmin(log_loss_of_logits(is_error, pooled, weight)))
+        best = _least_loss(is_error, pooled, weight)
         self.n_rounds_ = int(steps[best])
         self.oof_logit_ = pooled[best]
         self.booster_ = lightgbm.train(params, data, self.n_rounds_) if self.n_rounds_ else None
@@ -501,7 +502,7 @@ class MLPMetaLearner(ResidualMetaLearner):
             corrections = mlp_correction(epoch_weights, standardised)
             for number, (_, test) in enumerate(folds):
                 pooled[epoch, test] += corrections[number, test]
-        best = int(np.argmin(log_loss_of_logits(is_error, pooled, weight)))
+        best = _least_loss(is_error, pooled, weight)
         self.n_epochs_ = best
         self.oof_logit_ = pooled[best]
         self._weights = weights[best]
@@ -532,6 +533,12 @@ def mlp_correction(weights, Z):
         What each net adds to the offset, in logits.
     """
     return np.stack([np.maximum(Z @ W1 + b1, 0) @ w2 + b2 for W1, b1, w2, b2 in zip(*weights)])
+
+
+def _least_loss(is_error, pooled, weight):
+    """Return which correction has the least loss; no number is no loss, and the first is none."""
+    with np.errstate(invalid="ignore"):
+        return int(np.nanargmin(log_loss_of_logits(is_error, pooled, weight)))
 
 
 class AverageMetaLearner(ResidualMetaLearner):
@@ -648,6 +655,11 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         target = np.asarray(is_error).astype(np.int64)
         features = self._features(Z, offset)
         name = None if sample_weight is None else weight_name(self.estimator)
+        if sample_weight is not None and name is None:
+            warn_caller(
+                f"The fit of {type(final_estimator(self.estimator)).__name__}, the meta-learner, "
+                "takes no sample_weight: to it all rows count the same."
+            )
         options = {"classes": classes, "fit_params": {name: sample_weight} if name else {}}
         # Weights go to the step that takes them; what the user lets be routed does not matter.
         with config_context(enable_metadata_routing=False):

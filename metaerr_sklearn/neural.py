@@ -302,7 +302,7 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         if np.ptp(weights) == 0:
             sample_weight = None
     if sample_weight is None:
-        with preserved_rng(seed, device=net.device):
+        with ONE_AT_A_TIME, preserved_rng(seed, device=net.device):
             return net.fit(X, y, **fit_params)
 
     own = {"sampler", "batch_sampler"} & set(net.get_params_for("iterator_train"))
@@ -313,7 +313,7 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         )
     user_iterator = net.iterator_train
     net.set_params(iterator_train=_WeightedLoader(user_iterator, weights))
-    with preserved_rng(seed, device=net.device):
+    with ONE_AT_A_TIME, preserved_rng(seed, device=net.device):
         net.fit(X, y, **fit_params)
     net.iterator_train = user_iterator
     return net

@@ -239,9 +239,9 @@ class SelfTrainingWithMetaErr(
         NaN for labeled rows and where no round was run.
 
     history_ : list of dict
-        For each round ``n_added``, ``mean_error_proba`` of the rows added, and ``oof_accuracy``,
-        the cross-fitted accuracy on the labeled rows of the base that labeled; None where it was
-        not measured, which is after the first round.
+        For each round, but a last one that met no row, ``n_added``, ``mean_error_proba`` of the
+        rows added, and ``oof_accuracy``, the cross-fitted accuracy on the labeled rows of the base
+        that labeled; None where it was not measured, which is after the first round.
 
     n_features_in_ : int
         Number of columns of X, if the base tells it.
@@ -358,11 +358,12 @@ class SelfTrainingWithMetaErr(
             X,
             self.classes_,
             weight,
+            is_labeled=truth >= 0,
             random_state=None if self.random_state is None else seed,
             as_sklearn=self.meta_learner is None and self.criterion_ in ("threshold", "k_best"),
         )
         self._target = truth.copy()
-        self._prior = self._check_prior(truth)
+        self._prior = self._check_prior(truth, weight)
         self.labeled_iter_ = np.where(truth < 0, -1, 0)
         self.pseudo_error_proba_ = np.full(len(truth), np.nan)
         self.n_iter_, self.history_, self._oof_accuracy = 0, [], None
@@ -545,12 +546,15 @@ class SelfTrainingWithMetaErr(
         chosen = (self.meta_learner, self.meta_features)
         return all(isinstance(value, str) and value == "auto" for value in chosen)
 
-    def _check_prior(self, truth):
+    def _check_prior(self, truth, weight):
         if self.class_prior is None:
             return None
         n_classes = len(self.classes_)
         if isinstance(self.class_prior, str) and self.class_prior == "labeled":
-            return np.bincount(truth[truth >= 0], minlength=n_classes) / (truth >= 0).sum()
+            labeled = truth >= 0
+            weight = None if weight is None else weight[labeled]
+            counts = np.bincount(truth[labeled], weight, n_classes)
+            return counts / counts.sum()
         try:
             prior = np.asarray(self.class_prior, dtype=float)
         except (TypeError, ValueError):
@@ -759,13 +763,19 @@ class SelfTrainingWithMetaErr(
                 supervised = self._base.fit(np.flatnonzero(self._target >= 0), self._target)
             rest = np.flatnonzero(self._target < 0)
             predicted, confidence = self._judge(supervised, rest)
+            number = min(self.k_best, len(rest))
             if self.criterion_ == "threshold":
                 chosen = np.flatnonzero(confidence > self.threshold)
-            elif self.k_best >= len(rest):
+                chosen = self._within_prior(chosen, predicted, confidence)
+            elif self._prior is not None:
+                # The best of those whose class has room: one that is full must not end it all.
+                everyone = np.arange(len(rest))
+                chosen = self._within_prior(everyone, predicted, confidence, n_chosen=number)
+                chosen = chosen[np.argsort(-confidence[chosen], kind="stable")[:number]]
+            elif number == len(rest):
                 chosen = np.arange(len(rest))
             else:
-                chosen = np.argpartition(-confidence, self.k_best)[: self.k_best]
-            chosen = self._within_prior(chosen, predicted, confidence)
+                chosen = np.argpartition(-confidence, number)[:number]
             if len(chosen) == 0:
                 self.termination_condition_ = "no_change"
                 break
@@ -859,11 +869,15 @@ class SelfTrainingWithMetaErr(
         allowed = self._prior * total.sum()
         return weight * np.minimum(1, allowed / np.where(total > 0, total, 1))[predicted]
 
-    def _within_prior(self, chosen, predicted, confidence):
-        """Keep, of each class, no more rows than its share of those chosen."""
+    def _within_prior(self, chosen, predicted, confidence, n_chosen=None):
+        """Keep, of each class, no more rows than its share of those chosen, now and before."""
         if self._prior is None:
             return chosen
-        allowed = np.ceil(self._prior * len(chosen)).astype(int)
+        added = self._target[self.labeled_iter_ > 0]
+        added = np.bincount(added[added >= 0], minlength=len(self._prior))
+        n_chosen = len(chosen) if n_chosen is None else n_chosen
+        allowed = np.ceil(self._prior * (added.sum() + n_chosen)).astype(int) - added
+        allowed = np.maximum(allowed, 0)
         kept = []
         for label, number in enumerate(allowed):
             rows = chosen[predicted[chosen] == label]
@@ -1015,11 +1029,15 @@ class SelfTrainingWithMetaErr(
 class _Base:
     """Fit the base on chosen rows of one data set, with weights in the way it takes them."""
 
-    def __init__(self, estimator, X, classes, sample_weight, random_state, as_sklearn):
+    def __init__(self, estimator, X, classes, sample_weight, is_labeled, random_state, as_sklearn):
         self.estimator = estimator
         self.X = X
         self.classes = classes
         self.sample_weight = sample_weight
+        if sample_weight is not None:
+            # A labeled row appears once where rows are resampled, whatever the others weigh.
+            labeled = sample_weight[is_labeled]
+            self.scale = labeled[labeled > 0].mean()
         self.random_state = None if random_state is None else check_random_state(random_state)
         # scikit-learn's class clones once and fits that clone again and again, which is not the
         # same where the base goes on drawing from one generator.
@@ -1055,8 +1073,8 @@ class _Base:
             return self._fit_weighted_net(X, encoded, weight, seed, before)
         name = weight_name(self.estimator)
         if name is None:
-            scale = 1 if self.sample_weight is None else self.sample_weight[self.sample_weight > 0]
-            drawn = _resample(weight / np.mean(scale), draw_seed(self.random_state))
+            scale = 1 if self.sample_weight is None else self.scale
+            drawn = _resample(weight / scale, draw_seed(self.random_state))
             X, y, fit_params = safe_indexing(X, drawn), y[drawn], None
         else:
             fit_params = {name: weight}

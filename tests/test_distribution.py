@@ -197,3 +197,17 @@ def test_each_row_is_sent_to_the_device_once_a_pass(noisy_data, tmp_path, monkey
         n_sent.clear()
         ask(X)
         assert sum(n_sent) == len(X)
+
+
+@pytest.mark.parametrize("n_jobs", [2, 5])
+def test_nets_in_threads_are_those_of_the_serial_run(noisy_data, tmp_path, n_jobs):
+    """Random generators belong to the process: folds must not draw from each other's stream."""
+    X, y = noisy_data[0].astype(np.float32), noisy_data[1]
+    serial = fit((X, y), net_on(None, tmp_path))
+    before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()  # noqa: NPY002
+    with joblib.parallel_config("threading", n_jobs=n_jobs):
+        threaded = fit((X, y), net_on(None, tmp_path))
+    assert_array_equal(threaded.oof_error_, serial.oof_error_)
+    assert_allclose(threaded.predict_error_proba(X), serial.predict_error_proba(X), rtol=1e-5)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002

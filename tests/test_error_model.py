@@ -412,7 +412,7 @@ def test_number_of_threads_changes_nothing(bound):
 def test_rows_of_one_group_are_judged_by_confidence(deployed):
     (X, y, proba), (X_new, _, new) = halves(deployed)
     wrong = proba.argmax(axis=1) != y
-    with pytest.warns(UserWarning, match="are of one group, which tells nothing: the error prob"):
+    with pytest.warns(UserWarning, match="are of one group, which tells nothing: nothing is "):
         model = ErrorModel(random_state=0).fit(X, y, proba, groups=np.zeros(len(y)))
     assert model.fallback_reason_.startswith(f"All {len(y)} rows")
     error_proba = model.predict_error_proba(X_new, new)
@@ -457,3 +457,19 @@ def test_training_rows_are_known_again_in_batches_of_any_size():
             [clf.predict_error_proba(rows[i : i + 50]) for i in range(0, 400, 50)]
         )
         assert_allclose(together, apart, atol=1e-3)
+
+
+@pytest.mark.parametrize("learner", ["auto", LogisticRegression()])
+def test_errors_of_one_group_alone_are_judged_by_confidence(learner):
+    """When that group is tested no error is left to learn from."""
+    rng = np.random.default_rng(0)
+    X, groups = rng.normal(size=(200, 4)), np.repeat(np.arange(4), 50)
+    y = (X[:, 0] > 0).astype(int)
+    proba = np.column_stack([1 - expit(3 * X[:, 0]), expit(3 * X[:, 0])])
+    y = np.where((groups == 3) & (rng.random(200) < 0.4), 1 - y, y)
+    with pytest.warns(UserWarning, match=r"The \d+ errors belong together \(groups, copies"):
+        model = ErrorModel(learner, random_state=0).fit(X, y, proba, groups=groups)
+    assert model.meta_learner_ is None
+    error_proba = model.predict_error_proba(X, proba)
+    assert_allclose(error_proba.mean(), model.error_rate_, rtol=0.1)
+    assert np.corrcoef(error_proba, 1 - proba.max(axis=1))[0, 1] > 0.5

@@ -8,11 +8,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
 
 from metaerr_sklearn import (
     AverageMetaLearner,
     ConfidenceMetaLearner,
+    ErrorModel,
     LightGBMMetaLearner,
     LogisticMetaLearner,
     MLPMetaLearner,
@@ -190,3 +192,31 @@ def test_of_many_rows_boosted_trees_learn_in_larger_steps(problem, monkeypatch):
 def test_folds_side_by_side_are_folds_one_after_the_other(problem):
     one, two = (fit(LightGBMMetaLearner(n_jobs=n), problem) for n in (1, 2))
     assert_array_equal(one.oof_logit_, two.oof_logit_)
+
+
+@pytest.mark.parametrize("extreme", [{"learning_rate": 1e4}, {"weight_decay": 1e6}])
+def test_a_net_that_diverges_corrects_nothing(extreme, problem):
+    Z, is_error, offset = problem
+    folds = list(StratifiedKFold(5).split(Z, is_error))
+    learner = MLPMetaLearner(**extreme)
+    with np.errstate(all="ignore"):
+        learner.fit(Z, is_error, offset, folds=folds)
+    assert learner.n_epochs_ == 0
+    assert_array_equal(learner.decision_function(Z, offset), offset)
+
+
+@pytest.mark.parametrize("takes_weights", [True, False])
+def test_weights_reach_the_classifier_or_are_said_not_to(takes_weights):
+    """Also one inside a search, whose own fit does not name them."""
+    rng = np.random.default_rng(0)
+    X, proba = rng.normal(size=(1000, 3)), np.tile([0.6, 0.4], (1000, 1))
+    y = rng.integers(2, size=1000)
+    weight = np.where(y == 0, 9.0, 1.0)
+    learner = KNeighborsClassifier(100)
+    if takes_weights:
+        learner = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2)
+        error_proba = ErrorModel(learner, random_state=0).fit(X, y, proba, sample_weight=weight)
+        assert abs(error_proba.predict_error_proba(X, proba).mean() - 0.1) < 0.02
+        return
+    with pytest.warns(UserWarning, match="fit of KNeighborsClassifier, the meta-learner, takes no"):
+        ErrorModel(learner, random_state=0).fit(X, y, proba, sample_weight=weight)

@@ -917,3 +917,53 @@ def test_net_over_rows_without_a_representation():
     assert model.criterion_ == "certain"
     assert model.error_model_.opinions_ == ["base"]
     assert np.mean(model.predict(rows) == (X[:, 0] > 0)) > 0.85
+
+
+@pytest.mark.parametrize("meta_learner", ["auto", None])
+@pytest.mark.parametrize("criterion", ["threshold", "k_best"])
+def test_class_prior_limits_all_rounds_together(criterion, meta_learner):
+    """Rows of a full class are not taken in the next round, and do not keep others out."""
+    X, partly, _ = partly_labeled(seed=1, n_samples=400, n_labeled=60)
+    prior = np.array([0.1, 0.1, 0.8])
+    model = SelfTrainingWithMetaErr(
+        LogisticRegression(),
+        meta_learner,
+        criterion=criterion,
+        threshold=0.6,
+        k_best=20,
+        max_iter=None,
+        class_prior=prior,
+        random_state=0,
+    ).fit(X, partly)
+    counts = np.bincount(model.transduction_[model.labeled_iter_ > 0], minlength=3)
+    assert (counts <= np.ceil(prior * 340)).all()
+    if criterion == "k_best":
+        first = model.labeled_iter_ == 1
+        assert first.sum() == 20
+        assert_array_equal(np.bincount(model.transduction_[first]), [2, 2, 16])
+
+
+def test_labeled_prior_counts_by_weight():
+    X, partly, _ = partly_labeled(seed=1)
+    weight = np.ones(len(partly))
+    weight[np.flatnonzero(partly == 2)[3:]] = 0
+    share = np.bincount(partly[(partly >= 0) & (weight > 0)])
+    params = {"criterion": "budget", "error_budget": 0.3, "random_state": 0}
+    named, given = (
+        SelfTrainingWithMetaErr(LogisticRegression(), class_prior=prior, **params).fit(
+            X, partly, sample_weight=weight
+        )
+        for prior in ("labeled", share / share.sum())
+    )
+    assert_array_equal(named.transduction_, given.transduction_)
+
+
+def test_labels_are_kept_whatever_the_unlabeled_rows_weigh():
+    """A base without weights sees rows resampled: each label once, where labels weigh the same."""
+    X, partly, _ = partly_labeled(seed=1, n_samples=400, n_labeled=60)
+    alone = KNeighborsClassifier().fit(X[:60], partly[:60])
+    for ratio in (1, 10, 1000):
+        weight = np.where(partly < 0, float(ratio), 1.0)
+        model = SelfTrainingWithMetaErr(KNeighborsClassifier(), max_iter=0, random_state=0)
+        model.fit(X, partly, sample_weight=weight)
+        assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
