@@ -29,6 +29,7 @@ _CURVES = (
     {"color": "#56B4E9", "linestyle": "-", "linewidth": 1.8},
     {"color": "#E69F00", "linestyle": (0, (5, 1.5)), "linewidth": 1.8},
 )
+_CURVE_ID = "selective risk"
 
 
 class RiskCoverageDisplay:
@@ -304,10 +305,13 @@ class RiskCoverageDisplay:
                 f"{len(names)} curves {names}, got a list of {len(curve_kwargs)}."
             )
         lines = []
+        # Curves of displays drawn before have taken the first styles.
+        n_before = sum(line.get_gid() == _CURVE_ID for line in ax.get_lines())
         for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
             label = name if name is not None and number == 0 else row
             style = {
-                **_CURVES[number % len(_CURVES)],
+                **_CURVES[(n_before + number) % len(_CURVES)],
+                "gid": _CURVE_ID,
                 "label": f"{label}: {1000 * self.aurc[row]:.1f}",
                 # The first curves, which the reader came for, lie on top.
                 "zorder": 4 - 0.1 * number,

@@ -228,10 +228,12 @@ def test_a_second_display_leaves_the_first_in_sight():
     rng = np.random.default_rng(0)
     high, low = rng.random(800), rng.random(800) ** 4
     _, ax = plt.subplots()
-    RiskCoverageDisplay.from_predictions(rng.random(800) < 0.8 * high, high, ax=ax)
-    first = ax.get_ylim()[1]
-    RiskCoverageDisplay.from_predictions(rng.random(800) < 0.3 * low, low, ax=ax)
-    assert ax.get_ylim()[1] >= first
+    first = RiskCoverageDisplay.from_predictions(rng.random(800) < 0.8 * high, high, ax=ax)
+    top = ax.get_ylim()[1]
+    second = RiskCoverageDisplay.from_predictions(rng.random(800) < 0.3 * low, low, ax=ax)
+    assert ax.get_ylim()[1] >= top
+    assert first.line_.get_color() != second.line_.get_color()
+    assert first.line_.get_linestyle() != second.line_.get_linestyle()
 
 
 def test_options_of_the_curves(predictions):
