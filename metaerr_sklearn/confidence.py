@@ -30,6 +30,11 @@ def max_probability(proba, *, log_odds=False):
         Higher means more trusted. In [1 / n_classes, 1]; log-odds in
         [-log(n_classes - 1), inf).
 
+    Raises
+    ------
+    ValueError
+        If a row is no probability distribution.
+
     See Also
     --------
     margin, negative_entropy, doctor, generalized_entropy :
@@ -71,6 +76,11 @@ def margin(proba):
         ``p1 - p2`` in [0, 1]. Higher means more trusted. With two classes the order is that
         of `max_probability`.
 
+    Raises
+    ------
+    ValueError
+        If a row is no probability distribution.
+
     References
     ----------
     .. [1] Scheffer, Decomain, Wrobel (2001). Active Hidden Markov Models for Information
@@ -99,6 +109,11 @@ def negative_entropy(proba):
     confidence : ndarray of shape (n_samples,)
         ``sum_k p_k log(p_k)``, in nats, in [-log(n_classes), 0]. Higher means more trusted.
         With two classes the order is that of `max_probability`.
+
+    Raises
+    ------
+    ValueError
+        If a row is no probability distribution.
 
     References
     ----------
@@ -131,6 +146,11 @@ def doctor(proba):
         Higher means more trusted. :math:`-D_\alpha = -(1 - g) / g` with
         :math:`g = \sum_k p_k^2`, in [-(n_classes - 1), 0]. With two classes the order is that
         of `max_probability`.
+
+    Raises
+    ------
+    ValueError
+        If a row is no probability distribution.
 
     References
     ----------

@@ -76,6 +76,12 @@ def error_roc_auc(is_error, error_proba, *, sample_weight=None):
         0.5 for a random order. NaN if every sample is right or every sample is wrong: there is no
         pair to compare.
 
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, or a weight is negative or not finite.
+
     References
     ----------
     .. [1] Hendrycks, Gimpel (2017). A Baseline for Detecting Misclassified and
@@ -116,6 +122,12 @@ def error_average_precision(is_error, error_proba, *, sample_weight=None):
     average_precision : float in [0, 1]
         About the error rate for a random order, so compare it at equal error rates only. 1 if
         every sample is wrong; NaN if every sample is right: recall is then undefined.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, or a weight is negative or not finite.
 
     Examples
     --------
@@ -158,6 +170,12 @@ def fpr_at_tpr(is_error, error_proba, *, tpr=0.95, sample_weight=None):
         About `tpr` for a random order. A threshold cannot split a tie, so tied rows are accepted
         together. NaN if every sample is right or every sample is wrong: one of the two rates is
         then undefined.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, a weight is negative or not finite, or `tpr` is out of range.
 
     References
     ----------
@@ -209,6 +227,12 @@ def risk_coverage_curve(is_error, error_proba, *, sample_weight=None):
 
     thresholds : ndarray of shape (n_thresholds,)
         Increasing; the first one is -inf.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, or a weight is negative or not finite.
 
     See Also
     --------
@@ -272,6 +296,12 @@ def aurc(is_error, error_proba, *, sample_weight=None):
         `excess_aurc`. 0 if every sample is right, 1 if every sample is wrong. The papers often
         print it times 1000.
 
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, or a weight is negative or not finite.
+
     See Also
     --------
     augrc : Weighs all coverages alike, where this puts most weight on the few most trusted rows.
@@ -312,6 +342,12 @@ def excess_aurc(is_error, error_proba, *, sample_weight=None):
     excess_aurc : float in [0, 1]
         0 for a perfect ranking, and also if every sample is right or every sample is wrong: every
         ranking is perfect then.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, or a weight is negative or not finite.
 
     References
     ----------
@@ -358,6 +394,12 @@ def augrc(is_error, error_proba, *, sample_weight=None):
         Half the error rate for a random order. 0 if every sample is right, 1/2 if every sample is
         wrong. The papers often print it times 1000.
 
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, or a weight is negative or not finite.
+
     References
     ----------
     .. [1] Traub, Bungert, Lüth, Baumgartner, Maier-Hein, Maier-Hein, Jaeger (2024). Overcoming
@@ -394,6 +436,12 @@ def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weigh
     -------
     selective_risk : float or ndarray in [0, 1]
         Of the shape of `target_coverage`. 0 if every sample is right, 1 if every sample is wrong.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, a weight is negative or not finite, or `target_coverage` is out of range.
 
     Examples
     --------
@@ -443,6 +491,12 @@ def coverage_at_risk(is_error, error_proba, *, target_risk=0.05, sample_weight=N
     coverage : float in [0, 1]
         1 if every sample is right; 0 if no threshold keeps the risk.
 
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is NaN
+        anywhere, a weight is negative or not finite, or `target_risk` is out of range.
+
     Examples
     --------
     >>> from metaerr_sklearn.metrics import coverage_at_risk
@@ -479,6 +533,12 @@ def error_brier_score(is_error, error_proba, *, sample_weight=None):
     brier_score : float in [0, 1]
         With r the error rate, the constant prediction r scores ``r (1 - r)``.
 
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is not in
+        [0, 1], or a weight is negative or not finite.
+
     Examples
     --------
     >>> from metaerr_sklearn.metrics import error_brier_score
@@ -508,6 +568,12 @@ def error_log_loss(is_error, error_proba, *, sample_weight=None):
     -------
     log_loss : float, >= 0
         The constant prediction 1/2 scores 0.693.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths differ, `is_error` is not boolean, `error_proba` is not in
+        [0, 1], or a weight is negative or not finite.
 
     Examples
     --------
@@ -831,6 +897,13 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
     Returns
     -------
     seen : ErrorObservation
+
+    Raises
+    ------
+    TypeError
+        If nothing says how sure the estimator is.
+    ValueError
+        If labels are missing, or of another type than those predicted.
     """
     if y is not None:
         y = check_labels(y, X)

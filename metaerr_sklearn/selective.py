@@ -179,6 +179,11 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
     bound : float in [0, 1]
         1 if there are no rows.
 
+    Raises
+    ------
+    ValueError
+        If `confidence_level` is not in (0, 1).
+
     Examples
     --------
     >>> from metaerr_sklearn.selective import risk_upper_bound
@@ -690,6 +695,13 @@ def coverage_scorer(estimator, X, y=None, sample_weight=None):
     -------
     coverage : float in [0, 1]
 
+    Raises
+    ------
+    TypeError
+        If there is no fitted SelectiveClassifier inside.
+    ValueError
+        If labels or weights do not fit X.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -735,6 +747,24 @@ def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
     -------
     neg_selective_risk : float in [-1, 0]
         NaN if no row is answered.
+
+    Raises
+    ------
+    TypeError
+        If there is no fitted SelectiveClassifier inside.
+    ValueError
+        If labels or weights do not fit X.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from metaerr_sklearn.selective import SelectiveClassifier, neg_selective_risk_scorer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = SelectiveClassifier(LogisticRegression(), target_coverage=0.8, random_state=0)
+    >>> risk = -neg_selective_risk_scorer(clf.fit(X[:900] / 16, y[:900]), X[900:] / 16, y[900:])
+    >>> round(risk, 3)
+    0.005
     """
     y = check_labels(y, X)
     weight = 1.0 if sample_weight is None else check_weights(sample_weight, X)
