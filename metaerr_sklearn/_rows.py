@@ -60,7 +60,10 @@ def _sliceable(dataset):
 
 
 def is_a(X, package, name):
-    """Tell whether X is an instance of a class without importing its package (or one of some)."""
+    """Tell whether X is an instance of a class without importing it.
+
+    `package` is how the name of its module begins, or a tuple of beginnings.
+    """
     return any(
         cls.__name__ == name and cls.__module__.startswith(package) for cls in type(X).__mro__
     )

@@ -325,7 +325,17 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         progress.done("base estimator")
         self.estimator_ = base
         self._fit_error_model(
-            X, y, classes, predictions, weight, groups, copies, seed, frozen, representation, heard
+            X,
+            y,
+            classes,
+            predictions,
+            weight,
+            groups=groups,
+            copies=copies,
+            seed=seed,
+            frozen=frozen,
+            representation=representation,
+            heard=heard,
         )
         progress.done("error model")
         progress.close()
@@ -461,6 +471,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         classes,
         predictions,
         weight,
+        *,
         groups,
         copies,
         seed,

@@ -80,10 +80,15 @@ def _without_wrappers(estimator):
             estimator = estimator.estimator
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
-        elif hasattr(estimator, "param_grid") or hasattr(estimator, "param_distributions"):
+        elif _searched(estimator) is not None:
             estimator = estimator.estimator
         else:
             return estimator
+
+
+def _searched(estimator):
+    """Return the parameters that a search tries, or None."""
+    return getattr(estimator, "param_grid", getattr(estimator, "param_distributions", None))
 
 
 def transform_before(pipeline, X):
@@ -93,7 +98,8 @@ def transform_before(pipeline, X):
     a transformer that learns nothing need not tell.
     """
     for _, step in pipeline.steps[:-1]:
-        if step is not None and not isinstance(step, str):
+        # imbalanced-learn's samplers act in the fit alone.
+        if step is not None and not isinstance(step, str) and not hasattr(step, "fit_resample"):
             X = step.transform(X)
     return X
 
@@ -110,6 +116,12 @@ def unwrap(estimator, X):
     return estimator, X
 
 
+def _is_search(estimator):
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return _searched(estimator) is not None
+
+
 def is_net(estimator):
     """Tell whether a skorch net predicts, without importing skorch."""
     mro = type(final_estimator(estimator)).__mro__
@@ -122,7 +134,12 @@ def weight_name(estimator):
         name, last = estimator.steps[-1]
         inner = weight_name(last)
         return None if inner is None else f"{name}__{inner}"
-    if hasattr(estimator, "param_grid") or hasattr(estimator, "param_distributions"):
+    grid = _searched(estimator)
+    if grid is not None:
+        grids = [grid] if hasattr(grid, "values") else grid
+        options = [values for part in grids for values in part.values() if np.iterable(values)]
+        if any(hasattr(value, "fit") for values in options for value in values):
+            return None  # not every candidate need take them
         return weight_name(estimator.estimator)  # searches pass on what their fit is given
     takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
     return "sample_weight" if takes else None
@@ -305,8 +322,9 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
     encoded = net_labels(estimator, np.searchsorted(classes, y), len(classes))
     device = getattr(final_estimator(estimator), "device", None)
     rng = preserved_rng(draw_seed(None) if seed is None else seed, device=device)
-    # The generators are those of the process: nets fitted in threads would draw from one stream.
-    with ONE_AT_A_TIME, rng, within(estimator):
+    # The generators are those of the process: nets fitted in threads would draw from one stream. A
+    # search has threads of its own, which may have to wait for their turn to predict.
+    with nullcontext() if _is_search(estimator) else ONE_AT_A_TIME, rng, within(estimator):
         return estimator.fit(net_input(estimator, X), encoded, **fit_params)
 
 
@@ -442,7 +460,7 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
     seed : int, default=0
         Shuffles the folds.
     warn : bool, default=True
-        Whether to warn where a class has fewer rows than there are folds, or copies are parted.
+        Whether to warn where a class has fewer rows than there are folds.
 
     Returns
     -------
@@ -450,7 +468,7 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
     """
     if not isinstance(cv, Real):
         splits = _explicit_splits(cv, X, y, groups)
-        if copies is not None and groups is None and warn:
+        if copies is not None and groups is None:
             _warn_of_copies(cv, splits, copies)
         return splits
     if copies is not None and groups is None:
@@ -559,8 +577,8 @@ def mark_copies(X, y):
     shows a flexible base the answer for the row that is tested. Rows also coincide without having
     been copied, and then new rows coincide with training rows just as often: setting them aside
     would misjudge the base. Rows count as copied where most rows of a class have a copy, and
-    either ten times as many rows coincide as columns drawn independently would give, or rows that
-    have the same value in the column with the most values differ elsewhere ten times as rarely.
+    either ten times as many rows coincide as columns drawn independently would give, or there is a
+    column of many values, and rows with the same one differ elsewhere ten times as rarely.
 
     Parameters
     ----------
@@ -618,7 +636,10 @@ def mark_copies(X, y):
     # Copies of a continuous column make all of its pairs: these tell nothing of chance.
     most = int(np.argmin(chances))
     values = np.concatenate([_hash_cells(part)[:, most] for _, part in row_chunks(X)])
-    n_alike = _count_pairs(np.unique(values, return_counts=True)[1])
+    count = np.unique(values, return_counts=True)[1]
+    if len(count) < n_samples / 10:
+        return None  # a code, on which other columns may depend
+    n_alike = _count_pairs(count)
     n_different = n_alike * (1 - np.prod(np.delete(chances, most)))
     return number if n_different >= 10 and n_alike - n_equal <= n_different / 10 else None
 
@@ -629,11 +650,12 @@ def _chances_of_pairs(X):
     if hasattr(X, "tocsr"):
         columns = X.tocsc(copy=True)
         columns.sum_duplicates()
+        columns.eliminate_zeros()
         counts = []
         for start, stop in zip(columns.indptr[:-1], columns.indptr[1:]):
-            known = np.unique(columns.data[start:stop], return_counts=True)
-            n_zero = n_rows - known[1][known[0] != 0].sum()
-            counts.append(np.append(known[1][known[0] != 0], n_zero))
+            if stop > start:  # all rows are alike in an empty column
+                known = np.unique(columns.data[start:stop], return_counts=True)[1]
+                counts.append(np.append(known, n_rows - (stop - start)))
     else:
         counts = [np.unique(column, return_counts=True)[1] for column in _hash_cells(X).T]
     return np.array([_count_pairs(count) for count in counts]) / max(n_rows * (n_rows - 1) / 2, 1)

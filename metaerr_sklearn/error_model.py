@@ -470,14 +470,14 @@ class ErrorModel(BaseEstimator):
             "groups": None if groups is None else np.asarray(groups)[some],
             "copies": None if copies is None else copies[some],
         }
-        whole = _why_no_folds(truth[some], **related)
+        why_no_folds = _why_no_folds(truth[some], **related)
 
         def folds_by(labels):
             cv = self.cv or (3 if len(labels) > MANY_ROWS else 5)
             return make_splits(cv, None, labels, **related, seed=seed, warn=False)
 
-        is_related = (groups is not None or copies is not None) and whole is None
-        self._blocks = self._blocks if whole is None else []
+        is_related = (groups is not None or copies is not None) and why_no_folds is None
+        self._blocks = self._blocks if why_no_folds is None else []
         # What has been heard of the rows is as good as the rows.
         source, view = X, self.representation_
         if heard is not None and view is not None:
@@ -499,7 +499,7 @@ class ErrorModel(BaseEstimator):
             None if base_fold is None else base_fold[some],
         )
         blocks = [block.fit_transform(rows, seed) for block in self._blocks]
-        oof = self._learn(rows, blocks, learner, drawn.weight, folds_by, whole)
+        oof = self._learn(rows, blocks, learner, drawn.weight, folds_by, why_no_folds)
         oof_error_proba = np.full(len(truth), np.nan)
         oof_error_proba[some] = expit(oof)
         if len(drawn.later):
@@ -564,10 +564,10 @@ class ErrorModel(BaseEstimator):
             return None
         return safe_indexing(X, drawn.rows)
 
-    def _learn(self, rows, blocks, learner, outcome_weight, folds_by, whole):
+    def _learn(self, rows, blocks, learner, outcome_weight, folds_by, why_no_folds):
         """Fit offset and meta-learner; return the cross-fitted log-odds of an error.
 
-        `whole` says why the rows cannot be parted into folds, if they cannot.
+        `why_no_folds` says why the rows cannot be parted, if they cannot.
         """
         is_error, sample_weight = rows.is_error, rows.sample_weight
         if outcome_weight is not None:
@@ -585,17 +585,17 @@ class ErrorModel(BaseEstimator):
 
         n_errors = int(is_error.sum())
         few, folds = min(n_errors, len(is_error) - n_errors), None
-        if few >= MIN_ERRORS and whole is None:
+        if few >= MIN_ERRORS and why_no_folds is None:
             folds = folds_by(is_error)
             if any(np.ptp(is_error[train].astype(int)) == 0 for train, _ in folds):
-                whole = (
+                why_no_folds = (
                     f"The {few} {'errors' if n_errors == few else 'correct predictions'} belong "
                     "together (groups, copies of a row), so that none is left to learn from when "
                     "the others are tested"
                 )
-        if few < MIN_ERRORS or whole is not None:
+        if few < MIN_ERRORS or why_no_folds is not None:
             kind = "errors" if n_errors == few else "correct predictions"
-            reason = whole or (
+            reason = why_no_folds or (
                 f"{few} {kind} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
                 "meta-learner needs"
             )

@@ -942,7 +942,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
     labels = column_or_1d(labels)
     is_error = None
     if y is not None:
-        check_same_kind(y, np.unique(labels), "y")
+        check_same_kind(y, getattr(estimator, "classes_", labels[:0]), "y")
         is_error = labels != y
     return ErrorObservation(
         is_error, labels, np.asarray(error_proba), proba, has_meta_model, accepted

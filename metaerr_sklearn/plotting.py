@@ -363,10 +363,9 @@ class RiskCoverageDisplay:
         from matplotlib.ticker import PercentFormatter
 
         # The first few rows make a spike or nothing: they do not set the scale.
-        risks = [self.error_rate]
-        for line in ax.get_lines():  # also those of displays drawn before
-            coverage, risk = map(np.asarray, line.get_data())
-            risks.append(risk[coverage >= 0.1].max(initial=0))
+        curves = [(self.coverage, risk) for risk in self.selective_risk.values()]
+        curves += [line.get_data() for line in ax.get_lines() if line.get_gid() == _CURVE_ID]
+        risks = [self.error_rate, *(risk[x >= 0.1].max(initial=0) for x, risk in curves)]
         # The legend, with its title, lies above the curves.
         n_lines = 1 + len(ax.get_legend_handles_labels()[1])
         legend_height = (n_lines + 1) * rcParams["font.size"] * 1.5

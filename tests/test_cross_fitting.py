@@ -1,5 +1,7 @@
 """Out-of-fold predictions: nobody is predicted by a model that has seen them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -39,6 +41,8 @@ from metaerr_sklearn.cross_fitting import (
     mark_copies,
     predict_both,
     predict_proba,
+    transform_before,
+    weight_name,
 )
 
 
@@ -340,6 +344,7 @@ def test_copies_of_one_measurement_and_a_few_flags_are_copies(n_flags):
         lambda rng: np.column_stack([rng.integers(60, size=2000), rng.random(2000) < 0.05]),
         lambda rng: np.column_stack([rng.integers(1000, size=2000), np.ones(2000)]),
         lambda rng: np.eye(6)[rng.integers(6, size=2000)],
+        lambda rng: np.column_stack([(age := rng.integers(72, size=2000)), age // 10]),
         lambda rng: np.hstack([np.eye(5)[rng.integers(5, size=2000)] for _ in range(3)]),
     ],
 )
@@ -458,3 +463,35 @@ def test_observer_that_returns_too_few_rows_is_named():
         clf.fit(X, y)
     with pytest.raises(ValueError, match="Short in meta_features asks the base itself"):
         ErrorModel(meta_features=["confidence", Short()]).fit(X, y, np.full((60, 2), 0.5))
+
+
+def test_copies_in_a_wide_sparse_matrix_with_empty_columns_and_zeros_written_out():
+    rng = np.random.default_rng(0)
+    X = sp.csr_array(
+        (rng.normal(size=600), (np.repeat(np.arange(200), 3), np.tile([0, 7, 40], 200)))
+    )
+    X.resize((200, 5000))
+    X.data[::7] = 0
+    copies = mark_copies(sp.vstack([X, X], format="csr"), np.tile([0, 1], 200))
+    assert_array_equal(copies, np.tile(np.arange(200), 2))
+
+
+def test_weights_are_for_a_search_whose_candidates_all_take_them():
+    pipe = make_pipeline(LogisticRegression())
+    assert weight_name(GridSearchCV(LogisticRegression(), {"C": [1.0]})) == "sample_weight"
+    assert weight_name(GridSearchCV(pipe, [{}])) == "logisticregression__sample_weight"
+    exchanged = {"logisticregression": [LogisticRegression(), KNeighborsClassifier()]}
+    assert weight_name(GridSearchCV(pipe, exchanged)) is None
+    assert weight_name(GridSearchCV(KNeighborsClassifier(), {})) is None
+
+
+def test_samplers_of_a_pipeline_act_in_the_fit_alone():
+    """imbalanced-learn's have no transform."""
+
+    class Sampler:
+        def fit_resample(self, X, y):
+            raise AssertionError
+
+    scaler = StandardScaler().fit([[0.0], [2.0]])
+    pipeline = SimpleNamespace(steps=[("a", Sampler()), ("b", scaler), ("c", None), ("d", None)])
+    assert_allclose(transform_before(pipeline, np.array([[1.0], [2.0]])), [[0], [1]])

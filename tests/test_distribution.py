@@ -1,6 +1,7 @@
 """Folds on other processes and machines, through joblib: the serial result."""
 
 import os
+import threading
 import uuid
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn.metrics import ERROR_SCORERS
 
 N_FOLDS = 4
 
@@ -203,11 +205,28 @@ def test_each_row_is_sent_to_the_device_once_a_pass(noisy_data, tmp_path, monkey
 def test_nets_in_threads_are_those_of_the_serial_run(noisy_data, tmp_path, n_jobs):
     """Random generators belong to the process: folds must not draw from each other's stream."""
     X, y = noisy_data[0].astype(np.float32), noisy_data[1]
-    serial = fit((X, y), net_on(None, tmp_path))
+    serial = fit((X, y), net_on("cpu", tmp_path))
     before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()  # noqa: NPY002
     with joblib.parallel_config("threading", n_jobs=n_jobs):
-        threaded = fit((X, y), net_on(None, tmp_path))
+        threaded = fit((X, y), net_on("cpu", tmp_path))
     assert_array_equal(threaded.oof_error_, serial.oof_error_)
     assert_allclose(threaded.predict_error_proba(X), serial.predict_error_proba(X), rtol=1e-5)
     assert torch.equal(before[0], torch.get_rng_state())
     assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_a_search_over_nets_that_scores_in_threads_comes_to_its_end(noisy_data, tmp_path):
+    """Its threads ask for a turn to predict while the fit of the search goes on."""
+    X, y = noisy_data[0].astype(np.float32), noisy_data[1]
+    search = GridSearchCV(
+        net_on("cpu", tmp_path), {"lr": [0.1, 0.2]}, cv=2, scoring=ERROR_SCORERS["neg_aurc"]
+    )
+
+    def work():
+        with joblib.parallel_config("threading", n_jobs=2):
+            fit((X, y), search)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(timeout=120)
+    assert not thread.is_alive()

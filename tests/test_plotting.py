@@ -236,6 +236,14 @@ def test_a_second_display_leaves_the_first_in_sight():
     assert first.line_.get_linestyle() != second.line_.get_linestyle()
 
 
+def test_other_lines_on_the_axes_do_not_set_the_scale(predictions):
+    _, (empty, marked) = plt.subplots(1, 2)
+    marked.axvline(0.8)
+    marked.plot([0.5], [30])
+    limits = [RiskCoverageDisplay.from_predictions(*predictions, ax=ax) for ax in (empty, marked)]
+    assert limits[0].ax_.get_ylim() == limits[1].ax_.get_ylim()
+
+
 def test_options_of_the_curves(predictions):
     is_error, error_proba = predictions
     scores = {"a": error_proba, "b": -error_proba}

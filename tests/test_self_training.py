@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -967,3 +968,13 @@ def test_labels_are_kept_whatever_the_unlabeled_rows_weigh():
         model = SelfTrainingWithMetaErr(KNeighborsClassifier(), max_iter=0, random_state=0)
         model.fit(X, partly, sample_weight=weight)
         assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
+
+
+def test_splits_that_part_copies_are_warned_of():
+    rng = np.random.default_rng(0)
+    labeled = np.tile(rng.normal(size=(60, 5)), (2, 1))
+    X = np.vstack([labeled, rng.normal(size=(100, 5))])
+    partly = np.where(np.arange(220) < 120, X[:, 0] > 0, -1)
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    with pytest.warns(UserWarning, match="of which a copy is in the training part"):
+        SelfTrainingWithMetaErr(GaussianNB(), cv=folds, random_state=0).fit(X, partly)

@@ -262,3 +262,21 @@ def test_an_iterator_that_has_been_read_is_named(three_classes):
     clf = MetaErrorClassifier(GaussianNB(), "logistic", cv=splits, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match=r"holds no split\. A generator can be read once"):
         clf.fit(X, y)
+
+
+@pytest.mark.parametrize("answer", ["reject", None])
+def test_report_of_a_base_that_abstains_in_words(answer, three_classes):
+    """An answer of another type is no answer, and no reason to refuse the labels."""
+
+    class Rejects(GaussianNB):
+        def predict(self, X):
+            labels = super().predict(X).astype(object)
+            labels[self.predict_proba(X).max(axis=1) < 0.7] = answer
+            return labels
+
+    X, y = three_classes
+    base = Rejects().fit(X, y)
+    is_error = observe_errors(base, X, y).is_error
+    unsure = base.predict_proba(X).max(axis=1) < 0.7
+    assert is_error[unsure].all()
+    assert 0.5 < np.mean(~is_error) < 1
