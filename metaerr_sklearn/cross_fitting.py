@@ -456,7 +456,7 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
         Rows of one group stay together.
     copies : ndarray of shape (n_samples,), default=None
         Equal numbers mark copies of one row, which stay together unless `groups` or explicit
-        splits are given. Explicit splits that part them are warned of.
+        splits are given. Splitters that part them are warned of.
     seed : int, default=0
         Shuffles the folds.
     warn : bool, default=True
@@ -468,7 +468,8 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
     """
     if not isinstance(cv, Real):
         splits = _explicit_splits(cv, X, y, groups)
-        if copies is not None and groups is None:
+        # Who hands over the splits themselves has seen to it.
+        if copies is not None and groups is None and hasattr(cv, "split"):
             _warn_of_copies(cv, splits, copies)
         return splits
     if copies is not None and groups is None:

