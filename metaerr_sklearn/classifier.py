@@ -45,6 +45,7 @@ from .cross_fitting import (
     call_base,
     check_all_labeled,
     check_split_parameter,
+    column_classes,
     cross_fit,
     draw_seed,
     fit_base,
@@ -520,9 +521,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self.meta_feature_names_ = model.meta_feature_names_
 
     def _mirror_base(self):
-        # The columns of its probabilities need not be in the order of the sorted labels.
-        if hasattr(self.estimator_, "classes_") and not is_net(self.estimator_):
-            self.classes_ = np.asarray(self.estimator_.classes_)
+        self.classes_ = column_classes(self.estimator_, self.classes_)
         mirror_columns(self)
         return self
 

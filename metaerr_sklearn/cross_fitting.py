@@ -247,6 +247,16 @@ def base_classes(estimator, y):
     return labels
 
 
+def column_classes(estimator, classes):
+    """Return the classes in the order of the columns of the probabilities of a base fitted here.
+
+    That of a base need not be that of the sorted labels; a net knows only their numbers.
+    """
+    if is_net(estimator) or not hasattr(estimator, "classes_"):
+        return classes
+    return np.asarray(estimator.classes_)
+
+
 def net_input(estimator, X):
     """Return X as the base takes it: unchanged, except that a net gets float32."""
     if not is_net(estimator):

@@ -41,6 +41,7 @@ from .cross_fitting import (
     base_classes,
     call_base,
     check_all_labeled,
+    column_classes,
     draw_seed,
     final_estimator,
     fit_base,
@@ -607,7 +608,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             seed=None if self.random_state is None else seed,
             within=partial(progress.within, "estimator"),
         )
-        self.classes_ = classes if is_net(self.estimator_) else self.estimator_.classes_
+        self.classes_ = column_classes(self.estimator_, classes)
         return safe_indexing(X, held_out), y[held_out]
 
     def _choose_reject_label(self, classes):
@@ -700,7 +701,7 @@ def coverage_scorer(estimator, X, y=None, sample_weight=None):
     TypeError
         If there is no fitted SelectiveClassifier inside.
     ValueError
-        If labels or weights do not fit X.
+        If weights do not fit X.
 
     Examples
     --------

@@ -45,6 +45,7 @@ from ._validation import (
 from .cross_fitting import (
     call_base,
     check_split_parameter,
+    column_classes,
     cross_fit,
     draw_seed,
     fit_base,
@@ -912,9 +913,7 @@ class SelfTrainingWithMetaErr(
         del self._fold_models, self._fold_sizes
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.forget_unlabeled()
-        # The columns of its probabilities need not be in the order of the sorted labels.
-        if hasattr(self.estimator_, "classes_") and not is_net(self.estimator_):
-            self.classes_ = np.asarray(self.estimator_.classes_)
+        self.classes_ = column_classes(self.estimator_, self.classes_)
         mirror_columns(self)
 
     @available_if(estimator_has("predict"))
