@@ -427,15 +427,18 @@ class SecondOpinionBlock:
             weight = None if rows.sample_weight is None else rows.sample_weight[part]
             return BoostedTrees(rows.representation[part], rows.y[part], weight, many, seed=seed)
 
+        def fit_and_predict(train, test):
+            return self._predict(fit(np.intersect1d(chosen, train)), _take(rows, test))
+
         chosen = rows.reference_rows()
         many = len(chosen) > self.many_rows
         # Of many rows two thirds tell nearly as much as all.
         folds = rows.folds or make_splits(3 if many else 5, None, rows.y, seed=seed, warn=False)
-        parts = [chosen, *(np.intersect1d(chosen, train) for train, _ in folds)]
-        trees, *of_folds = run_in_threads(self.n_jobs, (partial(fit, part) for part in parts))
+        of_folds = (partial(fit_and_predict, *fold) for fold in folds)
+        trees, *parts = run_in_threads(self.n_jobs, [partial(fit, chosen), *of_folds])
         proba = np.empty((len(rows.y), self.n_classes_))
-        for part, (_, test) in zip(of_folds, folds):
-            proba[test] = self._predict(part, _take(rows, test))
+        for part, (_, test) in zip(parts, folds):
+            proba[test] = part
         return trees, proba
 
     def _fit_forest(self, rows, seed):

@@ -5,6 +5,7 @@ out-of-fold log-loss, and may choose none: the worst case is the calibrated conf
 """
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import minimize
@@ -259,7 +260,8 @@ def _fit_ridge(Z, is_error, offset, weight, alpha, start):
 
     def hessian(beta):
         p = expit(offset + Z1 @ beta)
-        return (Z1 * (weight * p * (1 - p))[:, None]).T @ Z1 + np.diag(penalty)
+        scaled = Z1 * np.sqrt(weight * p * (1 - p))[:, None]
+        return scaled.T @ scaled + np.diag(penalty)  # of a matrix and itself: half of the work
 
     # A trust region keeps Newton's steps safe where the data separate.
     return minimize(loss, start, jac=True, hess=hessian, method="trust-exact").x
@@ -374,20 +376,25 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         data = lightgbm.Dataset(
             Z, label=is_error.astype(float), weight=weight, init_score=offset, params=params
         )
-        parts = [data.construct().subset(train) for train, _ in folds]
-        boosters = run_in_threads(
-            self.n_jobs, (partial(lightgbm.train, params, part, n_rounds) for part in parts)
-        )
-        for booster, (_, test) in zip(boosters, folds):
-            correction = np.zeros(len(test))
-            for number in range(1, len(steps)):
-                correction = correction + booster.predict(
+        data.construct()
+
+        def fit_and_correct(train, test):
+            booster = lightgbm.train(params, data.subset(train), n_rounds)
+            added = [
+                booster.predict(
                     Z[test],
-                    start_iteration=steps[number - 1],
-                    num_iteration=int(steps[number] - steps[number - 1]),
+                    start_iteration=start,
+                    num_iteration=int(end - start),
                     raw_score=True,
+                    num_threads=1,
                 )
-                pooled[number, test] += correction
+                for start, end in pairwise(steps)
+            ]
+            return np.cumsum(added, axis=0)
+
+        works = [partial(fit_and_correct, *fold) for fold in folds]
+        for corrections, (_, test) in zip(run_in_threads(self.n_jobs, works), folds):
+            pooled[1:, test] += corrections
         best = _least_loss(is_error, pooled, weight)
         self.n_rounds_ = int(steps[best])
         self.oof_logit_ = pooled[best]
