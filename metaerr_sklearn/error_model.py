@@ -871,6 +871,7 @@ class ErrorModel(BaseEstimator):
         if isinstance(learner, str) and learner in _NAMED_LEARNERS:
             return _NAMED_LEARNERS[learner](self.n_jobs)
         if isinstance(learner, ResidualMetaLearner):
+            learner.check_parameters()
             return clone(learner)
         if not isinstance(learner, type) and hasattr(learner, "fit") and is_classifier(learner):
             only_input = check_meta_features(self.meta_features) == ["input"]

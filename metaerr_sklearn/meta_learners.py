@@ -6,13 +6,14 @@ out-of-fold log-loss, and may choose none: the worst case is the calibrated conf
 
 from functools import partial
 from itertools import pairwise
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state, check_scalar, gen_batches
 
 from ._compat import warn_caller
 from ._rows import MANY_ROWS
@@ -77,6 +78,18 @@ class ResidualMetaLearner(BaseEstimator):
     is_additive = True
     takes_weights = True
 
+    def check_parameters(self):
+        """Refuse parameters that nothing can be learned with, before anything is fitted.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Says which parameter, what it is and what it must be.
+        """
+
+    def _check_number(self, name, kind, **bounds):
+        check_scalar(getattr(self, name), f"{name} of {type(self).__name__}", kind, **bounds)
+
     def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
         """Learn the correction.
 
@@ -102,6 +115,7 @@ class ResidualMetaLearner(BaseEstimator):
         self : object
             With `oof_logit_`, the log-odds of each row from learners of the other folds.
         """
+        self.check_parameters()
         Z = np.asarray(Z, dtype=float)
         weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, float)
         self.n_features_in_ = Z.shape[1]
@@ -215,6 +229,15 @@ class LogisticMetaLearner(ResidualMetaLearner):
 
     def __init__(self, alphas=(3000, 1000, 300, 100, 30, 10, 3)):
         self.alphas = alphas
+
+    def check_parameters(self):
+        """Refuse weights of the ridge that are no positive numbers, or none."""
+        alphas = [] if np.ndim(self.alphas) != 1 else list(self.alphas)
+        if not alphas or not all(isinstance(a, Real) and 0 < a < np.inf for a in alphas):
+            raise ValueError(
+                "alphas of LogisticMetaLearner must be a sequence of at least one number, each "
+                f"above 0, got {self.alphas!r}."
+            )
 
     def _fit(self, Z, is_error, offset, folds, weight, seed):
         alphas = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
@@ -344,6 +367,20 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         self.random_state = random_state
 
     _step = 5
+
+    def check_parameters(self):
+        """Refuse parameters that LightGBM would refuse after the base has been fitted."""
+        if self.n_estimators is not None:
+            self._check_number("n_estimators", Integral, min_val=1)
+        if self.learning_rate is not None:
+            self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")
+        if self.min_child_samples is not None:
+            self._check_number("min_child_samples", Integral, min_val=0)
+        self._check_number("num_leaves", Integral, min_val=2)
+        self._check_number("max_depth", Integral)
+        self._check_number("reg_lambda", Real, min_val=0)
+        for share in ("colsample_bytree", "subsample"):
+            self._check_number(share, Real, min_val=0, max_val=1, include_boundaries="right")
 
     def _fit(self, Z, is_error, offset, folds, weight, seed):
         import lightgbm
@@ -483,6 +520,14 @@ class MLPMetaLearner(ResidualMetaLearner):
         self.max_epochs = max_epochs
         self.random_state = random_state
 
+    def check_parameters(self):
+        """Refuse sizes and rates that no network can have."""
+        self._check_number("hidden_size", Integral, min_val=1)
+        self._check_number("dropout", Real, min_val=0, max_val=1, include_boundaries="left")
+        self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")
+        self._check_number("weight_decay", Real, min_val=0)
+        self._check_number("max_epochs", Integral, min_val=1)
+
     def _fit(self, Z, is_error, offset, folds, weight, seed):
         from .neural import train_residual_mlps
 
@@ -572,6 +617,17 @@ class AverageMetaLearner(ResidualMetaLearner):
     def __init__(self, learners):
         self.learners = learners
 
+    def check_parameters(self):
+        """Refuse what is no list of meta-learners, and what these refuse."""
+        learners = self.learners if isinstance(self.learners, (list, tuple)) else []
+        if not learners or not all(isinstance(v, ResidualMetaLearner) for v in learners):
+            raise ValueError(
+                "learners of AverageMetaLearner must be a list of at least one meta-learner of "
+                f"this package, got {self.learners!r}."
+            )
+        for learner in learners:
+            learner.check_parameters()
+
     @property
     def uses_input(self):
         """Whether one of the learners reads the input block."""
@@ -589,6 +645,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         -------
         self : object
         """
+        self.check_parameters()
         self.n_features_in_ = Z.shape[1]
         self.learners_ = [
             clone(learner).fit(

@@ -17,6 +17,7 @@ from metaerr_sklearn import (
     ErrorModel,
     LightGBMMetaLearner,
     LogisticMetaLearner,
+    MetaErrorClassifier,
     MLPMetaLearner,
 )
 from metaerr_sklearn.meta_learners import (
@@ -220,3 +221,40 @@ def test_weights_reach_the_classifier_or_are_said_not_to(takes_weights):
         return
     with pytest.warns(UserWarning, match="fit of KNeighborsClassifier, the meta-learner, takes no"):
         ErrorModel(learner, random_state=0).fit(X, y, proba, sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("learner", "error", "message"),
+    [
+        (LightGBMMetaLearner(n_estimators=0), ValueError, "n_estimators of Light.*== 0, must be"),
+        (LightGBMMetaLearner(n_estimators=9.5), TypeError, "n_estimators of .* instance of int"),
+        (LightGBMMetaLearner(learning_rate=0), ValueError, "learning_rate of .* must be > 0"),
+        (LightGBMMetaLearner(num_leaves=1), ValueError, "num_leaves of .*== 1, must be >= 2"),
+        (LightGBMMetaLearner(max_depth=2.5), TypeError, "max_depth of .* instance of int"),
+        (LightGBMMetaLearner(min_child_samples=-1), ValueError, "min_child_samples of .* >= 0"),
+        (LightGBMMetaLearner(reg_lambda=-1), ValueError, "reg_lambda of .* must be >= 0"),
+        (LightGBMMetaLearner(colsample_bytree=0), ValueError, "colsample_bytree of .* > 0"),
+        (LightGBMMetaLearner(subsample=2), ValueError, "subsample of .*== 2, must be <= 1"),
+        (LogisticMetaLearner(()), ValueError, r"alphas of .* at least one number.*got \(\)"),
+        (LogisticMetaLearner(3.0), ValueError, "alphas of .* must be a sequence.*got 3.0"),
+        (LogisticMetaLearner([1, -1]), ValueError, r"each above 0, got \[1, -1\]"),
+        (MLPMetaLearner(hidden_size=0), ValueError, "hidden_size of MLPMetaLearner == 0"),
+        (MLPMetaLearner(dropout=1), ValueError, "dropout of .*== 1, must be < 1"),
+        (MLPMetaLearner(learning_rate=-1), ValueError, "learning_rate of .* must be > 0"),
+        (MLPMetaLearner(weight_decay=-1), ValueError, "weight_decay of .* must be >= 0"),
+        (MLPMetaLearner(max_epochs=0), ValueError, "max_epochs of .*== 0, must be >= 1"),
+        (AverageMetaLearner([]), ValueError, r"list of at least one meta-learner.*got \[\]"),
+        (AverageMetaLearner([3]), ValueError, r"list of at least one meta-learner.*got \[3\]"),
+        (AverageMetaLearner([MLPMetaLearner(0)]), ValueError, "hidden_size of MLPMetaLearner"),
+    ],
+)
+def test_parameters_are_refused_before_any_fit(learner, error, message, problem):
+    class NeverFitted(LogisticRegression):
+        def fit(self, X, y):
+            raise AssertionError("the base was fitted")
+
+    X, y, _ = problem
+    with pytest.raises(error, match=message):
+        MetaErrorClassifier(NeverFitted(), meta_learner=learner).fit(X, y)
+    with pytest.raises(error, match=message):
+        fit(learner, problem)
