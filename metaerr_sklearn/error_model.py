@@ -243,7 +243,8 @@ class ErrorModel(BaseEstimator):
         Blocks "confidence", "predicted_class", "neighbors", "second_opinion", "input"; callables
         ``f(X, proba)`` that return one row of numbers per sample; objects with ``fit(X, proba)``
         and ``transform(X, proba)``. Only under `MetaErrorClassifier`, which has the base: objects
-        with ``observe(estimator, X)``. "auto" takes all five, "input" for tree learners only.
+        with ``observe(estimator, X)``. "auto" takes all five, but "input" only for "lightgbm" and
+        its half of the learner "auto": "logistic" and "mlp" do not look at it.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers in which distances mean something. It never sees labels. With None,
@@ -293,7 +294,7 @@ class ErrorModel(BaseEstimator):
         Why X has no representation, if it has none.
 
     meta_feature_names_ : list of str
-        Columns that the meta-learner sees.
+        Columns that the meta-learner is given.
 
     meta_learner_ : fitted meta-learner
 
@@ -304,8 +305,9 @@ class ErrorModel(BaseEstimator):
     Notes
     -----
     Of more than 20,000 rows as many are drawn to learn from, whole groups where there are `groups`;
-    where errors are rare, up to 5,000 of them more, which then count less. The error probability of
-    the other rows is predicted: cost beyond 20,000 rows is one pass.
+    where errors are rare and rows are not related, up to 5,000 of them more, which then count less.
+    Groups of more than 2,000 rows are drawn in part. The error probability of the other rows is
+    predicted: cost beyond 20,000 rows is one pass.
 
     References
     ----------
@@ -528,6 +530,8 @@ class ErrorModel(BaseEstimator):
         """Fit the representation, and make the blocks of meta-features that X allows."""
         names = self._choose_blocks(learner, leave_out)
         self._raw_input = getattr(learner, "raw_input", False)
+        if self._raw_input and X is None:
+            raise ValueError('meta_features="input" shows X to the meta-learner, and X is None.')
         needs_input = {"neighbors", "second_opinion", "input"} & {
             name for name in names if isinstance(name, str)
         }
@@ -863,8 +867,15 @@ class ErrorModel(BaseEstimator):
     def _check_parameters(self):
         if self.cv is not None:
             check_scalar(self.cv, "cv", target_type=(int, np.integer), min_val=2)
-        check_meta_features(self.meta_features)
-        self._make_learner()
+        names, learner = check_meta_features(self.meta_features), self._make_learner()
+        looks_at_input = learner.uses_input or isinstance(
+            learner, (ClassifierMetaLearner, ConfidenceMetaLearner)
+        )
+        if names == ["input"] and not looks_at_input:
+            raise ValueError(
+                f"meta_features={self.meta_features!r} holds nothing that {self.meta_learner!r} "
+                'looks at. Add "confidence" or another block, or use meta_learner="lightgbm".'
+            )
 
     def _make_learner(self):
         learner = self.meta_learner

@@ -133,9 +133,9 @@ class SelfTrainingWithMetaErr(
 
     cv : int, float in (0, 1), splitter or iterable of splits, default=5
         How the labeled rows are split for honest predictions. int: at most that many stratified
-        folds, and no more than the smallest class has labels (at least 2). With a single label in
-        every class nothing can be cross-fitted: 1 - the largest probability is used, with a
-        warning.
+        folds, and no more than the smallest class has labels if it has two. With a single label in
+        every class, or in every class but one, nothing can be cross-fitted: 1 - the largest
+        probability is used, with a warning.
 
     criterion : {"auto", "consensus", "weight", "budget", "threshold", "k_best", "certain", \
             "curriculum"}, default="auto"
@@ -186,10 +186,11 @@ class SelfTrainingWithMetaErr(
 
     class_prior : None, "labeled" or array-like of shape (n_classes,), default=None
         Shares of the classes among the unlabeled rows. "labeled": as among the labeled rows, which
-        is right if they were drawn at random. An array is in the order of `classes_`. Pseudo-labels
-        do not exceed these shares, in number or in sum of weights. None sets no limit; "consensus"
-        then estimates the shares, and trusts the estimate as far as the pool of opinions is better
-        than guessing and the folds agree on it.
+        is right if they were drawn at random. An array is in the order of `classes_`. Of each class
+        no more pseudo-labels are used, in number or in sum of weights, than its share of all that
+        meet the criterion. None sets no limit; "consensus" then estimates the shares, and trusts
+        the estimate as far as the pool of opinions is better than guessing and the folds agree on
+        it.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds nothing
@@ -240,9 +241,10 @@ class SelfTrainingWithMetaErr(
         NaN for labeled rows and where no round was run.
 
     history_ : list of dict
-        For each round, but a last one that met no row, ``n_added``, ``mean_error_proba`` of the
-        rows added, and ``oof_accuracy``, the cross-fitted accuracy on the labeled rows of the base
-        that labeled; None where it was not measured, which is after the first round.
+        For each round, but a last one of several that met no row, ``n_added``,
+        ``mean_error_proba`` of the rows added, None if there are none, and ``oof_accuracy``, the
+        cross-fitted accuracy on the labeled rows of the base that labeled; None where it was not
+        measured, which is after the first round.
 
     n_features_in_ : int
         Number of columns of X, if the base tells it.
@@ -585,9 +587,12 @@ class SelfTrainingWithMetaErr(
         """Learn the error of the base from predictions on labeled rows it has not seen."""
         labeled = np.flatnonzero(truth >= 0)
         counts = np.bincount(truth[labeled])
-        if counts.max() < 2:
+        # Where the one label of a class is tested, two others must be left to train on.
+        needed = 2 if isinstance(self.cv, Real) else 1
+        if np.sum(counts >= 2) < needed:
+            which = "Every class" if counts.max() < 2 else "Every class but one"
             warn_caller(
-                "Every class has a single labeled row, so that no prediction can be tested: the "
+                f"{which} has a single labeled row, so that no prediction can be tested: the "
                 "error of a pseudo-label is 1 - its probability. Give two labels per class."
             )
             return

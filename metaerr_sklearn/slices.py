@@ -157,7 +157,7 @@ def error_slices(
     Raises
     ------
     ValueError
-        If X is not a table, there are fewer than ``4 * min_samples`` rows, ``y=None`` and
+        If X is not a table, of fewer than ``4 * min_samples`` rows errors are known, ``y=None`` and
         there are no out-of-fold errors for these rows, or a parameter does not fit.
 
     Notes
@@ -188,14 +188,16 @@ def error_slices(
     check_scalar(n_slices, "n_slices", target_type=(int, np.integer), min_val=1)
     check_fraction(confidence_level, "confidence_level", closed="neither")
     _check_table(X)
-    if num_samples(X) < 4 * min_samples:
-        raise ValueError(
-            f"error_slices needs at least 4 * min_samples = {4 * min_samples} rows, got "
-            f"{num_samples(X)}. Give more rows or a smaller min_samples."
-        )
+    n_samples = num_samples(X)
     if y is None:
         X, is_error = _out_of_fold_errors(estimator, X)
-    else:
+        n_samples = len(is_error)
+    if n_samples < 4 * min_samples:
+        raise ValueError(
+            f"error_slices needs at least 4 * min_samples = {4 * min_samples} rows, got "
+            f"{n_samples} whose errors are known. Give more rows or a smaller min_samples."
+        )
+    if y is not None:
         is_error = observe_errors(estimator, X, y, with_proba=False).is_error
     seed = draw_seed(random_state)
     n_rare = min(is_error.sum(), (~is_error).sum())

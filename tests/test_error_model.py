@@ -229,6 +229,10 @@ def test_custom_meta_feature_is_used(deployed):
         ({"meta_features": "neighbours"}, "Unknown meta-feature block 'neighbours'"),
         ({"representation": "pca"}, 'representation must be "auto", a transformer or None'),
         ({"cv": 1}, "cv == 1, must be >= 2"),
+        (
+            {"meta_learner": "mlp", "meta_features": "input"},
+            "meta_features='input' holds nothing that 'mlp' looks at. Add \"confidence\"",
+        ),
     ],
 )
 def test_bad_parameters(deployed, change, message):
@@ -241,6 +245,8 @@ def test_bad_data(deployed):
     X, y, proba = (v[:100] for v in deployed)
     with pytest.raises(ValueError, match="summing to 1"):
         ErrorModel().fit(X, y, 2 * proba)
+    with pytest.raises(ValueError, match="shows X to the meta-learner, and X is None"):
+        ErrorModel(LogisticRegression(), meta_features="input").fit(None, y, proba)
     with pytest.raises(ValueError, match="got 2 columns for 3 classes"):
         ErrorModel().fit(X, np.r_[y[:-1], 2], proba)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):

@@ -755,6 +755,18 @@ def test_one_label_per_class_falls_back_to_confidence():
     assert_allclose(model.pseudo_error_proba_[partly < 0], 1 - proba.max(axis=1))
 
 
+def test_one_label_beside_many_of_another_class_falls_back_to_confidence():
+    """Where that label is tested, one class would be left to train on."""
+    X, y = load_iris(return_X_y=True)
+    X, y = X[:100], y[:100]
+    partly = np.full(100, -1)
+    partly[:7], partly[99] = 0, 1
+    with pytest.warns(UserWarning, match="Every class but one has a single labeled row"):
+        model = SelfTrainingWithMetaErr(LogisticRegression()).fit(X, partly)
+    assert model.error_model_ is None
+    assert model.score(X, y) > 0.9
+
+
 def test_few_labels_take_fewer_folds_silently(spied):
     X, partly, y = spied
     partly[:] = -1

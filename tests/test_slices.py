@@ -316,6 +316,9 @@ def test_messages(people, noisy_data):
         error_slices(MetaErrorClassifier(GaussianNB(), None).fit(X, y), X)
     with pytest.raises(ValueError, match="at least 4 \\* min_samples = 4000 rows, got 400"):
         error_slices(ok, X, min_samples=1000)
+    few_tested = MetaErrorClassifier(GaussianNB(), "logistic", cv=0.1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="= 120 rows, got 40 whose errors are known"):
+        error_slices(few_tested, X, min_samples=30)
     for wrong in (sp.csr_matrix(X), X.reshape(400, 1, 2, 3), ["a text"] * 400):
         with pytest.raises(ValueError, match="X must be a frame or a 2-D array"):
             error_slices(ok, wrong)
