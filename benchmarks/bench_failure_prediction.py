@@ -16,11 +16,12 @@ Data
 Baselines
     Scores without learning: max probability (MSP; its order kept where p1 rounds to 1), margin,
     entropy, DOCTOR, GEN. Fitted scores: Trust Score and neighbor agreement (on scaled columns; 40
-    principal components of images), Rel-U, Platt-scaled MSP. UQ360's meta-model, learned on a
-    hold-out of 20 % ("prefit": the rows held out) and applied to the deployed base. For nets also
-    MC-dropout, energy, largest logit, and the paper's set-up: a CNN over the raw images that learns
-    the error. "best simple" is the best of all these but UQ360 and the paper's set-up in each
-    cell, picked with the test labels: an oracle that nobody can deploy. "augmented" is ours with
+    principal components of images; the last hidden layer of a prefit net), Rel-U, Platt-scaled MSP.
+    UQ360's meta-model, learned on a hold-out of 20 % ("prefit": the rows held out) and applied to
+    the deployed base. For nets also MC-dropout, energy, largest logit, and the paper's set-up: a
+    CNN over the raw images that learns the error. "best simple" is the best of all these but UQ360
+    and the paper's set-up in each cell, picked with the test labels: an oracle that nobody can
+    deploy. "augmented" is ours with
     four shifted views (and a mirrored one of photographs) of each image.
 
 Columns

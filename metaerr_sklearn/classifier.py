@@ -91,8 +91,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         What the meta-learner sees; see `ErrorModel`. Objects with ``observe(estimator, X)``, such
         as `neural.AugmentedConfidence`, ask the base itself: its clones about the rows that they
         have not seen, and the deployed base about new rows. With `memory`, each set of such objects
-        has base fits of its own. For nets under cross-fitting "auto" leaves
-        "predicted_class" out, because each fold's net has class biases of its own.
+        has base fits of its own. For nets "auto" leaves "predicted_class" out, because each fold's
+        net has class biases of its own; with ``cv="prefit"`` it is there.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. Where a skorch
@@ -103,8 +103,10 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         Where honest predictions come from. int: out-of-fold predictions of that many stratified
-        folds; exact copies of a row stay in one fold, as do `groups`. float: one stratified
-        hold-out of that size. "prefit": `estimator` is fitted, and all rows given are new to it.
+        folds; `groups` stay in one fold, as do exact copies of a row where most rows of a class
+        have one (fewer may coincide by chance; if yours do not, pass the number of the original row
+        as `groups`). float: one stratified hold-out of that size. "prefit": `estimator` is fitted,
+        and all rows given are new to it.
 
     refit : bool, default=True
         Whether the deployed base is fitted anew on all rows. False needs a single split, and
@@ -166,7 +168,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         and second opinion, set to the level of the error rate.
 
     meta_feature_names_ : list of str
-        Columns that the meta-learner sees.
+        Columns that the meta-learner is given.
 
     n_features_in_ : int
         Number of columns of X, if the base tells it.
@@ -242,7 +244,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             Weights for the base, if its ``fit`` takes them, and for the error model.
 
         groups : array-like of shape (n_samples,), default=None
-            Rows of one group stay together in every split.
+            Rows of one group stay together in every split that is drawn here; a splitter or list
+            of splits of your own must see to it.
 
         **fit_params : dict
             For the ``fit`` of the base. With metadata routing enabled: what the base, and the
@@ -626,7 +629,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         """Predict labels and their error probabilities in one pass of the base.
 
         A base whose labels are not always its most probable class needs a second pass; of a base
-        of which nothing is known, its out-of-fold predictions tell.
+        of which nothing is known, its out-of-fold predictions tell, and with ``meta_learner=None``,
+        which makes none, it is asked twice.
 
         Parameters
         ----------

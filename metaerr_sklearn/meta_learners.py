@@ -208,7 +208,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
     alpha_ : float
         Chosen ridge weight; ``inf`` if no correction was better.
     coef_ : ndarray of shape (n_meta_features,)
-        Coefficients on the standardised meta-features.
+        Coefficients on the standardised meta-features, without those of the block "input".
     intercept_ : float
         Constant part of the correction.
     oof_logit_ : ndarray of shape (n_samples,)

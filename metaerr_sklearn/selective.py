@@ -225,8 +225,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     calibration : float in (0, 1) or "prefit", default=0.3
         Share of the rows that is held out for calibration, stratified by class. With `groups` it is
-        a share of the groups, which are not divided; exact copies of a row stay together too.
-        "prefit": `estimator` is fitted, and all rows given calibrate it; they must be new to it.
+        a share of the groups, which are not divided; exact copies of a row stay together too where
+        most rows of a class have one. "prefit": `estimator` is fitted, and all rows given calibrate
+        it; they must be new to it.
 
     reject_label : "auto" or scalar, default="auto"
         What `predict` gives where it abstains. "auto": -1 if the classes are numbers, else None, in
