@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
 from ._rows import MAX_FIT_ROWS, as_array, is_lazy, row_chunks, rows_at_once
+from ._validation import is_missing
 
 # How names of dtypes begin, in any library; a column may hold no value that tells.
 _CATEGORICAL = ("category", "categorical", "enum", "bool", "str", "large_str", "utf8")
@@ -29,7 +30,8 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
 
     Numbers are imputed by the median and standardised; categories, strings and booleans of a frame
     are one-hot encoded; images and other wide arrays are flattened and projected on principal
-    components; sparse matrices and lists of strings on singular vectors.
+    components; sparse matrices and lists of strings on singular vectors. A missing text is empty,
+    a missing category one of its own, and a cell without a number where numbers were is missing.
 
     Parameters
     ----------
@@ -103,13 +105,26 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if num_samples(X) == 0:  # of what kind no row tells
             return np.empty((0, self._n_features_out), dtype=np.float32)
-        if _kind(X) != self.kind_:
-            raise ValueError(
-                f"X is of kind {_kind(X)!r}, but the representation was fitted on kind "
-                f"{self.kind_!r}. Pass X as in fit."
-            )
+        X = self._as_in_fit(X)
         chunks = [self._transform_chunk(as_array(part)) for _, part in row_chunks(X)]
         return np.concatenate(chunks)
+
+    def _as_in_fit(self, X):
+        """Take numbers for a frame of numbers and the other way round; refuse other kinds."""
+        kind = _kind(X)
+        if kind == self.kind_:
+            return X
+        if self.kind_ == "frame" and kind in ("array", "wide") and all(self._numeric):
+            if np.ndim(X) == 2:
+                return X
+        elif kind == "frame" and self.kind_ in ("array", "wide") and not self._is_image:
+            columns = columns_of(X)
+            if len(columns) == self._n_columns and all(map(is_numeric, columns)):
+                return np.column_stack([to_float(column) for column in columns])
+        raise ValueError(
+            f"X is of kind {kind!r}, but the representation was fitted on kind {self.kind_!r}. "
+            "Pass X as in fit."
+        )
 
     def _start(self, X):
         if self.kind_ == "frame":
@@ -133,13 +148,14 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         if self.kind_ == "text":
             self._vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
             try:
-                X = self._vectorizer.fit_transform(X)
+                X = self._vectorizer.fit_transform(_texts(X))
             except ValueError as error:  # no word of two letters
                 raise UnsupportedInputError(f"X is text without words: {error}") from error
         if self.kind_ in ("sparse", "text"):
             self._projection = self._fit_projection(TruncatedSVD, _without_missing(X))
             return
         flat = _flatten(X, self.kind_)
+        self._n_columns = flat.shape[1]
         self._imputer = _Imputer().fit(flat)
         flat = self._imputer.transform(flat)
         if self.kind_ == "wide":
@@ -164,7 +180,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
                 parts.append(self._encoder.transform(categorical))
             Z = np.hstack(parts)
         elif self.kind_ == "text":
-            Z = self._projection.transform(self._vectorizer.transform(X))
+            Z = self._projection.transform(self._vectorizer.transform(_texts(X)))
         elif self.kind_ == "sparse":
             Z = self._projection.transform(_without_missing(X))
         else:
@@ -182,8 +198,8 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
 
     def _split_frame(self, X):
         columns, n_samples = columns_of(X, self._names), num_samples(X)
-        numeric = [to_float(c) for c, is_num in zip(columns, self._numeric) if is_num]
-        categorical = [to_str(c) for c, is_num in zip(columns, self._numeric) if not is_num]
+        numeric = [read_float(c) for c, is_num in zip(columns, self._numeric) if is_num]
+        categorical = [_category(c) for c, is_num in zip(columns, self._numeric) if not is_num]
         return (
             np.column_stack(numeric) if numeric else np.empty((n_samples, 0)),
             np.column_stack(categorical) if categorical else np.empty((n_samples, 0)),
@@ -238,17 +254,30 @@ def _kind(X):
         return "frame"
     if is_lazy(X):
         return _kind(as_array(X[:1]))
-    if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str):
+    if isinstance(X, (list, tuple)) and _are_texts(X):
         return "text"
     if isinstance(X, (list, tuple)) or hasattr(X, "__array__"):
-        array = np.asarray(X)
-        if array.ndim == 1 and array.dtype.kind in "OUT" and len(X) and isinstance(array[0], str):
+        try:
+            array = np.asarray(X)
+        except ValueError as error:  # rows of different length
+            raise UnsupportedInputError(f"X has no numeric representation: {error}") from error
+        if array.ndim == 1 and array.dtype.kind in "OUT" and _are_texts(array):
             return "text"
         if array.ndim == 2 and array.dtype.kind == "O":
             return "frame"
         if array.ndim >= 2 and array.dtype.kind in "fiub":
             return "array" if array.ndim == 2 and array.shape[1] <= _MAX_COLUMNS else "wide"
     raise UnsupportedInputError(f"X of type {type(X).__name__} has no numeric representation")
+
+
+def _are_texts(values):
+    """Tell whether the first value that is not missing is a text, or all are missing."""
+    known = (v for v in values if hasattr(v, "__len__") or not is_missing(v))
+    return len(values) > 0 and isinstance(next(known, ""), str)
+
+
+def _texts(X):
+    return ["" if is_missing(text) else text for text in X]
 
 
 def _flatten(X, kind):
@@ -372,6 +401,21 @@ def to_float(column):
     return values.astype(np.float64)
 
 
+def read_float(column):
+    """Return `to_float` of a column that held numbers before; what is no number now is missing."""
+    try:
+        return to_float(column)
+    except (TypeError, ValueError):
+        return np.array([_float_or_nan(value) for value in values_of(column)])
+
+
+def _float_or_nan(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
 def values_of(column):
     """Return a column as an array, with dates of a time zone as dates in UTC."""
     if getattr(column.dtype, "tz", None) is not None:
@@ -379,12 +423,24 @@ def values_of(column):
     return np.asarray(column)
 
 
-def to_str(column):
-    """Return a column of categories as an array of str; a missing value has a name too."""
+def to_str(column, missing="nan"):
+    """Return a column of categories as an array of str; missing values have one name too."""
     if hasattr(column, "cat") and hasattr(column, "isna"):
         column = column.astype(object)  # as an array, whole numbers would be 1 or, beside NaN, 1.0
     values = column.to_list() if hasattr(column, "to_list") else np.asarray(column).tolist()
-    return np.array([str(value) for value in values], dtype=str)
+    return np.array([missing if is_missing(v) else str(v) for v in values], dtype=str)
+
+
+def _category(column):
+    """Return `to_str` of a column, with one name for True and 1, and for 1 and 1.0."""
+    names, position = np.unique(to_str(column), return_inverse=True)
+    names = [{"True": "1", "False": "0"}.get(name, name) for name in names.tolist()]
+    whole = [name[:-2] if name.endswith(".0") and _is_number(name) else name for name in names]
+    return np.array(whole, dtype=str)[position]
+
+
+def _is_number(text):
+    return np.isfinite(_float_or_nan(text))
 
 
 def fit_representation(representation, X, *, seed=0, heard=None):

@@ -14,7 +14,7 @@ from ._compat import num_samples, safe_indexing
 from ._validation import check_fraction
 from .cross_fitting import draw_seed
 from .metrics import observe_errors
-from .representation import column_names, columns_of, is_numeric, to_float, to_str, values_of
+from .representation import column_names, columns_of, is_numeric, read_float, to_str, values_of
 
 # Confidence with which a region must stand out: a tree takes the best of many splits.
 _SURE = 0.999
@@ -271,9 +271,8 @@ class _Table:
 
     def _read(self, column, j):
         if self.is_numeric[j]:
-            return to_float(column)
-        values = to_str(column)
-        return np.where(np.isin(values, ["nan", "None", "<NA>", "NaT"]), "missing", values)
+            return read_float(column)
+        return to_str(column, missing="missing")
 
     def show(self, value, j):
         """Write a bound of a column."""

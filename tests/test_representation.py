@@ -270,3 +270,69 @@ def test_columns_of_lists_and_structs_are_categories():
     clf.fit(frame, (x + kind > rng.normal(size=300)).astype(int))
     assert clf.predict_error_proba(frame[:5]).shape == (5,)
     assert NumericRepresentation().fit_transform(frame).shape == (300, 7)
+
+
+@pytest.mark.parametrize(
+    "respell",
+    [
+        lambda X: X.assign(color=X["color"].where(X["color"].notna(), None)),
+        lambda X: X.assign(color=X["color"].astype("string")),
+        lambda X: X.assign(is_new=X["is_new"].astype(int)),
+        lambda X: X.assign(is_new=X["is_new"].astype(float)),
+        lambda X: X.assign(size=X["size"].astype(float).astype("category")),
+    ],
+)
+def test_a_category_is_the_same_however_it_is_spelled(respell):
+    """Trained on a file, asked by a service: NaN, None and NA; True, 1 and 1.0."""
+    pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
+    color = rng.choice(["red", "blue"], 90).astype(object)
+    color[::3] = np.nan
+    X = pd.DataFrame({"color": color, "is_new": rng.random(90) < 0.5})
+    X["size"] = pd.Series(rng.integers(3, size=90)).astype("category")
+    representation = NumericRepresentation().fit(X)
+    assert_array_equal(representation.transform(respell(X)), representation.transform(X))
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_text_where_training_saw_no_value_is_a_missing_value(nothing):
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame({"x": np.arange(20.0), "optional": nothing})
+    representation = NumericRepresentation().fit(X)
+    new = X[:3].assign(optional=["abc", nothing, "1e3"])
+    assert_array_equal(representation.transform(new)[:2], representation.transform(X[:2]))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "NA"])
+def test_missing_texts_are_empty(missing):
+    pd = pytest.importorskip("pandas")
+    missing = pd.NA if missing == "NA" else missing
+    texts = ["red house", "blue house", "red car", ""] * 5
+    partly = [text or missing for text in texts]
+    representation = NumericRepresentation(n_components=2, random_state=0).fit(texts)
+    expected = representation.transform(texts)
+    for container in (list, lambda v: np.array(v, dtype=object), pd.Series):
+        assert_array_equal(representation.transform(container(partly)), expected)
+        first = representation.transform(container(partly)[3:4])
+        assert_array_equal(first, expected[3:4])
+        again = NumericRepresentation(n_components=2, random_state=0)
+        assert_allclose(again.fit_transform(container(partly[::-1])), expected[::-1], atol=1e-6)
+
+
+def test_rows_of_different_length_are_left_to_the_base():
+    tokens = [["a", "b"], ["a"], ["c", "a", "b"]] * 10
+    assert fit_representation("auto", tokens)[0] is None
+    with pytest.raises(UnsupportedInputError, match="X has no numeric representation"):
+        NumericRepresentation().fit(tokens)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_numbers_are_read_by_position_where_a_frame_was_or_will_be(library):
+    library = pytest.importorskip(library)
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    frame = library.DataFrame(dict(zip("abc", X.T)))
+    for fitted_on, asked in ((X, frame), (frame, X)):
+        representation = NumericRepresentation().fit(fitted_on)
+        expected = representation.transform(fitted_on)
+        assert_array_equal(representation.transform(asked), expected)
+    with pytest.raises(ValueError, match="of kind 'frame', but the representation was fitted on"):
+        NumericRepresentation().fit(X[:, :2]).transform(frame)

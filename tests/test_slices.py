@@ -329,3 +329,14 @@ def test_messages(people, noisy_data):
             error_slices(ok, X, **{name: 0})
     with pytest.raises(ValueError, match="confidence_level must be a fraction"):
         error_slices(ok, X, confidence_level=95)
+
+
+def test_a_category_called_none_is_not_a_missing_one():
+    pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
+    alley = rng.choice(["None", "Pave", "nan"], 1200).astype(object)
+    alley[::4] = np.nan
+    is_error = np.where(alley == "None", rng.random(1200) < 0.6, False)
+    X = pd.DataFrame({"alley": alley, "x": rng.normal(size=1200)})
+    found = error_slices(Saw(is_error), X, random_state=0)
+    assert len(found) == 1
+    assert str(found).splitlines()[1].strip().startswith("0. alley = None:")
