@@ -304,6 +304,9 @@ class RiskCoverageDisplay:
                 f"curve_kwargs must be a dict, or a list with one dict for each of the "
                 f"{len(names)} curves {names}, got a list of {len(curve_kwargs)}."
             )
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
         lines = []
         # Curves of displays drawn before have taken the first styles.
         n_before = sum(line.get_gid() == _CURVE_ID for line in ax.get_lines())
@@ -315,7 +318,7 @@ class RiskCoverageDisplay:
                 "label": f"{label}: {1000 * self.aurc[row]:.1f}",
                 # The first curves, which the reader came for, lie on top.
                 "zorder": 4 - 0.1 * number,
-                **kwargs,
+                **normalize_kwargs(kwargs, Line2D),
             }
             lines += ax.plot(self.coverage, self.selective_risk[row], **style)
         self.line_ = lines[0] if len(lines) == 1 else lines

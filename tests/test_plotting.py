@@ -261,6 +261,8 @@ def test_options_of_the_curves(predictions):
     texts = [text.get_text() for text in shown.ax_.get_legend().get_texts()]
     assert [text.split(":")[0] for text in texts] == ["mine", "b"]
     shown.plot(curve_kwargs={"color": "green"})
+    shown.plot(curve_kwargs={"c": "green", "lw": 5, "ls": ":"})
+    assert shown.line_[0].get_linewidth() == 5
     assert [line.get_color() for line in shown.line_] == ["green", "green"]
     with pytest.raises(ValueError, match=r"one dict for each of the 2 curves \['a', 'b'\]"):
         shown.plot(curve_kwargs=[{}])
