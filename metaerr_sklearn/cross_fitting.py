@@ -589,7 +589,9 @@ def mark_copies(X, y):
     been copied, and then new rows coincide with training rows just as often: setting them aside
     would misjudge the base. Rows count as copied where most rows of a class have a copy, and
     either ten times as many rows coincide as columns drawn independently would give, or there is a
-    column of many values, and rows with the same one differ elsewhere ten times as rarely.
+    column of many values, and rows with the same one differ elsewhere ten times as rarely. Columns
+    may depend on each other (a place and its region): where rows coincide as often as draws from a
+    list do and do not agree on the label, they are draws, for a copy has the label of its row.
 
     Parameters
     ----------
@@ -631,7 +633,7 @@ def mark_copies(X, y):
     number = np.argsort(np.argsort(first))[number]
     label, size = np.unique(y, return_inverse=True, return_counts=True)[1:]
     share = np.bincount(label, has_copy) / size
-    if not (share[size >= 10] > 0.5).any():
+    if not (share[size >= 10] > 0.5).any() or _are_draws(number, label, count):
         return None
     n_some = min(2000, rows_at_once(X))
     some = safe_indexing(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
@@ -653,6 +655,19 @@ def mark_copies(X, y):
     n_alike = _count_pairs(count)
     n_different = n_alike * (1 - np.prod(np.delete(chances, most)))
     return number if n_different >= 10 and n_alike - n_equal <= n_different / 10 else None
+
+
+def _are_draws(number, label, count):
+    """Tell whether equal rows disagree on the label, and are as uneven in number as draws are.
+
+    Rows that several people labeled disagree as well, but there are about as many of each.
+    """
+    n_equal = _count_pairs(count)
+    agreeing = np.unique(number * (label.max() + 1) + label, return_counts=True)[1]
+    n_disagree = n_equal - _count_pairs(agreeing)
+    # Of draws, the variance of a Poisson variable that is not 0 is a third of its mean or more,
+    # where most rows have a copy.
+    return n_disagree > max(5, 0.02 * n_equal) and count.var() > 0.3 * count.mean()
 
 
 def _chances_of_pairs(X):

@@ -353,6 +353,27 @@ def test_few_values_coincide_by_chance_in_any_container(make, container):
     assert mark_copies(X, np.tile([0, 1], 1000)) is None
 
 
+@pytest.mark.parametrize("kind", ["place and region", "embedding", "short names"])
+def test_draws_from_a_list_whose_columns_depend_on_each_other_are_no_copies(kind):
+    """New rows are of the list too: red if all rows of a place are set aside together."""
+    pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
+    region, truth = rng.integers(60, size=300), rng.integers(2, size=300)
+    place = rng.integers(300, size=3000)
+    y = np.where(rng.random(3000) < 0.05, 1 - truth[place], truth[place])
+    X = {
+        "place and region": pd.DataFrame(
+            {"place": place.astype(str), "region": region[place].astype(str)}
+        ),
+        "embedding": rng.normal(size=(300, 8))[place],
+        "short names": [f"name{number}" for number in place],
+    }[kind]
+    assert mark_copies(X, y) is None
+    # Rows that three people labeled are one row.
+    several = rng.normal(size=(300, 8)).repeat(3, axis=0)
+    labels = np.where(rng.random(900) < 0.2, 1 - truth.repeat(3), truth.repeat(3))
+    assert_array_equal(mark_copies(several, labels), np.arange(300).repeat(3))
+
+
 def test_splits_that_part_copies_are_warned_of():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
