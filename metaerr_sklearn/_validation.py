@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
 
 from ._compat import check_sample_weight
 
@@ -62,6 +62,16 @@ def check_same_kind(labels, classes, name):
             f"{name} holds labels like {labels[:1].tolist()[0]!r}, but the classes are "
             f"{classes[:5].tolist()}{'...' if len(classes) > 5 else ''}. Give labels of the same "
             "type, not their positions or names."
+        )
+
+
+def check_not_pairwise(estimator):
+    """Refuse a base whose X is a matrix between rows, of which a fold would be rows alone."""
+    if get_tags(estimator).input_tags.pairwise:
+        raise ValueError(
+            f"{type(estimator).__name__} takes a precomputed matrix between the training rows as "
+            "X, which cannot be divided into rows to train and to test on. Give it the rows "
+            "themselves, and a metric or kernel to compute."
         )
 
 

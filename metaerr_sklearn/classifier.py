@@ -31,6 +31,7 @@ from ._validation import (
     can_fit_and_predict,
     check_fraction,
     check_groups,
+    check_not_pairwise,
     check_same_kind,
     check_weights,
     estimator_has,
@@ -389,6 +390,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         frozen = isinstance(self.estimator, FrozenEstimator) or (
             isinstance(self.cv, str) and self.cv == "prefit"
         )
+        if self.meta_learner is not None and not frozen:
+            check_not_pairwise(self.estimator)
         if len(labels) < 2 and not frozen:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, got one class: "

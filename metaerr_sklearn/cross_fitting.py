@@ -366,11 +366,27 @@ def label_positions(labels, classes):
     return np.where(classes[positions] == labels, positions, -1)
 
 
+def spread_unknown(proba):
+    """Give every class the same probability in rows where a classifier gives all of them 0.
+
+    So does an `OneVsRestClassifier` where no class is claimed, or a `RadiusNeighborsClassifier` for
+    an outlier.
+    """
+    proba = np.asarray(proba)
+    is_unknown = ~np.any(proba, axis=-1)
+    if proba.ndim != 2 or not is_unknown.any():
+        return proba
+    proba = np.array(proba, dtype=float)
+    proba[is_unknown] = 1 / proba.shape[1]
+    return proba
+
+
 def predict_proba(estimator, X, classes):
     """Return class probabilities of a fitted base, one column per class of `classes`.
 
-    From ``predict_proba``, else from ``decision_function`` (softmax; two classes:
-    sigmoid(2 f)), else one-hot labels from ``predict``. Classes that the base has not seen get 0.
+    From ``predict_proba`` (where all are 0, every class gets the same), else from
+    ``decision_function`` (softmax; two classes: sigmoid(2 f)), else one-hot labels from
+    ``predict``. Classes that the base has not seen get 0.
 
     Parameters
     ----------
@@ -403,6 +419,7 @@ def predict_proba(estimator, X, classes):
                 f"{raw.shape}, expected one column for each of the {len(own_classes)} classes. "
                 "A net needs as many output units as there are classes."
             )
+        raw = raw if is_net(estimator) else spread_unknown(raw)
         own_proba = check_proba(raw, name="predict_proba of the base estimator")
     else:
         own_proba = None
@@ -917,6 +934,13 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=N
         if by_argmax:
             predicted = proba.argmax(axis=1)
             labels = classes[predicted]
+            # Probabilities that tell nothing are those of a rule of its own, for outliers perhaps.
+            is_even = proba.min(axis=1, initial=1) == proba.max(axis=1, initial=0)
+            if is_even.any() and not is_net(estimator):
+                some = safe_indexing(part, np.flatnonzero(is_even))
+                own = np.asarray(predict_labels(estimator, some, classes))
+                labels = labels.astype(np.result_type(labels, own))
+                labels[is_even], predicted[is_even] = own, label_positions(own, classes)
         else:
             labels = np.asarray(predict_labels(estimator, part, classes))
             predicted = label_positions(labels, classes)

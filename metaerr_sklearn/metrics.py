@@ -28,7 +28,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._validation import check_fraction, check_labels, check_proba, check_same_kind
 from .confidence import margin, negative_entropy
-from .cross_fitting import call_base, final_estimator, predict_proba, unwrap
+from .cross_fitting import call_base, final_estimator, predict_proba, spread_unknown, unwrap
 from .meta_features import split_predicted
 
 __all__ = [
@@ -914,7 +914,8 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
         # A selective classifier is measured by the labels it would give without abstaining.
         labels, proba, error_proba = estimator._predict_all(X)
         accepted = error_proba <= estimator.threshold_
-        has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_error_proba")
+        # Without, it ranks by the probabilities: see SelectiveClassifier.
+        has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
         if with_proba and proba is None:
             proba = _class_proba(estimator, X)
     elif has_meta_model and hasattr(estimator, "_predict_all"):
@@ -952,7 +953,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
 def _class_proba(estimator, X):
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
-        return check_proba(call_base(estimator, "predict_proba", X), name=name)
+        return check_proba(spread_unknown(call_base(estimator, "predict_proba", X)), name=name)
     if hasattr(estimator, "decision_function"):
         return predict_proba(estimator, X, np.unique(estimator.classes_))
     return None

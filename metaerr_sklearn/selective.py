@@ -31,6 +31,7 @@ from ._validation import (
     check_fraction,
     check_groups,
     check_labels,
+    check_not_pairwise,
     check_same_kind,
     check_weights,
     estimator_has,
@@ -328,7 +329,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self.random_state = random_state
 
     @with_callbacks
-    def fit(self, X, y, groups=None, **fit_params):
+    def fit(self, X, y, *, groups=None, **fit_params):
         """Fit the estimator on a part of the rows, and set the threshold on the others.
 
         Parameters
@@ -580,6 +581,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         check_classification_targets(y)
         check_all_labeled(self.estimator, y)
         if not self._is_prefit():
+            check_not_pairwise(self.estimator)
             self._choose_reject_label(np.unique(y))
         return X, y
 

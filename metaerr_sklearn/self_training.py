@@ -37,6 +37,7 @@ from ._compat import (
 from ._rows import indexable
 from ._validation import (
     can_fit_and_predict,
+    check_not_pairwise,
     check_weights,
     estimator_has,
     is_missing,
@@ -414,6 +415,8 @@ class SelfTrainingWithMetaErr(
                 f"estimator must be a classifier, got {type(self.estimator).__name__}, which is "
                 "not one."
             )
+        if self.meta_learner is not None:
+            check_not_pairwise(self.estimator)
         self._check_parameters()
         if y is None:
             raise ValueError(

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
-from sklearn.datasets import make_blobs, make_classification
+from sklearn.datasets import load_digits, load_iris, make_blobs, make_classification
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report, observe_errors
@@ -280,3 +282,62 @@ def test_report_of_a_base_that_abstains_in_words(answer, three_classes):
     unsure = base.predict_proba(X).max(axis=1) < 0.7
     assert is_error[unsure].all()
     assert 0.5 < np.mean(~is_error) < 1
+
+
+def test_rows_without_any_probability_are_the_least_sure():
+    """All trees say no: their scikit-learn wrapper gives every class 0."""
+    X, y = load_digits(return_X_y=True)
+    base = OneVsRestClassifier(DecisionTreeClassifier(random_state=0))
+    clf = MetaErrorClassifier(base, random_state=0).fit(X[:900], y[:900])
+    proba, error_proba = clf.predict_proba(X[900:]), clf.predict_error_proba(X[900:])
+    is_unknown = ~proba.any(axis=1)
+    assert is_unknown.sum() > 50
+    assert_array_equal(proba, clf.estimator_.predict_proba(X[900:]))
+    assert np.median(error_proba[is_unknown]) > np.quantile(error_proba[~is_unknown], 0.9)
+    assert "max probability" in str(failure_report(clf, X[900:], y[900:], n_bootstrap=0))
+
+
+@pytest.mark.filterwarnings("ignore:Outlier label -1 is not in training classes")
+def test_an_outlier_of_no_class_is_answered():
+    X, y = load_iris(return_X_y=True)
+    base = RadiusNeighborsClassifier(radius=2.0, outlier_label=-1)
+    clf = MetaErrorClassifier(base, random_state=0).fit(X, y)
+    labels, error_proba = clf.predict_with_error(np.vstack([X[:1], X[:1] + 100]))
+    assert labels.tolist() == [0, -1]
+    assert error_proba[0] < 0.5 < error_proba[1]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        MetaErrorClassifier,
+        SelfTrainingWithMetaErr,
+        lambda base: SelectiveClassifier(base, target_coverage=0.8),
+    ],
+)
+def test_a_matrix_between_rows_is_refused_before_any_fit(wrap):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match="SVC takes a precomputed matrix between the training"):
+        wrap(SVC(kernel="precomputed", probability=False)).fit(X @ X.T, y)
+    deployed = SVC(kernel="precomputed").fit(X @ X.T, y)
+    clf = MetaErrorClassifier(deployed, cv="prefit", random_state=0)
+    with pytest.warns(UserWarning, match="nothing is learned"):
+        assert clf.fit(X @ X.T, y).predict_error_proba(X @ X.T).shape == (150,)
+
+
+def test_a_ranking_by_probabilities_is_not_called_a_meta_model():
+    """A selective classifier ranks a base without predict_with_error by its probabilities."""
+    X, y = load_digits(return_X_y=True)
+    labels = np.where(np.arange(400) < 200, y[:400], -1)
+    base = SelfTrainingWithMetaErr(GaussianNB(), random_state=0).fit(X[:400], labels)
+    clf = SelectiveClassifier(FrozenEstimator(base), target_coverage=0.8).fit(
+        X[400:900], y[400:900]
+    )
+    assert "meta-model" not in str(failure_report(clf, X[900:], y[900:], n_bootstrap=0))
+    assert "meta-model" in str(failure_report(base, X[900:], y[900:], n_bootstrap=0))
+
+
+def test_groups_of_a_selective_classifier_are_named():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(TypeError, match="takes 3 positional arguments"):
+        SelectiveClassifier(GaussianNB(), target_coverage=0.8).fit(X, y, np.ones(150))
