@@ -277,7 +277,7 @@ def _are_texts(values):
 
 
 def _texts(X):
-    return ["" if is_missing(text) else text for text in X]
+    return [text if isinstance(text, str) or not is_missing(text) else "" for text in X]
 
 
 def _flatten(X, kind):
@@ -428,7 +428,8 @@ def to_str(column, missing="nan"):
     if hasattr(column, "cat") and hasattr(column, "isna"):
         column = column.astype(object)  # as an array, whole numbers would be 1 or, beside NaN, 1.0
     values = column.to_list() if hasattr(column, "to_list") else np.asarray(column).tolist()
-    return np.array([missing if is_missing(v) else str(v) for v in values], dtype=str)
+    names = (v if isinstance(v, str) else missing if is_missing(v) else str(v) for v in values)
+    return np.array(list(names), dtype=str)
 
 
 def _category(column):
