@@ -366,15 +366,20 @@ def label_positions(labels, classes):
     return np.where(classes[positions] == labels, positions, -1)
 
 
-def spread_unknown(proba):
+def spread_unknown(estimator, proba):
     """Give every class the same probability in rows where a classifier gives all of them 0.
 
     So does an `OneVsRestClassifier` where no class is claimed, or a `RadiusNeighborsClassifier` for
-    an outlier.
+    an outlier; older versions of scikit-learn divide that by its sum, 0, as `LabelSpreading` does
+    far from all rows. NaN from anything else is a failure.
     """
     proba = np.asarray(proba)
-    is_unknown = ~np.any(proba, axis=-1)
-    if proba.ndim != 2 or not is_unknown.any():
+    if proba.ndim != 2 or is_net(estimator):
+        return proba
+    is_unknown = ~np.any(proba, axis=1)
+    if type(final_estimator(estimator)).__module__.startswith("sklearn."):
+        is_unknown |= np.isnan(proba).all(axis=1)
+    if not is_unknown.any():
         return proba
     proba = np.array(proba, dtype=float)
     proba[is_unknown] = 1 / proba.shape[1]
@@ -419,8 +424,9 @@ def predict_proba(estimator, X, classes):
                 f"{raw.shape}, expected one column for each of the {len(own_classes)} classes. "
                 "A net needs as many output units as there are classes."
             )
-        raw = raw if is_net(estimator) else spread_unknown(raw)
-        own_proba = check_proba(raw, name="predict_proba of the base estimator")
+        own_proba = check_proba(
+            spread_unknown(estimator, raw), name="predict_proba of the base estimator"
+        )
     else:
         own_proba = None
         if hasattr(estimator, "decision_function"):

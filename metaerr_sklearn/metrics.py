@@ -953,7 +953,8 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
 def _class_proba(estimator, X):
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
-        return check_proba(spread_unknown(call_base(estimator, "predict_proba", X)), name=name)
+        proba = call_base(estimator, "predict_proba", X)
+        return check_proba(spread_unknown(estimator, proba), name=name)
     if hasattr(estimator, "decision_function"):
         return predict_proba(estimator, X, np.unique(estimator.classes_))
     return None
