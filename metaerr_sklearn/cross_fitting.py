@@ -940,13 +940,12 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=N
         if by_argmax:
             predicted = proba.argmax(axis=1)
             labels = classes[predicted]
-            # Probabilities that tell nothing are those of a rule of its own, for outliers perhaps.
-            is_even = proba.min(axis=1, initial=1) == proba.max(axis=1, initial=0)
-            if is_even.any() and not is_net(estimator):
-                some = safe_indexing(part, np.flatnonzero(is_even))
-                own = np.asarray(predict_labels(estimator, some, classes))
+            even = [] if is_net(estimator) else np.flatnonzero(np.ptp(proba, axis=1) == 0)
+            if len(even):
+                # What tells nothing is that of a rule of its own, for outliers perhaps.
+                own = np.asarray(predict_labels(estimator, safe_indexing(part, even), classes))
                 labels = labels.astype(np.result_type(labels, own))
-                labels[is_even], predicted[is_even] = own, label_positions(own, classes)
+                labels[even], predicted[even] = own, label_positions(own, classes)
         else:
             labels = np.asarray(predict_labels(estimator, part, classes))
             predicted = label_positions(labels, classes)
