@@ -21,8 +21,8 @@ Baselines
     the deployed base. For nets also MC-dropout, energy, largest logit, and the paper's set-up: a
     CNN over the raw images that learns the error. "best simple" is the best of all these but UQ360
     and the paper's set-up in each cell, picked with the test labels: an oracle that nobody can
-    deploy. "augmented" is ours with
-    four shifted views (and a mirrored one of photographs) of each image.
+    deploy. "augmented" is ours with four shifted views (and a mirrored one of photographs) of each
+    image.
 
 Columns
     "fit s" is the time to learn the error once honest predictions are there, "predict s" the time
