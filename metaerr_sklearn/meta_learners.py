@@ -263,7 +263,9 @@ class LogisticMetaLearner(ResidualMetaLearner):
         self.intercept_, self.coef_ = float(beta[0]), beta[1:]
 
     def _correct(self, Z):
-        return self._scaler.transform(Z) @ self.coef_ + self.intercept_
+        # Not by BLAS: what it gives for a row can depend on the rows beside.
+        standardised = np.ascontiguousarray(self._scaler.transform(Z))
+        return np.einsum("ij,j->i", standardised, self.coef_) + self.intercept_
 
     def _contributions(self, Z):
         return self._scaler.transform(Z) * self.coef_, self.intercept_

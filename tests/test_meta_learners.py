@@ -113,6 +113,18 @@ def test_ridge_without_offset_equals_scikit_learn(problem):
     assert_allclose(beta[0], reference.intercept_[0], rtol=1e-3)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_row_gets_the_same_to_the_last_bit_whatever_lies_beside(order, problem):
+    Z, _, offset = problem
+    fitted, Z = fit(LogisticMetaLearner(), problem), np.asarray(Z, order=order)
+    assert np.isfinite(fitted.alpha_)
+    together = fitted.decision_function(Z, offset)
+    for n_rows in (1, 2, 3, 5, 7, 13):
+        parts = [slice(start, start + n_rows) for start in range(0, len(Z), n_rows)]
+        apart = [fitted.decision_function(Z[part], offset[part]) for part in parts]
+        assert_array_equal(np.concatenate(apart), together)
+
+
 def test_weight_two_is_the_row_twice(problem):
     Z, is_error, offset = problem
     weight = 1.0 + (np.arange(800) < 300)
