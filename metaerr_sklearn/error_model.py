@@ -1,21 +1,18 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
-from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_scalar, column_or_1d
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import ThreadpoolController
 
 from ._compat import safe_indexing, warn_caller
 from ._rows import MANY_ROWS, MAX_FIT_ROWS, indexable, row_chunks
+from ._threads import run_in_threads
 from ._validation import check_groups, check_labels, check_proba, check_same_kind, check_weights
 from .cross_fitting import (
     draw_seed,
@@ -715,27 +712,24 @@ class ErrorModel(BaseEstimator):
         """
         if rows is not None:
             proba, predicted = proba[rows], predicted[rows]
-        limit = nullcontext
-        if len(proba) > _CHUNK_ROWS and effective_n_jobs(self.n_jobs) > 1:
-            # Threads of the neighbour search inside threads over chunks would be too many; the
-            # limit holds in the thread that sets it.
-            limit = partial(ThreadpoolController().limit, limits=1, user_api="openmp")
-        judged = Parallel(self.n_jobs, require="sharedmem")(
-            delayed(self._judge)(
-                *chunk,
-                asked=_rows_of(asked, batch),
-                base_fold=None if base_fold is None else base_fold[batch],
-                limit=limit,
-            )
-            for batch, chunk in self._chunks(X, proba, predicted, matrix, rows)
+        judged = run_in_threads(
+            self.n_jobs,
+            (
+                partial(
+                    self._judge,
+                    *chunk,
+                    asked=_rows_of(asked, batch),
+                    base_fold=None if base_fold is None else base_fold[batch],
+                )
+                for batch, chunk in self._chunks(X, proba, predicted, matrix, rows)
+            ),
         )
         error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
         return np.concatenate(error_proba), np.concatenate(is_novel)
 
-    def _judge(self, X, proba, predicted, matrix, *, limit, **answers):
-        with limit():
-            rows, blocks = self._describe(X, proba, predicted, matrix, **answers)
-            error_proba = expit(self._error_logit(X, rows, blocks))
+    def _judge(self, X, proba, predicted, matrix, **answers):
+        rows, blocks = self._describe(X, proba, predicted, matrix, **answers)
+        error_proba = expit(self._error_logit(X, rows, blocks))
         is_novel = np.full(len(proba), np.nan)
         for distance in self._log_distances(blocks):
             is_novel = distance > self._far

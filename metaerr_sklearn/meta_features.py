@@ -11,9 +11,9 @@ from scipy.special import entr, expit, logit, softmax
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils.parallel import Parallel, delayed
 
 from ._rows import MANY_ROWS
+from ._threads import run_in_threads
 from .cross_fitting import ask, make_splits
 
 _NEIGHBOR_NAMES = (
@@ -477,14 +477,18 @@ class SecondOpinionBlock:
             # A row of large weight may be drawn for every tree; it then gets the class shares.
             warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
             forest.fit(rows.representation[chosen], rows.y[chosen], sample_weight=weight)
-        # New rows come in chunks, which share the threads. Not None, which a joblib backend may
-        # take for many: threads add up votes in any order, and the last bit differs.
-        return forest.set_params(n_jobs=1)
+        return forest
 
     def _predict(self, model, rows):
-        if not len(rows.representation):
+        Z = np.ascontiguousarray(rows.representation, dtype=np.float32)
+        if not len(Z):
             return np.empty((0, self.n_classes_))
-        return self._align(model.predict_proba(rows.representation), model.classes_)
+        if isinstance(model, BoostedTrees):
+            return self._align(model.predict_proba(Z), model.classes_)
+        # Not the forest's own method, which shares out the trees to threads again, and changes the
+        # warning filters in each.
+        votes = sum(tree.predict_proba(Z, check_input=False) for tree in model.estimators_)
+        return self._align(votes / len(model.estimators_), model.classes_)
 
     def _align(self, proba, classes):
         known = classes >= 0
@@ -507,15 +511,6 @@ def _log_loss(rows, proba):
     known = rows.y >= 0
     own = np.where(known, proba[np.arange(len(proba)), rows.y], 0)
     return -np.average(np.log(np.maximum(own, 1e-3)), weights=rows.sample_weight)
-
-
-def run_in_threads(n_jobs, works):
-    """Return what functions return, called side by side.
-
-    Fits of LightGBM with one thread each take less time than one after the other with several
-    threads, which wait for each other at every split.
-    """
-    return Parallel(n_jobs, require="sharedmem")(delayed(work)() for work in works)
 
 
 class SplitBooster:

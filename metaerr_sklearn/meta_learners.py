@@ -17,8 +17,9 @@ from sklearn.utils import check_random_state, check_scalar, gen_batches
 
 from ._compat import warn_caller
 from ._rows import MANY_ROWS
+from ._threads import run_in_threads
 from .cross_fitting import cross_fit, final_estimator, fit_base, predict_proba, weight_name
-from .meta_features import SplitBooster, run_in_threads
+from .meta_features import SplitBooster
 
 _EPS = 1e-6
 
