@@ -58,7 +58,7 @@ _OTHER_SECOND_WEIGHTS = (0.25, 0.0)
 _CHUNK_ROWS = 5_000
 _NAMED_LEARNERS = {
     "auto": lambda n_jobs: AverageMetaLearner(
-        [LightGBMMetaLearner(n_jobs=n_jobs), LogisticMetaLearner()]
+        [LightGBMMetaLearner(n_jobs=n_jobs), LogisticMetaLearner()], n_jobs=n_jobs
     ),
     "lightgbm": lambda n_jobs: LightGBMMetaLearner(n_jobs=n_jobs),
     "mlp": lambda n_jobs: MLPMetaLearner(),

@@ -603,6 +603,8 @@ class AverageMetaLearner(ResidualMetaLearner):
     ----------
     learners : list of residual meta-learners
         Each is cloned and fitted on the same rows.
+    n_jobs : int, default=None
+        Learners fitted at once, in threads.
 
     Attributes
     ----------
@@ -617,8 +619,9 @@ class AverageMetaLearner(ResidualMetaLearner):
     True
     """
 
-    def __init__(self, learners):
+    def __init__(self, learners, n_jobs=None):
         self.learners = learners
+        self.n_jobs = n_jobs
 
     def check_parameters(self):
         """Refuse what is no list of meta-learners, and what these refuse."""
@@ -650,18 +653,11 @@ class AverageMetaLearner(ResidualMetaLearner):
         """
         self.check_parameters()
         self.n_features_in_ = Z.shape[1]
-        self.learners_ = [
-            clone(learner).fit(
-                Z,
-                is_error,
-                offset,
-                folds=folds,
-                names=names,
-                sample_weight=sample_weight,
-                seed=seed,
-            )
-            for learner in self.learners
+        learn = {"folds": folds, "names": names, "sample_weight": sample_weight, "seed": seed}
+        works = [
+            partial(clone(learner).fit, Z, is_error, offset, **learn) for learner in self.learners
         ]
+        self.learners_ = run_in_threads(self.n_jobs, works)
         self.oof_logit_ = np.mean([learner.oof_logit_ for learner in self.learners_], axis=0)
         return self
 
