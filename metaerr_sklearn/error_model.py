@@ -252,8 +252,8 @@ class ErrorModel(BaseEstimator):
         5,000 rows, of which two thirds tell nearly as much as all.
 
     n_jobs : int, default=None
-        Threads: of the second opinion, the neighbour search and the folds of boosted trees in the
-        fit, and of chunks of rows in prediction. None = 1.
+        Threads: of the second opinion, the neighbour search, the learners of "auto" and the folds
+        of boosted trees in the fit, and of chunks of rows in prediction. None = 1.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
