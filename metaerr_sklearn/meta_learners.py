@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state, check_scalar, gen_batches
 
 from ._compat import warn_caller
 from ._rows import MANY_ROWS
-from ._threads import run_in_threads
+from ._threads import one_thread_of_blas, run_in_threads
 from .cross_fitting import cross_fit, final_estimator, fit_base, predict_proba, weight_name
 from .meta_features import SplitBooster
 
@@ -241,6 +241,12 @@ class LogisticMetaLearner(ResidualMetaLearner):
             )
 
     def _fit(self, Z, is_error, offset, folds, weight, seed):
+        # On few columns more threads gain nothing; where they wait they spin, on the cores of those
+        # that learn beside. And how many there are decides how sums are rounded.
+        with one_thread_of_blas():
+            self._fit_path(Z, is_error, offset, folds, weight)
+
+    def _fit_path(self, Z, is_error, offset, folds, weight):
         alphas = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
         pooled = np.repeat(np.asarray(offset, float)[None], len(alphas) + 1, axis=0)
         for train, test in folds:
@@ -265,8 +271,8 @@ class LogisticMetaLearner(ResidualMetaLearner):
 
     def _correct(self, Z):
         # Not by BLAS: what it gives for a row can depend on the rows beside.
-        standardised = np.ascontiguousarray(self._scaler.transform(Z))
-        return np.einsum("ij,j->i", standardised, self.coef_) + self.intercept_
+        parts = np.ascontiguousarray(self._scaler.transform(Z)) * self.coef_
+        return parts.sum(axis=1) + self.intercept_
 
     def _contributions(self, Z):
         return self._scaler.transform(Z) * self.coef_, self.intercept_
@@ -604,7 +610,7 @@ class AverageMetaLearner(ResidualMetaLearner):
     learners : list of residual meta-learners
         Each is cloned and fitted on the same rows.
     n_jobs : int, default=None
-        Learners fitted at once, in threads.
+        Learners fitted at once, in threads; their own threads come on top.
 
     Attributes
     ----------

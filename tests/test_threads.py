@@ -49,8 +49,11 @@ def test_results_come_in_order_and_under_the_configuration_of_the_caller():
 def test_warning_filters_that_threads_leave_behind_do_not_stay():
     """Red without the guard: the thread that ends last puts back what the other one had set."""
 
+    class Unheard(UserWarning):
+        pass
+
     def change():
-        return warnings.catch_warnings(action="ignore")
+        return warnings.catch_warnings(action="ignore", category=Unheard)
 
     before = list(warnings.filters)
     with warnings.catch_warnings():
@@ -66,35 +69,66 @@ def test_warning_filters_that_threads_leave_behind_do_not_stay():
 # (threadpoolctl >= 3.7) by the first that does.
 BLAS_SCRIPT = """
 import threading
+import time
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import partial
 import numpy as np
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
-from metaerr_sklearn import MetaErrorClassifier
-from metaerr_sklearn._threads import run_in_threads
+from metaerr_sklearn import LogisticMetaLearner, MetaErrorClassifier
+from metaerr_sklearn._threads import one_thread_of_blas, run_in_threads
 from test_threads import overlapping
 
-def blas():
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+def count(api="blas"):
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == api}
 
-print(blas() == {2}, "BLAS has threads")
+print(count() == {2} and count("openmp") == {2}, "there are threads")
+print(run_in_threads(2, [partial(count, "openmp")] * 2) == [{1}, {1}], "OpenMP in threads")
+print(count("openmp") == {2}, "OpenMP afterwards")
 limit = partial(threadpool_limits, 1, user_api="blas")
 run_in_threads(2, overlapping(limit))
-print(blas() == {2}, "threads that limit BLAS")
-print(run_in_threads(2, [blas, blas]) == [{1}, {1}], "in threads")
-fail = partial(int, "no number")
-try:
-    run_in_threads(2, [fail, fail])
-except ValueError:
-    print(blas() == {2}, "an exception")
-pairs = [(2, [work, blas]) for work in overlapping(nullcontext)]
-callers = [threading.Thread(target=run_in_threads, args=pair) for pair in pairs]
+print(count() == {2}, "threads that limit BLAS")
+
+first, second = overlapping(limit)
+results = []
+callers = [
+    threading.Thread(target=lambda w=w: results.append(run_in_threads(2, [w, count])))
+    for w in (first, second)
+]
 [caller.start() for caller in callers]
 [caller.join() for caller in callers]
-print(blas() == {2}, "two callers")
+print(len(results) == 2 and count() == {2}, "two callers")
+
+seen = []
+
+@contextmanager
+def one_thread():
+    with one_thread_of_blas():
+        yield
+        seen.append(count())
+
+callers = [threading.Thread(target=w) for w in overlapping(one_thread)]
+[caller.start() for caller in callers]
+[caller.join() for caller in callers]
+print(seen == [{1}, {1}], "two callers that want one thread")
+print(count() == {2}, "two callers that wanted one thread")
+
+def fail():
+    assert is_late.wait(20)
+    raise KeyError
+
+def be_late():
+    with limit():
+        is_late.set()
+        time.sleep(0.3)
+
+is_late = threading.Event()
+try:
+    run_in_threads(2, [fail, be_late])
+except KeyError:
+    print(count() == {2}, "an exception")
 
 # So many independent columns that neighbours are found by brute force, which limits BLAS itself.
 X, y = make_classification(
@@ -102,13 +136,25 @@ X, y = make_classification(
 )
 model = MetaErrorClassifier(LogisticRegression(), "logistic", cv=2, random_state=0)
 model.fit(X[:1500], y[:1500])
+print(count() == {2}, "fit")
 alone = model.predict_error_proba(X)
 model.error_model_.n_jobs = 4
 before = list(warnings.filters)
 in_threads = model.predict_error_proba(X)
-print(blas() == {2}, "prediction")
+print(count() == {2}, "prediction")
 print(warnings.filters == before, "filters")
 print(np.array_equal(in_threads, alone), "error probabilities")
+
+# Of so many rows BLAS gives the sums to several threads, which rounds in another way.
+rng = np.random.default_rng(0)
+Z, is_error = rng.normal(size=(18_000, 60)), rng.random(18_000) < 0.3
+Z[:, 0] += is_error
+folds = [(np.arange(9_000), np.arange(9_000, 18_000)), (np.arange(9_000, 18_000), np.arange(9_000))]
+learn = partial(LogisticMetaLearner().fit, Z, is_error, np.full(18_000, -0.85), folds=folds)
+alone, (beside, _) = learn().oof_logit_, run_in_threads(2, [lambda: learn().oof_logit_, count])
+with limit():
+    limited = learn().oof_logit_
+print(np.array_equal(alone, beside) and np.array_equal(alone, limited), "out-of-fold logits")
 """
 
 
@@ -126,5 +172,5 @@ def test_threads_of_blas_are_as_many_as_before():
     lines = result.stdout.splitlines()
     if lines[0].startswith("False"):
         pytest.skip("no BLAS whose threads can be counted")
-    assert len(lines) == 8
+    assert len(lines) == 13
     assert all(line.startswith("True") for line in lines), result.stdout
