@@ -59,7 +59,7 @@ def run_in_threads(n_jobs, works):
     # Where scikit-learn checks an array it changes the warning filters, where it looks for
     # neighbours the threads of BLAS, and puts back what it found: among threads, what another one
     # has changed. scikit-learn's own Parallel does the former in every thread.
-    with warnings.catch_warnings(), _blas_as_before(controller):
+    with warnings.catch_warnings(), _as_before(controller.select(user_api="blas")):
         try:
             return parallel(delayed(run)(work) for work in works)
         finally:
@@ -72,18 +72,16 @@ def run_in_threads(n_jobs, works):
 @contextmanager
 def one_thread_of_blas():
     """Limit BLAS, in the whole process, to one thread; not where somebody else holds the limit."""
-    controller = ThreadpoolController()
-    with _blas_as_before(controller):
-        blas = controller.select(user_api="blas")
+    blas = ThreadpoolController().select(user_api="blas")
+    with _as_before(blas):
         _set_threads(blas, dict.fromkeys(_threads_of(blas), 1))
         yield
 
 
 @contextmanager
-def _blas_as_before(controller):
+def _as_before(blas):
     """Give BLAS the threads back that it had when the first of several callers came."""
     global _n_callers, _blas_threads
-    blas = controller.select(user_api="blas")
     with _LOCK:
         if not _n_callers:
             _blas_threads = _threads_of(blas)
@@ -105,7 +103,7 @@ def _set_threads(libraries, numbers):
     for library in libraries.lib_controllers:
         if numbers.get(library.filepath) is not None:
             library.set_num_threads(numbers[library.filepath])
-    # From threadpoolctl 3.7 on no other thread may set them until the one that did says that it is
-    # done, which is at the end of a limit.
+    # Newer versions of threadpoolctl let no other thread set them until the one that did says that
+    # it is done, which is at the end of a limit.
     with libraries.limit(limits=None):
         pass

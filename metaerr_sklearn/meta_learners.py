@@ -271,8 +271,8 @@ class LogisticMetaLearner(ResidualMetaLearner):
 
     def _correct(self, Z):
         # Not by BLAS: what it gives for a row can depend on the rows beside.
-        parts = np.ascontiguousarray(self._scaler.transform(Z)) * self.coef_
-        return parts.sum(axis=1) + self.intercept_
+        parts, constant = self._contributions(Z)
+        return np.ascontiguousarray(parts).sum(axis=1) + constant
 
     def _contributions(self, Z):
         return self._scaler.transform(Z) * self.coef_, self.intercept_

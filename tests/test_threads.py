@@ -65,8 +65,8 @@ def test_warning_filters_that_threads_leave_behind_do_not_stay():
     assert warnings.filters == before
 
 
-# How many threads BLAS has is decided when it is loaded, and which thread of Python may change that
-# (threadpoolctl >= 3.7) by the first that does.
+# How many threads BLAS has is decided when it is loaded; with newer versions of threadpoolctl the
+# first thread of Python that changes it decides which one may.
 BLAS_SCRIPT = """
 import threading
 import time
