@@ -217,9 +217,9 @@ def call_base(estimator, method, X):
     if not is_net(estimator):
         return getattr(estimator, method)(X)
     check_has_rows(X, estimator)
-    from .neural import ONE_AT_A_TIME, preserved_rng
+    from .neural import ONE_AT_A_TIME, preserved_rng, sliced_batches
 
-    with ONE_AT_A_TIME, preserved_rng(0):
+    with ONE_AT_A_TIME, preserved_rng(0), sliced_batches(final_estimator(estimator)):
         return getattr(estimator, method)(net_input(estimator, X))
 
 

@@ -17,12 +17,13 @@ from sklearn.base import (
     clone,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state, gen_batches
 from skorch import NeuralNet
+from skorch import dataset as skorch_dataset
 from skorch.helper import SliceDataset
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from ._compat import safe_indexing
 from ._rows import as_array
@@ -184,6 +185,83 @@ def _owned(array, dtype=None):
 
 def _is_polars_number(dtype):
     return dtype.is_numeric() or str(dtype) == "Boolean"
+
+
+@contextmanager
+def sliced_batches(net):
+    """Let a net cut the batches that it predicts out of X, inside the block.
+
+    A DataLoader gathers them row by row, which takes a small net as long as its own work. The
+    batches are the same, to the last bit. A net whose iterator or dataset is not skorch's default,
+    or whose settings concern them beyond the size of a batch, keeps its own way.
+
+    Parameters
+    ----------
+    net : skorch NeuralNet
+        Held by `ONE_AT_A_TIME`, and as it was after the block.
+    """
+    steps = ("forward_iter", "get_dataset", "get_iterator")
+    is_default = all(getattr(type(net), step, None) is getattr(NeuralNet, step) for step in steps)
+    if not is_default or net.iterator_valid is not DataLoader:
+        yield
+        return
+    net.iterator_valid = _iterate
+    try:
+        yield
+    finally:
+        net.iterator_valid = DataLoader
+
+
+def _iterate(dataset, **options):
+    """Return what goes through a dataset in batches."""
+    size = options.get("batch_size")
+    is_plain = type(dataset) is skorch_dataset.Dataset and dataset.y is None
+    if is_plain and options.keys() == {"batch_size"} and isinstance(size, Integral) and size > 0:
+        X = dataset.X
+        if _is_of_a_file(X):
+            return _SlicedBatches(X.dataset.X, size, X.dataset.dtype)
+        if _is_sliced_as_gathered(X):
+            return _SlicedBatches(X, size)
+    return DataLoader(dataset, **options)
+
+
+def _is_of_a_file(X):
+    is_whole = type(X) is SliceDataset and X.indices is None
+    return is_whole and type(X.dataset) is _MappedRows
+
+
+def _is_sliced_as_gathered(X):
+    """Tell whether rows that are gathered one by one lie in memory as a slice of them does."""
+    if isinstance(X, sparse.csr_matrix):
+        return True
+    if type(X) is torch.Tensor:
+        return X.layout is torch.strided and X.ndim > 1 and X.is_contiguous()
+    is_array = type(X) in (np.ndarray, np.memmap) and X.ndim > 1 and X.dtype.kind in "biuf"
+    return is_array and X.flags.c_contiguous
+
+
+class _SlicedBatches:
+    """Yield batches as skorch's evaluation takes them, each a copy: a module may work in place."""
+
+    def __init__(self, X, batch_size, dtype=None):
+        self.X = X
+        self.batch_size = batch_size
+        self.dtype = dtype
+
+    def __len__(self):
+        return -(-self.X.shape[0] // self.batch_size)
+
+    def __iter__(self):
+        # What a loader draws for its workers: a module that draws at random goes on from there.
+        torch.empty((), dtype=torch.int64).random_()
+        for batch in gen_batches(self.X.shape[0], self.batch_size):
+            part = self.X[batch]
+            if isinstance(part, torch.Tensor):
+                part = part.clone()
+            else:
+                part = part.toarray() if sparse.issparse(part) else part
+                part = torch.from_numpy(np.array(part, dtype=self.dtype))
+            yield [part, torch.zeros(len(part), 1)]
 
 
 class _WeightedSampler(Sampler):
@@ -543,7 +621,12 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
 
     passes, total = [], 0.0
-    with ONE_AT_A_TIME, _with_dropout(net, dropouts), preserved_rng(seed, device=net.device):
+    with (
+        ONE_AT_A_TIME,
+        _with_dropout(net, dropouts),
+        preserved_rng(seed, device=net.device),
+        sliced_batches(net),
+    ):
         for _ in range(n_passes):
             proba = net.predict_proba(X)
             total = total + proba
@@ -716,7 +799,8 @@ def _logits(net, X):
             "criterion=torch.nn.CrossEntropyLoss."
         )
     check_has_rows(X, net)
-    output = net.forward(as_net_input(X))
+    with ONE_AT_A_TIME, sliced_batches(net):
+        output = net.forward(as_net_input(X))
     output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)
     return np.hstack([-logits / 2, logits / 2]) if logits.shape[1] == 1 else logits
@@ -853,7 +937,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def _embed_with(self, net, X):
         seen, parts = [], []
-        with _hooked(net, self._watch(net.module_, seen)):
+        with _hooked(net, self._watch(net.module_, seen)), sliced_batches(net):
             for output in net.forward_iter(as_net_input(X)):
                 output = output[0] if isinstance(output, tuple) else output
                 parts.append(self._rows(seen, len(output)))
@@ -999,7 +1083,7 @@ class AugmentedConfidence(BaseEstimator):
         """
         self.check_base(estimator, X)
         net = _fitted_net(estimator)
-        with ONE_AT_A_TIME, preserved_rng(0, device=net.device):
+        with ONE_AT_A_TIME, preserved_rng(0, device=net.device), sliced_batches(net):
             own = net.predict_proba(as_net_input(X))
             predicted, rows = own.argmax(axis=1), np.arange(len(own))
             probas, agreement = [own[rows, predicted]], np.ones(len(own))

@@ -29,6 +29,7 @@ from torch import nn
 from torch.utils.data import Subset
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr, error_model, neural
+from metaerr_sklearn.cross_fitting import call_base
 from metaerr_sklearn.meta_learners import mlp_correction
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
@@ -41,6 +42,7 @@ from metaerr_sklearn.neural import (
     max_logit_confidence,
     mc_dropout_proba,
     preserved_rng,
+    sliced_batches,
 )
 from metaerr_sklearn.representation import NumericRepresentation, net_representation
 
@@ -261,6 +263,146 @@ def test_read_only_input_is_copied(dtype):
     assert_array_equal(converted, X)
     assert as_net_input(pd.DataFrame(X)).flags.writeable
     assert as_net_input(pl.DataFrame(X)).flags.writeable
+
+
+# sliced_batches
+
+
+class InPlaceNet(nn.Module):
+    """Work in place on the very input, of any dtype."""
+
+    def __init__(self):
+        super().__init__()
+        self.output = nn.Linear(6, 2)
+
+    def forward(self, X):
+        X.add_(1)
+        return self.output(X.float().flatten(1))
+
+
+def _memmap(X, path):
+    mapped = np.memmap(path / "rows", dtype=X.dtype, mode="w+", shape=X.shape)
+    mapped[:] = X
+    return mapped
+
+
+SLICED = {
+    "array": lambda X, path: X.astype(np.float32),
+    "images": lambda X, path: X.astype(np.float32).reshape(-1, 1, 2, 3),
+    "integers": lambda X, path: X.astype(np.uint8),
+    "tensor": lambda X, path: torch.tensor(X),
+    "sparse": lambda X, path: sparse.csr_matrix(X, dtype=np.float32),
+    "memmap": _memmap,
+}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).integers(0, 5, (53, 6)).astype(np.float64)
+
+
+@pytest.mark.parametrize("batch_size", [7, 53, -1])
+@pytest.mark.parametrize("kind", SLICED)
+def test_sliced_batches_are_those_of_the_loader(rows, tmp_path, kind, batch_size, monkeypatch):
+    X = SLICED[kind](rows, tmp_path)
+    net = make_net(InPlaceNet, batch_size=batch_size).initialize()
+    if kind == "tensor":
+        net.module_.double()
+        net.module_.forward = lambda X: net.module_.output(X.add_(1).flatten(1))
+    expected = net.predict_proba(as_net_input(X))
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", None)
+    with pytest.raises(TypeError):
+        net.predict_proba(as_net_input(X))
+    assert_array_equal(call_base(net, "predict_proba", X), expected)
+    if kind != "tensor":
+        assert_array_equal(
+            call_base(make_pipeline("passthrough", net), "predict_proba", X), expected
+        )
+        assert_array_equal(call_base(FrozenEstimator(net), "predict_proba", X), expected)
+    assert_array_equal(X.toarray() if kind == "sparse" else X.reshape(-1, 6), rows)
+    assert net.iterator_valid is torch.utils.data.DataLoader
+
+
+class CountingLoader(torch.utils.data.DataLoader):
+    def __iter__(self):
+        self.dataset.n_reads = getattr(self.dataset, "n_reads", 0) + 1
+        return super().__iter__()
+
+
+class OwnIteratorNet(NeuralNetClassifier):
+    def get_iterator(self, dataset, training=False):
+        assert self.iterator_valid is torch.utils.data.DataLoader
+        return super().get_iterator(dataset, training=training)
+
+
+class DoubledRows(Dataset):
+    def transform(self, X, y):
+        return super().transform(2 * X, y)
+
+
+@pytest.mark.parametrize(
+    ("own", "X"),
+    [
+        ({"iterator_valid": CountingLoader}, np.ones((9, 6), dtype=np.float32)),
+        ({"iterator_valid__num_workers": 0}, np.ones((9, 6), dtype=np.float32)),
+        ({"iterator_valid__drop_last": True}, np.ones((9, 6), dtype=np.float32)),
+        ({"dataset": DoubledRows}, np.ones((9, 6), dtype=np.float32)),
+        ({}, DoubledRows(np.ones((9, 6), dtype=np.float32))),
+        ({}, SliceDataset(Dataset(np.ones((9, 6), dtype=np.float32), np.zeros(9)))),
+        ({}, SliceDict(X=np.ones((9, 6), dtype=np.float32))),
+        # Rows that are gathered one by one may lie in memory in another order.
+        ({}, np.ones((9, 3, 2), dtype=np.float32).transpose(0, 2, 1)),
+        ({}, torch.ones(9, 3, 2).transpose(1, 2)),
+    ],
+)
+def test_batches_of_a_net_with_its_own_way_are_left_to_it(own, X, monkeypatch):
+    net = make_net(InPlaceNet, batch_size=4, **own).initialize()
+    expected = net.predict_proba(X)
+    used = []
+    original = torch.utils.data.DataLoader.__iter__
+    monkeypatch.setattr(
+        torch.utils.data.DataLoader, "__iter__", lambda self: used.append(1) or original(self)
+    )
+    assert_array_equal(call_base(net, "predict_proba", X), expected)
+    assert used
+
+
+def test_an_iterator_made_by_the_net_itself_is_left_to_it(rows):
+    net = OwnIteratorNet(InPlaceNet, verbose=0).initialize()
+    X = rows.astype(np.float32)
+    assert_array_equal(call_base(net, "predict_proba", X), net.predict_proba(X))
+
+
+def test_random_stream_goes_on_as_after_a_loader(rows):
+    net, X = make_net(InPlaceNet, batch_size=7).initialize(), rows.astype(np.float32)
+    with preserved_rng(0):
+        net.predict_proba(X)
+        expected = torch.rand(3)
+    with preserved_rng(0), sliced_batches(net):
+        net.predict_proba(X)
+        assert_array_equal(torch.rand(3), expected)
+
+
+def test_iterator_is_put_back_after_an_exception(rows):
+    net = make_net(InPlaceNet).initialize()
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        call_base(net, "predict_proba", rows[:, :5].copy())
+    assert net.iterator_valid is torch.utils.data.DataLoader
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda net, X: mc_dropout_proba(net, X, n_passes=2, random_state=0),
+        max_logit_confidence,
+        energy_confidence,
+        lambda net, X: TorchEmbedding(net).transform(X),
+        lambda net, X: AugmentedConfidence().observe(net, X),
+    ],
+)
+def test_every_question_to_a_net_is_asked_in_sliced_batches(cnn, digits, ask, monkeypatch):
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", None)
+    assert len(ask(cnn, digits[2])) == len(digits[2])
 
 
 # fit_net_weighted
