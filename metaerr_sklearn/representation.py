@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
 from ._rows import MAX_FIT_ROWS, as_array, is_lazy, row_chunks, rows_at_once
+from ._threads import one_thread_of_blas
 from ._validation import is_missing
 
 # How names of dtypes begin, in any library; a column may hold no value that tells.
@@ -185,8 +186,13 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             Z = self._projection.transform(_without_missing(X))
         else:
             flat = self._imputer.transform(_flatten(X, self.kind_))
-            Z = self._projection.transform(flat) if self.kind_ == "wide" else None
-            Z = self._scaler.transform(flat) if Z is None else Z
+            if self.kind_ == "wide":
+                # How many threads there are decides how sums are rounded. And where rows are judged
+                # in threads, these have the cores.
+                with one_thread_of_blas():
+                    Z = self._projection.transform(flat)
+            else:
+                Z = self._scaler.transform(flat)
         # One wild value must not decide all distances of its row.
         limit = 10 * (np.sqrt(Z.shape[1]) if self.kind_ == "wide" else 1)
         return np.clip(Z, -limit * self._scale(), limit * self._scale()).astype(np.float32)
@@ -230,11 +236,17 @@ class _Imputer(SimpleImputer):
 
     def transform(self, X):
         # Images have nothing to impute, and to look for it column by column is slow.
-        return X if np.isfinite(X).all() else super().transform(self._finite(X))
+        return X if _all_finite(X) else super().transform(self._finite(X))
 
     @staticmethod
     def _finite(X):
-        return X if np.isfinite(X).all() else np.where(np.isinf(X), np.nan, X)
+        return X if _all_finite(X) else np.where(np.isinf(X), np.nan, X)
+
+
+def _all_finite(X):
+    # A sum tells mostly, in half of the time. scikit-learn's check may be switched off by the user.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(X.sum()) or np.isfinite(X).all())
 
 
 def _without_missing(X):

@@ -79,6 +79,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 from metaerr_sklearn import LogisticMetaLearner, MetaErrorClassifier
 from metaerr_sklearn._threads import one_thread_of_blas, run_in_threads
+from metaerr_sklearn.representation import NumericRepresentation
 from test_threads import overlapping
 
 def count(api="blas"):
@@ -155,6 +156,13 @@ alone, (beside, _) = learn().oof_logit_, run_in_threads(2, [lambda: learn().oof_
 with limit():
     limited = learn().oof_logit_
 print(np.array_equal(alone, beside) and np.array_equal(alone, limited), "out-of-fold logits")
+
+images = rng.normal(size=(6_000, 28, 28)).astype(np.float32)
+representation = NumericRepresentation(random_state=0).fit(images[:500])
+alone = representation.transform(images)
+with limit():
+    limited = representation.transform(images)
+print(np.array_equal(alone, limited), "components of images")
 """
 
 
@@ -172,5 +180,5 @@ def test_threads_of_blas_are_as_many_as_before():
     lines = result.stdout.splitlines()
     if lines[0].startswith("False"):
         pytest.skip("no BLAS whose threads can be counted")
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert all(line.startswith("True") for line in lines), result.stdout
