@@ -38,6 +38,7 @@ _OWN_LABELS = (
     "NuSVC",
     "SelectiveClassifier",
 )
+_ARGMAX_OF_MEMBERS = ("ForestClassifier", "BaggingClassifier")
 _SEMI_SUPERVISED = ("SelfTrainingClassifier", "BaseLabelPropagation")
 # Strings of which half are as long are texts; names of categories are shorter.
 _LEAST_TEXT = 30
@@ -177,7 +178,8 @@ def check_all_labeled(estimator, y):
 def labels_by_argmax(estimator):
     """Tell whether a base may be trusted to give its most probable class as label.
 
-    True for nets whose ``predict`` is skorch's own, unless at another threshold than one half.
+    True for nets whose ``predict`` is skorch's own, unless at another threshold than one half, and
+    for scikit-learn's forests and bagging, which would ask all their members again for a label.
     False for scikit-learn's classifiers at a threshold, for its support vector machines, whose
     labels come from votes, and for whatever has one of these inside. Of others nothing is known
     (None).
@@ -186,6 +188,10 @@ def labels_by_argmax(estimator):
     if is_net(estimator):
         is_own = type(estimator).predict.__module__.startswith("skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
+    ensemble = "sklearn.ensemble."
+    is_ensemble = any(is_a(estimator, ensemble, name) for name in _ARGMAX_OF_MEMBERS)
+    if is_ensemble and type(estimator).predict.__module__.startswith(ensemble):
+        return True
     parts = [estimator]
     if hasattr(estimator, "get_params"):
         parts += estimator.get_params(deep=True).values()

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from functools import wraps
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
@@ -40,7 +43,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import (
@@ -50,6 +53,7 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
+from metaerr_sklearn.cross_fitting import final_estimator
 from metaerr_sklearn.metrics import error_log_loss
 from metaerr_sklearn.slices import error_slices
 
@@ -173,6 +177,39 @@ def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tel
     assert_array_equal(clf.predict(X[:60]), clf.predict_proba(X[:60]).argmax(axis=1))
     assert (clf.predict(X) != clf.predict_proba(X).argmax(axis=1)).any()
     assert_array_equal(clf.predict_with_error(X)[0], clf.predict(X))
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        RandomForestClassifier(20, random_state=0),
+        ExtraTreesClassifier(20, random_state=0),
+        BaggingClassifier(SVC(), random_state=0),
+        make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)),
+    ],
+)
+def test_one_pass_of_an_ensemble_serves_labels_and_probabilities(base, digits, monkeypatch):
+    X, X_test, y, _ = digits
+    expected = clone(base).fit(X, y).predict(X_test)
+    ensemble, asked = type(final_estimator(base)), []
+    # Under the name of scikit-learn's own.
+    count = wraps(ensemble.predict)(lambda *args: asked.append(args))
+    monkeypatch.setattr(ensemble, "predict", count)
+    clf = fast(base, "confidence", cv=2).fit(X, y)
+    assert_array_equal(clf.predict_with_error(X_test)[0], expected)
+    assert not asked
+
+
+class ForestOfRareDigits(RandomForestClassifier):
+    def predict(self, X):
+        return np.where(self.predict_proba(X)[:, 0] > 0.2, *self.classes_[:2])
+
+
+def test_an_ensemble_with_labels_of_its_own_is_asked_for_them(digits):
+    X, X_test, y, _ = digits
+    clf = fast(ForestOfRareDigits(20, random_state=0), "confidence", cv=2).fit(X, y)
+    assert set(clf.predict_with_error(X_test)[0]) == {"digit 0", "digit 1"}
+    assert 0.7 < clf.oof_error_rate_ < 0.9
 
 
 @pytest.mark.parametrize("learner", ["auto", "lightgbm", "mlp", GaussianNB(), None])
