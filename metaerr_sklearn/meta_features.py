@@ -585,6 +585,7 @@ class BoostedTrees:
             "min_data_in_leaf": 10,
             "lambda_l2": 1.0,
             "max_bin": 63,
+            "bin_construct_sample_cnt": MANY_ROWS,
             "num_threads": 1,
             "seed": seed,
             "deterministic": True,

@@ -411,6 +411,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             "bagging_fraction": self.subsample,
             "bagging_freq": 1,
             "max_bin": 63,
+            "bin_construct_sample_cnt": MANY_ROWS,
             "num_threads": 1,
             "seed": self._seed(seed),
             "deterministic": True,
