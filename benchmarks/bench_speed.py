@@ -17,13 +17,14 @@ Claim (written before the run)
     base fits. ``predict_with_error`` at most 1.15 times a CNN's ``predict_proba``, at most 2 times
     that of a forest of 200 trees, and at least 100,000 rows a second over a logistic regression.
     1,000,000 rows are fitted and predicted in at most 3 times the memory of X beyond X itself, and
-    beyond the base fits the fit of 1,000,000 rows takes what that of 20,000 takes and one pass: no
-    longer than predicting them.
+    beyond the base fits the fit of 1,000,000 rows takes what that of 20,000 takes and one linear
+    pass: no longer than predicting them twice. (Once was the bar until rows that were not learned
+    from had to be judged by the clone that saw none of them, which is a second search.)
 
-Seconds are the least of five runs (of two where these take longer than 10 s) with ``n_jobs=-1``
-for everybody (growth: in one process), on a machine that should have nothing else to do. A lost
-claim ends with exit status 1. ``--quick`` (two minutes) takes fewer rows, runs twice and keeps
-none.
+Seconds are the least of five runs (of three where these take longer than 60 s), in which those that
+are compared take turns, with ``n_jobs=-1`` for everybody (growth: in one process), on a machine
+that should have nothing else to do. A lost claim ends with exit status 1. ``--quick`` (two minutes)
+takes fewer rows, runs twice and keeps none.
 """
 
 import argparse
@@ -33,6 +34,7 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,16 +78,20 @@ def make_rows(n_samples, seed=0):
     return X, y
 
 
-def seconds(work, n_runs, patience=10):
-    """Return the least wall-clock time of a few runs, and the last result."""
-    least, started = np.inf, time.perf_counter()
+def seconds(works, n_runs, patience=60):
+    """Return the least wall-clock time of each function and its last result; they take turns.
+
+    The hours of a machine differ: one after the other, each would have its own.
+    """
+    least, results, started = {}, {}, time.perf_counter()
     for number in range(n_runs):
-        start = time.perf_counter()
-        result = work()
-        least = min(least, time.perf_counter() - start)
-        if number and time.perf_counter() - started > patience:
+        for name, work in works.items():
+            start = time.perf_counter()
+            results[name] = work()
+            least[name] = min(time.perf_counter() - start, least.get(name, np.inf))
+        if number > 1 and time.perf_counter() - started > patience:
             break
-    return least, result
+    return least, results
 
 
 def measure_import(n_runs):
@@ -120,17 +126,17 @@ def measure_fit(n_samples, n_runs):
     X, y = make_rows(n_samples)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     for name, base in BASES.items():
-        floor = seconds(lambda b=base: fit_bases(b, folds, X, y, n_jobs=-1), n_runs)[0]
-        clf = MetaErrorClassifier(base, cv=folds, n_jobs=-1, random_state=0)
-        ours = seconds(lambda c=clf: c.fit(X, y), n_runs)[0]
-        yield row("fit", name, ours, "6 base fits", floor, n_samples)
         options = {"cv": folds, "n_jobs": -1}
-        peers = {
+        estimators = {
+            "ours": MetaErrorClassifier(base, random_state=0, **options),
             "CalibratedClassifierCV": CalibratedClassifierCV(base, ensemble=False, **options),
             "StackingClassifier": StackingClassifier([("base", base)], **options),
         }
-        for peer, estimator in peers.items():
-            theirs = seconds(lambda e=estimator: e.fit(X, y), n_runs)[0]
+        works = {"6 base fits": partial(fit_bases, base, folds, X, y, n_jobs=-1)}
+        works |= {peer: partial(estimator.fit, X, y) for peer, estimator in estimators.items()}
+        least, _ = seconds(works, n_runs)
+        ours = least.pop("ours")
+        for peer, theirs in least.items():
             yield row("fit", name, ours, peer, theirs, n_samples)
 
 
@@ -168,9 +174,12 @@ def measure_net(n_train, n_test, n_runs):
 
 
 def predict_rows(name, clf, X, n_runs):
-    floor = seconds(lambda: clf.estimator_.predict_proba(X), n_runs)[0]
-    ours = seconds(lambda: clf.predict_with_error(X), n_runs)[0]
-    yield row("predict", name, ours, "predict_proba of the base", floor, len(X))
+    works = {
+        "base": partial(clf.estimator_.predict_proba, X),
+        "ours": partial(clf.predict_with_error, X),
+    }
+    least, _ = seconds(works, n_runs)
+    yield row("predict", name, least["ours"], "predict_proba of the base", least["base"], len(X))
 
 
 def size(estimator):
@@ -203,11 +212,16 @@ def grow(path):
     clf = MetaErrorClassifier(base, cv=folds, random_state=0)
     clf.fit(X[:500], y[:500])  # what is imported on the way
     before = peak_memory()
-    fit = seconds(lambda: clf.fit(X, y), 2)[0]
-    predict = seconds(lambda: clf.predict_with_error(X), 2)[0]
+    clf.fit(X, y).predict_with_error(X)
     memory = peak_memory() - before
-    fit_base, fitted = seconds(lambda: fit_bases(base, folds, X, y), 2)
-    print(fit, fit_base, predict, seconds(lambda: fitted.predict_proba(X), 2)[0], memory)
+    works = {
+        "fit": partial(clf.fit, X, y),
+        "fit_base": partial(fit_bases, base, folds, X, y),
+        "predict": partial(clf.predict_with_error, X),
+        "predict_base": partial(clf.estimator_.predict_proba, X),
+    }
+    least, _ = seconds(works, 2)
+    print(*least.values(), memory)
 
 
 def peak_memory():
@@ -222,16 +236,18 @@ def measure_self_training(n_samples, n_runs):
     X, y = make_rows(n_samples)
     partly = np.where(np.arange(n_samples) < n_samples // 10, y, -1)
     for name, base in BASES.items():
-        self_training = SelfTrainingWithMetaErr(base, n_jobs=-1)
-        ours = seconds(lambda s=self_training: s.fit(X, partly), n_runs)[0]
-        peer, plain = seconds(lambda b=base: SelfTrainingClassifier(b).fit(X, partly), n_runs)
-        n_ours, n_peer = 5 + 2, plain.n_iter_ + 1  # folds, labels, final; rounds, final
+        works = {
+            "ours": partial(SelfTrainingWithMetaErr(base, n_jobs=-1).fit, X, partly),
+            "peer": partial(SelfTrainingClassifier(base).fit, X, partly),
+        }
+        least, fitted = seconds(works, n_runs)
+        n_ours, n_peer = 5 + 2, fitted["peer"].n_iter_ + 1  # folds, labels, final; rounds, final
         yield row(
             "self-training, per fit",
             name,
-            ours / n_ours,
+            least["ours"] / n_ours,
             "SelfTrainingClassifier",
-            peer / n_peer,
+            least["peer"] / n_peer,
             n_samples,
         )
 
@@ -274,7 +290,7 @@ def check(rows):
     one_pass = one("predict, growing", "logistic_regression")["ours"]
     if growing.index.max() > 20_000:
         grown = beyond[growing.index.max()] - beyond[20_000]
-        claim.append(("fit grows by less than one prediction", grown / one_pass, 1.0))
+        claim.append(("fit grows by less than two predictions", grown / one_pass, 2.0))
     return [(statement, f"{value:.2f}", value <= limit) for statement, value, limit in claim]
 
 
