@@ -181,17 +181,17 @@ def labels_by_argmax(estimator):
     True for nets whose ``predict`` is skorch's own, unless at another threshold than one half, and
     for scikit-learn's forests and bagging, which would ask all their members again for a label.
     False for scikit-learn's classifiers at a threshold, for its support vector machines, whose
-    labels come from votes, and for whatever has one of these inside. Of others nothing is known
-    (None).
+    labels come from votes, and for whatever else has one of these inside. Of others nothing is
+    known (None).
     """
     estimator = final_estimator(estimator)
     if is_net(estimator):
         is_own = type(estimator).predict.__module__.startswith("skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
-    ensemble = "sklearn.ensemble."
-    is_ensemble = any(is_a(estimator, ensemble, name) for name in _ARGMAX_OF_MEMBERS)
-    if is_ensemble and type(estimator).predict.__module__.startswith(ensemble):
-        return True
+    if any(is_a(estimator, "sklearn.ensemble.", name) for name in _ARGMAX_OF_MEMBERS):
+        owner = next(cls for cls in type(estimator).__mro__ if "predict" in vars(cls))
+        if owner.__module__.startswith("sklearn.ensemble."):
+            return True
     parts = [estimator]
     if hasattr(estimator, "get_params"):
         parts += estimator.get_params(deep=True).values()
@@ -946,7 +946,8 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=N
         if by_argmax:
             predicted = proba.argmax(axis=1)
             labels = classes[predicted]
-            even = [] if is_net(estimator) else np.flatnonzero(np.ptp(proba, axis=1) == 0)
+            is_sure = is_net(estimator) or labels_by_argmax(estimator)
+            even = [] if is_sure else np.flatnonzero(np.ptp(proba, axis=1) == 0)
             if len(even):
                 # What tells nothing is that of a rule of its own, for outliers perhaps.
                 own = np.asarray(predict_labels(estimator, safe_indexing(part, even), classes))

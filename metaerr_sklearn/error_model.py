@@ -1,7 +1,6 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
 from functools import partial
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +56,6 @@ MIN_ERRORS = 5
 _OTHER_SECOND_WEIGHTS = (0.25, 0.0)
 # New rows are judged so many at a time, whatever the number of threads: the same to the last bit.
 _CHUNK_ROWS = 5_000
-_LONG_BLOCKS = ("neighbors", "second_opinion")
 _NAMED_LEARNERS = {
     "auto": lambda n_jobs: AverageMetaLearner(
         [LightGBMMetaLearner(n_jobs=n_jobs), LogisticMetaLearner()], n_jobs=n_jobs
@@ -254,9 +252,8 @@ class ErrorModel(BaseEstimator):
         5,000 rows, of which two thirds tell nearly as much as all.
 
     n_jobs : int, default=None
-        Threads: of the second opinion and the neighbour search, which go side by side, the learners
-        of "auto" and the folds of boosted trees in the fit, and of chunks of rows in prediction.
-        None = 1.
+        Threads: of the second opinion, the neighbour search, the learners of "auto" and the folds
+        of boosted trees in the fit, and of chunks of rows in prediction. None = 1.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
@@ -500,7 +497,7 @@ class ErrorModel(BaseEstimator):
             _rows_of(asked, some),
             None if base_fold is None else base_fold[some],
         )
-        blocks = self._fit_blocks(rows, seed)
+        blocks = [block.fit_transform(rows, seed) for block in self._blocks]
         oof = self._learn(rows, blocks, learner, drawn.weight, folds_by, why_no_folds)
         oof_error_proba = np.full(len(truth), np.nan)
         oof_error_proba[some] = expit(oof)
@@ -557,16 +554,6 @@ class ErrorModel(BaseEstimator):
             else make_block(name, number, self.n_jobs, of_images)
             for number, name in enumerate(self._block_names)
         ]
-
-    def _fit_blocks(self, rows, seed):
-        """Return what the blocks make of the training rows; two that take long work side by side.
-
-        Users' own stay in the thread of the caller.
-        """
-        works = [partial(block.fit_transform, rows, seed) for block in self._blocks]
-        is_long = [name in _LONG_BLOCKS for name, _ in zip(self._block_names, works)]
-        beside = iter(run_in_threads(self.n_jobs, compress(works, is_long)))
-        return [next(beside) if long else work() for work, long in zip(works, is_long)]
 
     def _inputs(self, X, learner, drawn):
         """Return the drawn rows of X itself, if anything looks at them."""

@@ -198,7 +198,8 @@ def sliced_batches(net):
     Parameters
     ----------
     net : skorch NeuralNet
-        Held by `ONE_AT_A_TIME`, and as it was after the block.
+        Held by `ONE_AT_A_TIME`, and as it was after the block. A copy that another thread makes of
+        it meanwhile goes on in this way.
     """
     steps = ("forward_iter", "get_dataset", "get_iterator")
     is_default = all(getattr(type(net), step, None) is getattr(NeuralNet, step) for step in steps)
@@ -217,31 +218,28 @@ def _iterate(dataset, **options):
     size = options.get("batch_size")
     is_plain = type(dataset) is skorch_dataset.Dataset and dataset.y is None
     if is_plain and options.keys() == {"batch_size"} and isinstance(size, Integral) and size > 0:
-        X = dataset.X
-        if _is_of_a_file(X):
-            return _SlicedBatches(X.dataset.X, size, X.dataset.dtype)
-        if _is_sliced_as_gathered(X):
-            return _SlicedBatches(X, size)
+        X, dtype = dataset.X, None
+        if type(X) is SliceDataset and X.indices is None and type(X.dataset) is _MappedRows:
+            X, dtype = X.dataset.X, X.dataset.dtype
+        if _is_sliceable(X) and len(dataset) == X.shape[0]:
+            return _SlicedBatches(X, size, dtype)
     return DataLoader(dataset, **options)
 
 
-def _is_of_a_file(X):
-    is_whole = type(X) is SliceDataset and X.indices is None
-    return is_whole and type(X.dataset) is _MappedRows
-
-
-def _is_sliced_as_gathered(X):
-    """Tell whether rows that are gathered one by one lie in memory as a slice of them does."""
-    if isinstance(X, sparse.csr_matrix):
-        return True
+def _is_sliceable(X):
     if type(X) is torch.Tensor:
-        return X.layout is torch.strided and X.ndim > 1 and X.is_contiguous()
-    is_array = type(X) in (np.ndarray, np.memmap) and X.ndim > 1 and X.dtype.kind in "biuf"
-    return is_array and X.flags.c_contiguous
+        return X.layout is torch.strided and X.ndim > 1
+    if type(X) in (np.ndarray, np.memmap):
+        return X.ndim > 1 and X.dtype.kind in "biuf"
+    return isinstance(X, sparse.csr_matrix)
 
 
 class _SlicedBatches:
-    """Yield batches as skorch's evaluation takes them, each a copy: a module may work in place."""
+    """Yield batches as skorch's evaluation takes them, each a copy: a module may work in place.
+
+    They lie in memory as a loader stacks them, axis by axis, which decides how sums are rounded and
+    what a view may look like.
+    """
 
     def __init__(self, X, batch_size, dtype=None):
         self.X = X
@@ -257,10 +255,11 @@ class _SlicedBatches:
         for batch in gen_batches(self.X.shape[0], self.batch_size):
             part = self.X[batch]
             if isinstance(part, torch.Tensor):
-                part = part.clone()
+                part = part.clone(memory_format=torch.contiguous_format)
+            elif sparse.issparse(part):
+                part = torch.from_numpy(part.toarray(order="C"))
             else:
-                part = part.toarray() if sparse.issparse(part) else part
-                part = torch.from_numpy(np.array(part, dtype=self.dtype))
+                part = torch.from_numpy(np.array(part, dtype=self.dtype, order="C"))
             yield [part, torch.zeros(len(part), 1)]
 
 

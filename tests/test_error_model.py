@@ -1,7 +1,6 @@
 """Error probabilities for predictions made elsewhere: calibrated, honest, above confidence."""
 
 import pickle
-import threading
 
 import numpy as np
 import pytest
@@ -414,26 +413,6 @@ def test_number_of_threads_changes_nothing(bound):
     assert_array_equal(one.oof_error_proba_, two.oof_error_proba_)
     X, _, proba, _ = many_rows(12_000, 0.3)
     assert_array_equal(one.predict_error_proba(X, proba), two.predict_error_proba(X, proba))
-
-
-def test_users_meta_features_are_fitted_by_the_callers_thread():
-    fitted_by = []
-
-    class Noted:
-        def fit(self, X, proba):
-            fitted_by.append(threading.current_thread())
-
-        def transform(self, X, proba):
-            return X[:, 0]
-
-    X, y, proba, _ = many_rows(300, 0.3)
-    blocks = ["neighbors", Noted(), "second_opinion"]
-    one, two = (
-        ErrorModel(meta_features=blocks, n_jobs=n, random_state=0).fit(X, y, proba) for n in (1, 2)
-    )
-    assert fitted_by == [threading.current_thread()] * 2
-    assert one.meta_feature_names_ == two.meta_feature_names_
-    assert_array_equal(one.oof_error_proba_, two.oof_error_proba_)
 
 
 def test_rows_of_one_group_are_judged_by_confidence(deployed):

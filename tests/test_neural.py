@@ -269,30 +269,42 @@ def test_read_only_input_is_copied(dtype):
 
 
 class InPlaceNet(nn.Module):
-    """Work in place on the very input, of any dtype."""
+    """Note how the very input lies in memory, and work in place on it."""
 
     def __init__(self):
         super().__init__()
         self.output = nn.Linear(6, 2)
+        self.strides = []
 
     def forward(self, X):
+        self.strides.append(X.stride())
         X.add_(1)
-        return self.output(X.float().flatten(1))
+        return self.output(X.float().view(len(X), -1))
 
 
-def _memmap(X, path):
-    mapped = np.memmap(path / "rows", dtype=X.dtype, mode="w+", shape=X.shape)
+def _memmap(X, path, order="C"):
+    mapped = np.memmap(path / "rows", dtype=X.dtype, mode="w+", shape=X.shape, order=order)
     mapped[:] = X
     return mapped
+
+
+def _channels_last(X):
+    return X.reshape(-1, 3, 2, 1).transpose(0, 3, 1, 2)
 
 
 SLICED = {
     "array": lambda X, path: X.astype(np.float32),
     "images": lambda X, path: X.astype(np.float32).reshape(-1, 1, 2, 3),
     "integers": lambda X, path: X.astype(np.uint8),
+    "columns": lambda X, path: np.asfortranarray(X, dtype=np.float32),
+    "channels last": lambda X, path: _channels_last(X.astype(np.float32)),
     "tensor": lambda X, path: torch.tensor(X),
+    "grey tensor": lambda X, path: torch.tensor(X).reshape(-1, 3, 2, 1).permute(0, 3, 1, 2),
+    "turned tensor": lambda X, path: torch.tensor(X).reshape(-1, 3, 2).transpose(1, 2),
     "sparse": lambda X, path: sparse.csr_matrix(X, dtype=np.float32),
     "memmap": _memmap,
+    "memmap of columns": lambda X, path: _memmap(X, path, order="F"),
+    "memmap, channels last": lambda X, path: _channels_last(_memmap(X, path)),
 }
 
 
@@ -304,29 +316,23 @@ def rows():
 @pytest.mark.parametrize("batch_size", [7, 53, -1])
 @pytest.mark.parametrize("kind", SLICED)
 def test_sliced_batches_are_those_of_the_loader(rows, tmp_path, kind, batch_size, monkeypatch):
-    X = SLICED[kind](rows, tmp_path)
+    X, before = SLICED[kind](rows, tmp_path), SLICED[kind](rows, tmp_path)
     net = make_net(InPlaceNet, batch_size=batch_size).initialize()
-    if kind == "tensor":
-        net.module_.double()
-        net.module_.forward = lambda X: net.module_.output(X.add_(1).flatten(1))
     expected = net.predict_proba(as_net_input(X))
+    strides, net.module_.strides = net.module_.strides, []
     monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", None)
     with pytest.raises(TypeError):
         net.predict_proba(as_net_input(X))
     assert_array_equal(call_base(net, "predict_proba", X), expected)
-    if kind != "tensor":
-        assert_array_equal(
-            call_base(make_pipeline("passthrough", net), "predict_proba", X), expected
-        )
-        assert_array_equal(call_base(FrozenEstimator(net), "predict_proba", X), expected)
-    assert_array_equal(X.toarray() if kind == "sparse" else X.reshape(-1, 6), rows)
+    assert net.module_.strides == strides
+    for wrapped in (make_pipeline("passthrough", net), FrozenEstimator(net)):
+        assert_array_equal(call_base(wrapped, "predict_proba", X), expected)
+    assert not (before != X).sum()
     assert net.iterator_valid is torch.utils.data.DataLoader
 
 
-class CountingLoader(torch.utils.data.DataLoader):
-    def __iter__(self):
-        self.dataset.n_reads = getattr(self.dataset, "n_reads", 0) + 1
-        return super().__iter__()
+class OwnLoader(torch.utils.data.DataLoader):
+    pass
 
 
 class OwnIteratorNet(NeuralNetClassifier):
@@ -340,19 +346,20 @@ class DoubledRows(Dataset):
         return super().transform(2 * X, y)
 
 
+SOME = np.arange(54, dtype=np.float32).reshape(9, 6) / 54
+
+
 @pytest.mark.parametrize(
     ("own", "X"),
     [
-        ({"iterator_valid": CountingLoader}, np.ones((9, 6), dtype=np.float32)),
-        ({"iterator_valid__num_workers": 0}, np.ones((9, 6), dtype=np.float32)),
-        ({"iterator_valid__drop_last": True}, np.ones((9, 6), dtype=np.float32)),
-        ({"dataset": DoubledRows}, np.ones((9, 6), dtype=np.float32)),
-        ({}, DoubledRows(np.ones((9, 6), dtype=np.float32))),
-        ({}, SliceDataset(Dataset(np.ones((9, 6), dtype=np.float32), np.zeros(9)))),
-        ({}, SliceDict(X=np.ones((9, 6), dtype=np.float32))),
-        # Rows that are gathered one by one may lie in memory in another order.
-        ({}, np.ones((9, 3, 2), dtype=np.float32).transpose(0, 2, 1)),
-        ({}, torch.ones(9, 3, 2).transpose(1, 2)),
+        ({"iterator_valid": OwnLoader}, SOME),
+        ({"iterator_valid__num_workers": 0}, SOME),
+        ({"iterator_valid__drop_last": True}, SOME),
+        ({"dataset": DoubledRows}, SOME),
+        ({"dataset__length": 5}, SOME),
+        ({}, DoubledRows(SOME)),
+        ({}, SliceDataset(Dataset(SOME, np.zeros(9)))),
+        ({}, SliceDict(X=SOME)),
     ],
 )
 def test_batches_of_a_net_with_its_own_way_are_left_to_it(own, X, monkeypatch):

@@ -19,6 +19,7 @@ from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.representation import (
     NumericRepresentation,
     UnsupportedInputError,
+    _all_finite,
     fit_representation,
     represent,
 )
@@ -44,6 +45,15 @@ def test_missing_and_infinite_values_become_the_median():
     Z = NumericRepresentation().fit_transform(X)
     assert np.isfinite(Z).all()
     assert_allclose(Z[3, 0], Z[2, 0])  # median of 1, 3, 2
+
+
+@pytest.mark.parametrize("value", [3e38, np.inf, np.nan])
+def test_finite_is_what_is_finite_where_the_sum_is_not(value):
+    X = np.full((3, 2), 3e38, dtype=np.float32)
+    X[1, 1] = value
+    assert _all_finite(X) == np.isfinite(X).all()
+    X[2, 0] = -value
+    assert _all_finite(X) == np.isfinite(X).all()
 
 
 def test_column_without_any_value_and_constant_column():
