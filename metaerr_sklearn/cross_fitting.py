@@ -946,9 +946,8 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=N
         if by_argmax:
             predicted = proba.argmax(axis=1)
             labels = classes[predicted]
-            is_sure = is_net(estimator) or labels_by_argmax(estimator)
-            even = [] if is_sure else np.flatnonzero(np.ptp(proba, axis=1) == 0)
-            if len(even):
+            even = np.flatnonzero(np.ptp(proba, axis=1) == 0)
+            if len(even) and not (is_net(estimator) or labels_by_argmax(estimator)):
                 # What tells nothing is that of a rule of its own, for outliers perhaps.
                 own = np.asarray(predict_labels(estimator, safe_indexing(part, even), classes))
                 labels = labels.astype(np.result_type(labels, own))
