@@ -186,17 +186,23 @@ def labels_by_argmax(estimator):
     """
     estimator = final_estimator(estimator)
     if is_net(estimator):
-        is_own = type(estimator).predict.__module__.startswith("skorch.")
+        is_own = _has_predict_of(estimator, "skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
-    if any(is_a(estimator, "sklearn.ensemble.", name) for name in _ARGMAX_OF_MEMBERS):
-        owner = next(cls for cls in type(estimator).__mro__ if "predict" in vars(cls))
-        if owner.__module__.startswith("sklearn.ensemble."):
-            return True
+    package = "sklearn.ensemble."
+    is_ensemble = any(is_a(estimator, package, name) for name in _ARGMAX_OF_MEMBERS)
+    if is_ensemble and _has_predict_of(estimator, package):
+        return True
     parts = [estimator]
     if hasattr(estimator, "get_params"):
         parts += estimator.get_params(deep=True).values()
     modules = ("sklearn.", "metaerr_sklearn.")
     return False if any(is_a(p, modules, name) for p in parts for name in _OWN_LABELS) else None
+
+
+def _has_predict_of(estimator, package):
+    """Tell whether ``predict`` is that of a package's class, and not of a subclass elsewhere."""
+    owner = next(cls for cls in type(estimator).__mro__ if "predict" in vars(cls))
+    return owner.__module__.startswith(package)
 
 
 def call_base(estimator, method, X):
