@@ -229,9 +229,9 @@ def call_base(estimator, method, X):
     if not is_net(estimator):
         return getattr(estimator, method)(X)
     check_has_rows(X, estimator)
-    from .neural import ONE_AT_A_TIME, preserved_rng, sliced_batches
+    from .neural import preserved_rng, sliced_batches
 
-    with ONE_AT_A_TIME, preserved_rng(0), sliced_batches(final_estimator(estimator)):
+    with sliced_batches(final_estimator(estimator)), preserved_rng(0):
         return getattr(estimator, method)(net_input(estimator, X))
 
 

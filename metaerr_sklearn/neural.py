@@ -189,7 +189,7 @@ def _is_polars_number(dtype):
 
 @contextmanager
 def sliced_batches(net):
-    """Let a net cut the batches that it predicts out of X, inside the block.
+    """Take one's turn at a net, and let it cut the batches that it predicts out of X.
 
     A DataLoader gathers them row by row, which takes a small net as long as its own work. The
     batches are the same, to the last bit. A net whose iterator or dataset is not skorch's default,
@@ -198,19 +198,20 @@ def sliced_batches(net):
     Parameters
     ----------
     net : skorch NeuralNet
-        Held by `ONE_AT_A_TIME`, and as it was after the block. A copy that another thread makes of
-        it meanwhile goes on in this way.
+        As it was after the block. A copy that another thread makes of it meanwhile goes on in this
+        way.
     """
     steps = ("forward_iter", "get_dataset", "get_iterator")
     is_default = all(getattr(type(net), step, None) is getattr(NeuralNet, step) for step in steps)
-    if not is_default or net.iterator_valid is not DataLoader:
-        yield
-        return
-    net.iterator_valid = _iterate
-    try:
-        yield
-    finally:
-        net.iterator_valid = DataLoader
+    with ONE_AT_A_TIME:
+        if not is_default or net.iterator_valid is not DataLoader:
+            yield
+            return
+        net.iterator_valid = _iterate
+        try:
+            yield
+        finally:
+            net.iterator_valid = DataLoader
 
 
 def _iterate(dataset, **options):
@@ -620,12 +621,8 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
 
     passes, total = [], 0.0
-    with (
-        ONE_AT_A_TIME,
-        _with_dropout(net, dropouts),
-        preserved_rng(seed, device=net.device),
-        sliced_batches(net),
-    ):
+    rng = preserved_rng(seed, device=net.device)
+    with sliced_batches(net), _with_dropout(net, dropouts), rng:
         for _ in range(n_passes):
             proba = net.predict_proba(X)
             total = total + proba
@@ -798,7 +795,7 @@ def _logits(net, X):
             "criterion=torch.nn.CrossEntropyLoss."
         )
     check_has_rows(X, net)
-    with ONE_AT_A_TIME, sliced_batches(net):
+    with sliced_batches(net):
         output = net.forward(as_net_input(X))
     output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)
@@ -931,12 +928,8 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _embed(self, X):
         net = _fitted_net(self.net)
         check_has_rows(X, net)
-        with ONE_AT_A_TIME:
-            return self._embed_with(net, X)
-
-    def _embed_with(self, net, X):
         seen, parts = [], []
-        with _hooked(net, self._watch(net.module_, seen)), sliced_batches(net):
+        with sliced_batches(net), _hooked(net, self._watch(net.module_, seen)):
             for output in net.forward_iter(as_net_input(X)):
                 output = output[0] if isinstance(output, tuple) else output
                 parts.append(self._rows(seen, len(output)))
@@ -1082,7 +1075,7 @@ class AugmentedConfidence(BaseEstimator):
         """
         self.check_base(estimator, X)
         net = _fitted_net(estimator)
-        with ONE_AT_A_TIME, preserved_rng(0, device=net.device), sliced_batches(net):
+        with sliced_batches(net), preserved_rng(0, device=net.device):
             own = net.predict_proba(as_net_input(X))
             predicted, rows = own.argmax(axis=1), np.arange(len(own))
             probas, agreement = [own[rows, predicted]], np.ones(len(own))
