@@ -26,6 +26,15 @@ _NEIGHBOR_NAMES = (
     "log_distance",
 )
 _LOCAL_ERROR = slice(4, 6)
+# Of whatever LightGBM learns here: bins from at most so many rows, one thread, equal results.
+LIGHTGBM_PARAMS = {
+    "max_bin": 63,
+    "bin_construct_sample_cnt": MANY_ROWS,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
 BLOCKS = ("confidence", "predicted_class", "neighbors", "second_opinion", "input")
 
 
@@ -584,13 +593,8 @@ class BoostedTrees:
             "num_leaves": 31 if many else 15,
             "min_data_in_leaf": 10,
             "lambda_l2": 1.0,
-            "max_bin": 63,
-            "bin_construct_sample_cnt": MANY_ROWS,
-            "num_threads": 1,
             "seed": seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
+            **LIGHTGBM_PARAMS,
         }
         data = lightgbm.Dataset(Z, label=position, weight=sample_weight, params=params)
         self._booster = None

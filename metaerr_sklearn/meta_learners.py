@@ -19,7 +19,7 @@ from ._compat import warn_caller
 from ._rows import MANY_ROWS
 from ._threads import one_thread_of_blas, run_in_threads
 from .cross_fitting import cross_fit, final_estimator, fit_base, predict_proba, weight_name
-from .meta_features import SplitBooster
+from .meta_features import LIGHTGBM_PARAMS, SplitBooster
 
 _EPS = 1e-6
 
@@ -410,13 +410,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             "feature_fraction": self.colsample_bytree,
             "bagging_fraction": self.subsample,
             "bagging_freq": 1,
-            "max_bin": 63,
-            "bin_construct_sample_cnt": MANY_ROWS,
-            "num_threads": 1,
             "seed": self._seed(seed),
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
+            **LIGHTGBM_PARAMS,
         }
         steps = np.append(np.arange(0, n_rounds, self._step), n_rounds)
         pooled = np.repeat(np.asarray(offset, float)[None], len(steps), axis=0)
