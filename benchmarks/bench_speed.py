@@ -85,13 +85,13 @@ def seconds(works, n_runs):
     The hours of a machine differ: one after the other, each would have its own.
     """
     least, results, started = {}, {}, time.perf_counter()
+    enough = 20 if n_runs > 2 else 0
     for number in count(1):
         for name, work in works.items():
             start = time.perf_counter()
             results[name] = work()
             least[name] = min(time.perf_counter() - start, least.get(name, np.inf))
         passed = time.perf_counter() - started
-        enough = 20 if n_runs > 2 else 0
         if (number >= n_runs and passed > enough) or (number > 2 and passed > 60):
             return least, results
 
