@@ -32,7 +32,7 @@ def warn_caller(message):
 
 
 def _is_inside(module):
-    return module.startswith((f"{__package__}.", "sklearn.callback"))
+    return module.startswith((f"{__name__.partition('.')[0]}.", "sklearn.callback"))
 
 
 class FitProgress:

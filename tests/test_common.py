@@ -5,8 +5,10 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import metaerr_sklearn
 from metaerr_sklearn import LightGBMMetaLearner, MetaErrorClassifier, SelfTrainingWithMetaErr
 
-ROOMS = [m.name for m in pkgutil.iter_modules(metaerr_sklearn.__path__) if m.name[0] != "_"]
+SOURCE = Path(metaerr_sklearn.__file__).parent
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(metaerr_sklearn.__path__, "metaerr_sklearn.")
+    if not any(part.startswith("_") for part in module.name.split("."))
+]
 PUBLIC = [name for name in metaerr_sklearn.__all__ if name != "__version__"]
 
 
@@ -109,18 +116,38 @@ def test_warnings_point_to_the_line_that_called_fit():
 def test_only_compat_depends_on_the_version_of_scikit_learn():
     assert len(list(version_dependent("from sklearn.utils import _safe_indexing, Bunch"))) == 1
     assert len(list(version_dependent("if sklearn.__version__ > '1.9': pass"))) == 1
-    for path in Path(metaerr_sklearn.__file__).parent.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         found = list(version_dependent(path.read_text()))
-        assert bool(found) == (path.name == "_compat.py"), f"{path.name}: {found}"
+        assert bool(found) == (path.name == "_compat.py"), f"{path}: {found}"
+
+
+def test_a_built_wheel_holds_every_module(tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(
+        SOURCE, tree / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(SOURCE.parent / name, tree / name)
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        built = {name for name in archive.namelist() if name.endswith(".py")}
+    assert built == {path.relative_to(SOURCE.parent).as_posix() for path in SOURCE.rglob("*.py")}
 
 
 def public_objects():
-    for room in ROOMS:
-        module = importlib.import_module(f"metaerr_sklearn.{room}")
-        for name, value in vars(module).items():
-            own = getattr(value, "__module__", None) == module.__name__
+    for module_name in MODULES:
+        for name, value in vars(importlib.import_module(module_name)).items():
+            # A package shows what its private modules define.
+            own = str(getattr(value, "__module__", None)).startswith(module_name)
             if own and not name.startswith("_") and (inspect.isclass(value) or callable(value)):
-                yield pytest.param(value, id=f"{room}.{name}")
+                yield pytest.param(value, id=f"{module_name.partition('.')[2]}.{name}")
+
+
+def test_public_objects_are_found_in_modules_and_in_packages():
+    found = {item.id for item in public_objects()}
+    assert {"classifier.MetaErrorClassifier", "metrics.aurc", "neural.TorchEmbedding"} <= found
 
 
 @pytest.mark.parametrize("item", list(public_objects()))
