@@ -1,6 +1,7 @@
 """Classify with a base estimator and predict where it is wrong."""
 
 import os
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
@@ -61,7 +62,7 @@ from .cross_fitting import (
 )
 from .error_model import ErrorModel
 from .meta_features import observers_of, split_predicted
-from .representation import net_representation, shared_with
+from .representation import net_representation, represent, shared_with
 
 
 def _check_memory(memory):
@@ -668,18 +669,18 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         its probabilities; else None.
         """
         check_is_fitted(self)
-        classes, embedding, rest = np.unique(self.classes_), None, None
+        classes, embedding, transform = np.unique(self.classes_), None, None
         if self.error_model_ is not None:
             classes = self._error_classes
             embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
-
+            transform = None if rest is None else partial(represent, rest)
         labels, predicted, proba, matrix = predict_all(
             self.estimator_,
             X,
             classes,
             by_argmax=self._argmax_is_label,
             embedding=embedding,
-            rest=rest,
+            transform=transform,
         )
         return labels, proba, predicted, matrix
 

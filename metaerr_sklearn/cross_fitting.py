@@ -27,7 +27,7 @@ from ._compat import num_samples, safe_indexing, slice_fit_params, warn_caller
 from ._rows import as_array, is_a, row_chunks, rows_at_once
 from ._validation import check_fraction, check_proba
 from .model_selection import is_unlabeled
-from .representation import columns_of, represent, to_str
+from .representation import columns_of, to_str
 
 # Rows that the base is asked about at once: it may have threads to start for each call.
 _MAX_ASKED = 100_000
@@ -228,7 +228,7 @@ def call_base(estimator, method, X):
     """
     if not is_net(estimator):
         return getattr(estimator, method)(X)
-    check_has_rows(X, estimator)
+    check_has_rows(X, final_estimator(estimator))
     from .neural import preserved_rng, sliced_batches
 
     with sliced_batches(final_estimator(estimator)), preserved_rng(0):
@@ -240,7 +240,7 @@ def check_has_rows(X, net):
     if hasattr(X, "__len__") and num_samples(X) == 0:
         raise ValueError(
             f"X has 0 sample(s), while a minimum of 1 is required by "
-            f"{type(final_estimator(net)).__name__}. Give at least one row."
+            f"{type(net).__name__}. Give at least one row."
         )
 
 
@@ -914,7 +914,7 @@ def predict_both(estimator, X, classes):
     return predict_all(estimator, X, classes)[1:3]
 
 
-def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=None):
+def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, transform=None):
     """Return what a fitted base says of rows, in chunks and in as few passes as possible.
 
     Parameters
@@ -930,8 +930,8 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=N
         `labels_by_argmax`.
     embedding : object with ``overhear()``, default=None
         Collects what the base computes on the way to its probabilities.
-    rest : fitted transformer, default=None
-        What is done to that.
+    transform : callable, default=None
+        Applied to what `embedding` collects of each chunk.
 
     Returns
     -------
@@ -964,7 +964,7 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, rest=N
         if embedding is None:
             return labels, predicted, proba
         heard = np.concatenate(parts)
-        return labels, predicted, proba, heard if rest is None else represent(rest, heard)
+        return labels, predicted, proba, heard if transform is None else transform(heard)
 
     labels, predicted, proba, *heard = in_chunks(predict, X)
     return labels, predicted, proba, heard[0] if heard else None
