@@ -4,9 +4,9 @@ import importlib
 
 from ._version import __version__
 
-# Public name -> the room that holds it. Rooms are imported on first use, so that
+# Public name -> the module that holds it. Modules are imported on first use, so that
 # `import metaerr_sklearn` stays light: torch, skorch, lightgbm and matplotlib come later or never.
-_ROOMS = {
+_MODULES = {
     "AverageMetaLearner": "meta_learners",
     "ConfidenceMetaLearner": "meta_learners",
     "ERROR_SCORERS": "metrics",
@@ -26,15 +26,14 @@ _ROOMS = {
     "failure_report": "metrics",
     "make_error_scorer": "metrics",
 }
-
-__all__ = ["__version__", *_ROOMS]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name):
-    if name in _ROOMS:
-        return getattr(importlib.import_module(f".{_ROOMS[name]}", __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_MODULES})

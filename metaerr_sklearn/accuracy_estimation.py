@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaincinv, logit
 
-from ._validation import check_fraction
+from ._utils.validation import check_fraction
 
 _EPS = 1e-12
 

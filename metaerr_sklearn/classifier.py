@@ -6,62 +6,48 @@ from functools import partial
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import (
-    column_or_1d,
-    get_tags,
-)
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import (
-    check_is_fitted,
-    check_memory,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import check_is_fitted, check_memory, has_fit_parameter
 
-from ._compat import (
-    CallbackSupportMixin,
-    FitProgress,
-    num_samples,
-    routing_enabled,
-    warn_caller,
-    with_callbacks,
-)
-from ._rows import indexable
-from ._validation import (
+from ._base_estimator.cross_fitting import BasePredictions, cross_fit
+from ._base_estimator.delegation import estimator_has, mirror_columns
+from ._base_estimator.fitting import fit_base, training_rows
+from ._base_estimator.inspection import (
     can_fit_and_predict,
-    check_fraction,
-    check_groups,
+    check_all_labeled,
     check_not_pairwise,
-    check_same_kind,
-    check_weights,
-    estimator_has,
-    is_missing,
-    mirror_columns,
+    is_net,
+    labels_by_argmax,
 )
-from .accuracy_estimation import accuracy_interval
-from .cross_fitting import (
-    BasePredictions,
+from ._base_estimator.prediction import (
     ask,
     base_classes,
     call_base,
-    check_all_labeled,
-    check_split_parameter,
     column_classes,
-    cross_fit,
-    draw_seed,
-    fit_base,
-    is_net,
-    label_positions,
-    labels_by_argmax,
-    make_splits,
-    mark_copies,
     predict_all,
     predict_labels,
-    training_rows,
 )
+from ._compat import CallbackSupportMixin, num_samples, routing_enabled, with_callbacks
+from ._utils.probabilities import label_positions, split_predicted
+from ._utils.progress import FitProgress
+from ._utils.random import draw_seed
+from ._utils.rows import indexable
+from ._utils.validation import (
+    check_fraction,
+    check_groups,
+    check_same_kind,
+    check_weights,
+    is_missing,
+    warn_caller,
+)
+from .accuracy_estimation import accuracy_interval
 from .error_model import ErrorModel
-from .meta_features import observers_of, split_predicted
+from .meta_features._blocks import observers_of
+from .model_selection._duplicates import mark_copies
+from .model_selection._splitting import check_split_parameter, make_splits
 from .representation import net_representation, represent, shared_with
 
 

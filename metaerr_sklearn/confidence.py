@@ -8,7 +8,7 @@ from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._validation import check_fraction, check_proba
+from ._utils.validation import check_fraction, check_proba
 
 
 def max_probability(proba, *, log_odds=False):

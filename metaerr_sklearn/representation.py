@@ -12,12 +12,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
-from ._rows import MAX_FIT_ROWS, as_array, is_lazy, row_chunks, rows_at_once
-from ._threads import one_thread_of_blas
-from ._validation import is_missing
+from ._utils import limits
+from ._utils.columns import _category, column_names, columns_of, is_numeric, read_float, to_float
+from ._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
+from ._utils.threads import one_thread_of_blas
+from ._utils.validation import is_missing
 
-# How names of dtypes begin, in any library; a column may hold no value that tells.
-_CATEGORICAL = ("category", "categorical", "enum", "bool", "str", "large_str", "utf8")
 # Beyond this many columns nearest neighbours cost more than they tell.
 _MAX_COLUMNS = 200
 
@@ -81,7 +81,9 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         """
         self.kind_ = _kind(X)
         n_samples = num_samples(X)
-        n_rows = min(MAX_FIT_ROWS, max(10 * self.n_components, rows_at_once(X, bytes_per_cell=16)))
+        n_rows = min(
+            limits.MAX_FIT_ROWS, max(10 * self.n_components, rows_at_once(X, bytes_per_cell=16))
+        )
         if n_samples > n_rows:
             random_state = check_random_state(self.random_state)
             X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
@@ -299,13 +301,6 @@ def _flatten(X, kind):
     return np.asarray(X.reshape(len(X), -1), dtype=dtype)
 
 
-def column_names(X):
-    """Return the names of the columns of a frame as str; x0, x1, ... for an array."""
-    if hasattr(X, "columns"):
-        return [str(name) for name in X.columns]
-    return [f"x{j}" for j in range(np.shape(X)[1])]
-
-
 def source_names(representation, X, n_columns):
     """Name the column of X behind each column of a representation, else the component it is.
 
@@ -345,115 +340,6 @@ def is_of_images(representation):
     is_of_images : bool
     """
     return isinstance(representation, NumericRepresentation) and representation._is_image
-
-
-def columns_of(X, names=None):
-    """Return the columns of a frame or a 2-D array as a list.
-
-    Parameters
-    ----------
-    X : frame or array of shape (n_samples, n_columns)
-        Columns.
-    names : list of str, default=None
-        What the columns were called when something was learned from them. A frame is read in this
-        order, whatever its own, and may have other columns; an array, or where a name occurs twice,
-        by position.
-
-    Returns
-    -------
-    columns : list of length n_columns
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, or their number differs where they have no names.
-    """
-    own = column_names(X)
-    positions = range(len(own))
-    if names is not None and hasattr(X, "columns") and len(set(names)) == len(names):
-        missing = [name for name in names if name not in own]
-        if missing:
-            raise ValueError(
-                f"X lacks the columns {', '.join(map(repr, missing[:10]))}, which the frame in fit "
-                f"had. Pass a frame with the columns {', '.join(map(repr, names[:10]))}"
-                f"{', ...' if len(names) > 10 else ''}."
-            )
-        positions = [own.index(name) for name in names]
-    elif names is not None and len(own) != len(names):
-        raise ValueError(
-            f"X has {len(own)} columns, but had {len(names)} in fit: {', '.join(names[:10])}."
-        )
-    if hasattr(X, "columns"):
-        return [safe_indexing(X, j, axis=1) for j in positions]
-    return list(np.asarray(X).T)
-
-
-def is_numeric(column):
-    """Tell whether a column holds numbers or dates, rather than categories."""
-    if str(column.dtype).lower().startswith(_CATEGORICAL):
-        return False
-    try:
-        to_float(column)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def to_float(column):
-    """Return a numeric column as float64, NaN where a value is missing; times in seconds."""
-    values = values_of(column)
-    if values.dtype.kind in "mM":
-        micro = values.astype(f"{values.dtype.kind}8[us]")
-        return np.where(np.isnat(values), np.nan, micro.astype(np.int64) / 1e6)
-    if values.dtype.kind == "O" and hasattr(column, "isna"):
-        values = column.to_numpy(dtype=object, na_value=np.nan)
-    is_text = values.dtype.kind in "UST"
-    if is_text or (values.dtype.kind == "O" and any(isinstance(v, str) for v in values)):
-        raise TypeError("strings are categories, even where they spell numbers")
-    return values.astype(np.float64)
-
-
-def read_float(column):
-    """Return `to_float` of a column that held numbers before; what is no number now is missing."""
-    try:
-        return to_float(column)
-    except (TypeError, ValueError):
-        return np.array([_float_or_nan(value) for value in values_of(column)])
-
-
-def _float_or_nan(value):
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
-
-
-def values_of(column):
-    """Return a column as an array, with dates of a time zone as dates in UTC."""
-    if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert(None)
-    return np.asarray(column)
-
-
-def to_str(column, missing="nan"):
-    """Return a column of categories as an array of str; missing values have one name too."""
-    if hasattr(column, "cat") and hasattr(column, "isna"):
-        column = column.astype(object)  # as an array, whole numbers would be 1 or, beside NaN, 1.0
-    values = column.to_list() if hasattr(column, "to_list") else np.asarray(column).tolist()
-    names = (v if isinstance(v, str) else missing if is_missing(v) else str(v) for v in values)
-    return np.array(list(names), dtype=str)
-
-
-def _category(column):
-    """Return `to_str` of a column, with one name for True and 1, and for 1 and 1.0."""
-    names, position = np.unique(to_str(column), return_inverse=True)
-    names = [{"True": "1", "False": "0"}.get(name, name) for name in names.tolist()]
-    whole = [name[:-2] if name.endswith(".0") and _is_number(name) else name for name in names]
-    return np.array(whole, dtype=str)[position]
-
-
-def _is_number(text):
-    return np.isfinite(_float_or_nan(text))
 
 
 def fit_representation(representation, X, *, seed=0, heard=None):

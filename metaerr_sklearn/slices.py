@@ -11,14 +11,13 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_scalar
 
 from ._compat import num_samples, safe_indexing
-from ._validation import check_fraction
-from .cross_fitting import draw_seed
-from .metrics import observe_errors
-from .representation import column_names, columns_of, is_numeric, read_float, to_str, values_of
+from ._utils.columns import column_names, columns_of, is_numeric, read_float, to_str, values_of
+from ._utils.random import draw_seed
+from ._utils.validation import check_fraction
+from .metrics._observation import observe_errors
 
 # Confidence with which a region must stand out: a tree takes the best of many splits.
 _SURE = 0.999
-
 __all__ = ["ErrorSlice", "ErrorSlices", "error_slices"]
 
 

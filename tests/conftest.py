@@ -1,4 +1,11 @@
-"""Small seeded data sets that several rooms share."""
+"""Settings of the test run, and small seeded data sets that several test files share."""
+
+import os
+
+# Before NumPy and torch are imported: each worker of pytest-xdist has one core, and more threads
+# than cores wait for each other. The number of threads also decides how sums are rounded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
 
 import numpy as np
 import pytest

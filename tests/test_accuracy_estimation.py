@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.accuracy_estimation import accuracy_interval
-from metaerr_sklearn.error_model import PlattScaling
+from metaerr_sklearn.error_model._offset import PlattScaling
 from metaerr_sklearn.representation import NumericRepresentation
 
 
@@ -140,7 +140,9 @@ def test_follows_the_accuracy_of_batches_better_than_training_accuracy_and_confi
 
 def test_novelty_is_the_share_of_rows_far_from_the_training_rows(noisy_data, monkeypatch):
     """The slow definition: mean distance to ten neighbours, on standardised columns."""
-    monkeypatch.setattr("metaerr_sklearn.meta_features.NeighborIndex.slack_at_low_rank", 0)
+    monkeypatch.setattr(
+        "metaerr_sklearn.meta_features._neighbors.NeighborIndex.slack_at_low_rank", 0
+    )
     X, y = noisy_data
     X_train, X_new = X[:300], X[300:] * np.linspace(1, 3, 100)[:, None]
     clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X_train, y[:300])

@@ -52,7 +52,7 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
-from metaerr_sklearn.cross_fitting import final_estimator
+from metaerr_sklearn._base_estimator.inspection import final_estimator
 from metaerr_sklearn.metrics import error_log_loss
 from metaerr_sklearn.slices import error_slices
 
@@ -103,7 +103,7 @@ def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, b
 
     Beyond `bound` rows, rows that are not learned from are judged.
     """
-    monkeypatch.setattr("metaerr_sklearn.error_model.MAX_FIT_ROWS", bound)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", bound)
     losses = []
     for seed in range(2):
         rng = np.random.default_rng(seed)

@@ -29,21 +29,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from metaerr_sklearn import ErrorModel, MetaErrorClassifier, error_model
-from metaerr_sklearn.cross_fitting import (
-    check_split_parameter,
-    cross_fit,
-    draw_seed,
-    fit_base,
-    is_net,
-    label_positions,
-    make_splits,
-    mark_copies,
-    predict_both,
-    predict_proba,
-    transform_before,
-    weight_name,
-)
+from metaerr_sklearn import ErrorModel, MetaErrorClassifier
+from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
+from metaerr_sklearn._base_estimator.fitting import fit_base
+from metaerr_sklearn._base_estimator.inspection import is_net, transform_before, weight_name
+from metaerr_sklearn._base_estimator.prediction import predict_both, predict_proba
+from metaerr_sklearn._utils.probabilities import label_positions
+from metaerr_sklearn._utils.random import draw_seed
+from metaerr_sklearn.model_selection._duplicates import mark_copies
+from metaerr_sklearn.model_selection._splitting import check_split_parameter, make_splits
 
 
 def test_cross_fit_equals_cross_val_predict(digits):
@@ -73,7 +67,7 @@ def test_folds_in_processes_give_the_serial_result(digits):
 def test_folds_and_chunks_know_scikit_learns_configuration(backend, monkeypatch):
     """By name a second step finds columns only in a frame, which the configuration asks for."""
     pd = pytest.importorskip("pandas")
-    monkeypatch.setattr("metaerr_sklearn.error_model._CHUNK_ROWS", 60)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.ERROR_MODEL_CHUNK", 60)
     X, y = make_classification(120, 4, random_state=0)
     X = pd.DataFrame(X, columns=list("abcd"))
     names = ColumnTransformer(
@@ -456,7 +450,7 @@ class AskOnlyAboutUnseenRows:
 
 @pytest.mark.parametrize("many_rows", [20_000, 100])
 def test_observers_ask_clones_about_rows_that_these_have_not_seen(monkeypatch, many_rows):
-    monkeypatch.setattr(error_model, "MAX_FIT_ROWS", many_rows)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", many_rows)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)

@@ -22,8 +22,10 @@ from metaerr_sklearn import (
     LogisticMetaLearner,
     MetaErrorClassifier,
 )
-from metaerr_sklearn.cross_fitting import cross_fit, draw_seed, make_splits
-from metaerr_sklearn.error_model import PlattScaling
+from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
+from metaerr_sklearn._utils.random import draw_seed
+from metaerr_sklearn.error_model._offset import PlattScaling
+from metaerr_sklearn.model_selection._splitting import make_splits
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +189,7 @@ def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
         return roc_auc_score(is_error, model.oof_error_proba_)
 
     assert auroc() < 0.62
-    monkeypatch.setattr("metaerr_sklearn.error_model.mark_copies", lambda X, y: None)
+    monkeypatch.setattr("metaerr_sklearn.error_model._error_model.mark_copies", lambda X, y: None)
     assert auroc() > 0.9
 
 
@@ -333,7 +335,7 @@ def many_rows(n_samples, error_rate, seed=0):
 
 @pytest.fixture
 def bound(monkeypatch):
-    monkeypatch.setattr("metaerr_sklearn.error_model.MAX_FIT_ROWS", 1000)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 1000)
 
 
 def test_of_many_rows_some_are_learned_from_and_all_are_judged(bound):
@@ -400,7 +402,7 @@ def test_of_many_rows_three_folds_tell_as_much(monkeypatch, cv, n_folds):
             self.n_folds_ = len(folds)
             return super().fit(*args, folds=folds, **params)
 
-    monkeypatch.setattr("metaerr_sklearn.error_model.MANY_ROWS", 1000)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MANY_ROWS", 1000)
     X, y, proba, _ = many_rows(1001, 0.3)
     for n_rows, expected in zip((1000, 1001), n_folds):
         part = X[:n_rows], y[:n_rows], proba[:n_rows]

@@ -65,7 +65,7 @@ def test_chunks_of_rows_make_no_difference(table, monkeypatch):
     X, y = table
     clf = MetaErrorClassifier(GaussianNB(), random_state=0).fit(X[:500], y[:500])
     whole = clf.explain_error(X[500:])
-    monkeypatch.setattr("metaerr_sklearn._rows._MAX_ROWS", 150)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.TRANSFORM_CHUNK", 150)
     parts = clf.explain_error(X[500:])
     assert_allclose(parts.contributions, whole.contributions, atol=1e-9)
     assert_array_equal(parts.names, whole.names)

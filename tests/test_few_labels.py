@@ -9,15 +9,15 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
-from metaerr_sklearn import few_labels
-from metaerr_sklearn.cross_fitting import cross_fit, make_splits
-from metaerr_sklearn.few_labels import (
-    NeighborGraph,
-    OpinionPool,
+from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
+from metaerr_sklearn.model_selection._splitting import make_splits
+from metaerr_sklearn.self_training._class_prior import (
     estimate_shares,
     share_reliability,
     with_shares,
 )
+from metaerr_sklearn.self_training._label_propagation import NeighborGraph
+from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
 IDENTITY = FunctionTransformer()
 
@@ -208,7 +208,7 @@ def test_rows_of_no_weight_teach_nothing():
 
 
 def test_graph_is_bounded(digits, monkeypatch):
-    monkeypatch.setattr(few_labels, "MAX_FIT_ROWS", 300)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300)
     X, truth, y = digits
     pool, proba = pooled(X, truth, LogisticRegression(max_iter=500))
     assert len(pool._second.graph.members) == 300

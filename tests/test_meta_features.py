@@ -11,21 +11,18 @@ from scipy.stats import entropy
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
-from metaerr_sklearn.meta_features import (
-    BoostedTrees,
+from metaerr_sklearn._utils.lightgbm import BoostedTrees
+from metaerr_sklearn._utils.probabilities import compressed_logit, split_predicted
+from metaerr_sklearn.meta_features._blocks import (
     ConfidenceBlock,
     CustomBlock,
     InputBlock,
-    NeighborIndex,
-    NeighborsBlock,
     PredictedClassBlock,
-    Rows,
-    SecondOpinionBlock,
-    _effective_rank,
     check_meta_features,
-    compressed_logit,
-    split_predicted,
 )
+from metaerr_sklearn.meta_features._neighbors import NeighborIndex, NeighborsBlock, _effective_rank
+from metaerr_sklearn.meta_features._rows import Rows
+from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
 from metaerr_sklearn.representation import NumericRepresentation, is_of_images
 
 

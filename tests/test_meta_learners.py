@@ -20,11 +20,9 @@ from metaerr_sklearn import (
     MetaErrorClassifier,
     MLPMetaLearner,
 )
-from metaerr_sklearn.meta_learners import (
-    ClassifierMetaLearner,
-    _fit_ridge,
-    log_loss_of_logits,
-)
+from metaerr_sklearn._utils.probabilities import log_loss_of_logits
+from metaerr_sklearn.meta_learners import ClassifierMetaLearner
+from metaerr_sklearn.meta_learners._logistic import _fit_ridge
 
 LEARNERS = [
     LogisticMetaLearner(),
@@ -196,7 +194,7 @@ def test_of_many_rows_boosted_trees_learn_in_larger_steps(problem, monkeypatch):
     small = fit(LightGBMMetaLearner(), problem)
     explicit = fit(LightGBMMetaLearner(120, 0.05), problem)
     assert_array_equal(small.oof_logit_, explicit.oof_logit_)
-    monkeypatch.setattr("metaerr_sklearn.meta_learners.MANY_ROWS", 799)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MANY_ROWS", 799)
     large = fit(LightGBMMetaLearner(), problem)
     assert_array_equal(large.oof_logit_, fit(LightGBMMetaLearner(60, 0.1), problem).oof_logit_)
     assert not np.array_equal(large.oof_logit_, small.oof_logit_)

@@ -26,9 +26,6 @@ from sklearn.preprocessing import StandardScaler
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
 from metaerr_sklearn.metrics import (
     ERROR_SCORERS,
-    _ranking_metrics,
-    _rest,
-    _ties,
     augrc,
     aurc,
     coverage_at_risk,
@@ -43,6 +40,9 @@ from metaerr_sklearn.metrics import (
     risk_at_coverage,
     risk_coverage_curve,
 )
+from metaerr_sklearn.metrics._observation import _rest
+from metaerr_sklearn.metrics._report import _ranking_metrics
+from metaerr_sklearn.metrics._risk_coverage import _ties
 
 RANKING = [
     error_roc_auc,

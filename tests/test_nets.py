@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from metaerr_sklearn import MetaErrorClassifier
-from metaerr_sklearn.cross_fitting import is_net
+from metaerr_sklearn._base_estimator.inspection import is_net
 
 torch = pytest.importorskip("torch")
 skorch = pytest.importorskip("skorch")

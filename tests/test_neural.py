@@ -28,28 +28,28 @@ from skorch.helper import SliceDataset, SliceDict, predefined_split
 from torch import nn
 from torch.utils.data import Subset
 
-from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr, error_model, neural
-from metaerr_sklearn.cross_fitting import call_base
-from metaerr_sklearn.meta_learners import mlp_correction
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn._base_estimator.prediction import call_base
+from metaerr_sklearn.meta_learners._mlp import mlp_correction
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
     TorchEmbedding,
-    _WeightedLoader,
-    _WeightedSampler,
+    _residual_mlp,
     as_net_input,
     energy_confidence,
     fit_net_weighted,
     max_logit_confidence,
     mc_dropout_proba,
     preserved_rng,
-    sliced_batches,
 )
+from metaerr_sklearn.neural._inputs import sliced_batches
+from metaerr_sklearn.neural._training import _WeightedLoader, _WeightedSampler
 from metaerr_sklearn.representation import NumericRepresentation, net_representation
 
 
 def train_residual_mlps(Z, is_error, offset, *args, **kwargs):
     """Return the logits of each net after each epoch on all rows, and the weights."""
-    weights = neural.train_residual_mlps(Z, is_error, offset, *args, **kwargs)
+    weights = _residual_mlp.train_residual_mlps(Z, is_error, offset, *args, **kwargs)
     return np.stack([offset + mlp_correction(epoch, Z) for epoch in weights]), weights
 
 
@@ -1087,7 +1087,9 @@ def test_what_is_heard_in_the_fit_is_what_is_seen_in_a_pass_of_its_own(digits, w
         options = {"criterion": nn.CrossEntropyLoss, "train_split": None, "verbose": 0}
         net = NeuralNetClassifier(WideNet, module__width=width, **options).fit(X, y)
     weight = np.where(np.arange(len(X)) % 5, 1.0, 0.0)
-    monkeypatch.setattr(error_model, "MAX_FIT_ROWS", 300)  # rows that are not learned from, too
+    monkeypatch.setattr(
+        "metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300
+    )  # rows that are not learned from, too
     clf = MetaErrorClassifier(FrozenEstimator(net), "logistic", random_state=0)
     heard = clone(clf).fit(X, y, sample_weight=weight)
     monkeypatch.setattr(TorchEmbedding, "overhears", lambda self, estimator: False)

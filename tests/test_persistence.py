@@ -22,7 +22,7 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
-from metaerr_sklearn._rows import MAX_FIT_ROWS
+from metaerr_sklearn._utils.limits import MAX_FIT_ROWS
 from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, TrustScore
 
 N_COLUMNS = 6
@@ -256,7 +256,7 @@ def test_the_neighbour_index_holds_the_rows_it_needs_and_no_others():
 
 def test_the_neighbour_index_stops_growing(monkeypatch):
     """Beyond the bound a row adds to the out-of-fold errors alone."""
-    monkeypatch.setattr("metaerr_sklearn.error_model.MAX_FIT_ROWS", 400)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 400)
     assert MAX_FIT_ROWS == 20_000
 
     def fit(X, y):

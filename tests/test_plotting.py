@@ -3,23 +3,22 @@ import pickle
 import subprocess
 import sys
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.naive_bayes import GaussianNB
 
-matplotlib = pytest.importorskip("matplotlib")
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-from metaerr_sklearn import MetaErrorClassifier  # noqa: E402
-from metaerr_sklearn.metrics import _rest, aurc, error_roc_auc, risk_at_coverage  # noqa: E402
-from metaerr_sklearn.plotting import (  # noqa: E402
+from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn.metrics import aurc, error_roc_auc, risk_at_coverage
+from metaerr_sklearn.metrics._observation import _rest
+from metaerr_sklearn.plotting import (
     ErrorDistributionDisplay,
     ErrorGalleryDisplay,
     RiskCoverageDisplay,
 )
-from metaerr_sklearn.selective import SelectiveClassifier  # noqa: E402
+from metaerr_sklearn.selective import SelectiveClassifier
 
 DISPLAYS = [RiskCoverageDisplay, ErrorDistributionDisplay, ErrorGalleryDisplay]
 

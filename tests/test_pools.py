@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
-from metaerr_sklearn._rows import indexable, row_chunks, rows_at_once
+from metaerr_sklearn._utils.rows import indexable, row_chunks, rows_at_once
 
 
 @pytest.fixture(scope="module")

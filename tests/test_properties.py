@@ -27,8 +27,8 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
-from metaerr_sklearn.few_labels import OpinionPool
 from metaerr_sklearn.model_selection import is_unlabeled
+from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
 # The tables are small and the columns constant: our own warnings say so, GaussianNB divides by 0.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning:sklearn")
@@ -36,7 +36,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeW
 
 @pytest.fixture(autouse=True)
 def small_forest(monkeypatch):
-    monkeypatch.setattr("metaerr_sklearn.meta_features.SecondOpinionBlock.n_estimators", 12)
+    monkeypatch.setattr(
+        "metaerr_sklearn.meta_features._second_opinion.SecondOpinionBlock.n_estimators", 12
+    )
 
 
 LABELS = {

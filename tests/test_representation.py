@@ -172,7 +172,7 @@ def test_chunks_give_the_same_rows_as_one_pass(monkeypatch, digits):
     X, _, _, _ = digits
     representation = NumericRepresentation(random_state=0).fit(X)
     whole = representation.transform(X)
-    monkeypatch.setattr("metaerr_sklearn._rows._MAX_ROWS", 64)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.TRANSFORM_CHUNK", 64)
     assert_allclose(representation.transform(X), whole, rtol=1e-5, atol=1e-6)
     assert representation.transform(X[:0]).shape == (0, whole.shape[1])
 

@@ -25,13 +25,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metaerr_sklearn import self_training
 from metaerr_sklearn.error_model import ErrorModel
-from metaerr_sklearn.few_labels import (
-    OpinionPool,
+from metaerr_sklearn.self_training import SelfTrainingWithMetaErr
+from metaerr_sklearn.self_training._class_prior import (
     estimate_shares,
     share_reliability,
     with_shares,
 )
-from metaerr_sklearn.self_training import SelfTrainingWithMetaErr
+from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
 CRITERIA = ["consensus", "weight", "budget", "threshold", "k_best", "certain", "curriculum"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sklearn import config_context, get_config
 
-from metaerr_sklearn._threads import run_in_threads
+from metaerr_sklearn._utils.threads import run_in_threads
 
 
 def overlapping(change):
@@ -78,7 +78,7 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 from metaerr_sklearn import LogisticMetaLearner, MetaErrorClassifier
-from metaerr_sklearn._threads import one_thread_of_blas, run_in_threads
+from metaerr_sklearn._utils.threads import one_thread_of_blas, run_in_threads
 from metaerr_sklearn.representation import NumericRepresentation
 from test_threads import overlapping
 

@@ -16,7 +16,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
-from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report, observe_errors
+from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report
+from metaerr_sklearn.metrics._observation import observe_errors
 from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
 from metaerr_sklearn.slices import error_slices
 

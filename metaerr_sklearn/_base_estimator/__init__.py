@@ -1,0 +1,1 @@
+"""Everything that touches the base: inspection, fitting, prediction, cross-fitting, delegation."""

@@ -1,0 +1,1 @@
+"""Helpers of all packages, one subject per file."""

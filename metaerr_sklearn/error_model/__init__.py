@@ -1,0 +1,8 @@
+"""Estimate the probability that a prediction is wrong, from the prediction and its input."""
+
+from ._error_model import ErrorExplanation, ErrorModel
+
+__all__ = [
+    "ErrorExplanation",
+    "ErrorModel",
+]

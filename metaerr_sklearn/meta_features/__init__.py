@@ -1,0 +1,1 @@
+"""Describe each prediction by blocks of meta-features."""

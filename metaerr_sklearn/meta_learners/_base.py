@@ -1,0 +1,163 @@
+"""What all meta-learners share."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, check_scalar
+
+from .._utils.probabilities import log_loss_of_logits
+
+_EPS = 1e-6
+
+
+class _Standardizer:
+    """Standardise columns, clip to what training saw, put 0 where a value is missing.
+
+    A new row may coincide with a training row, which no training row does after its copies were
+    set aside: its distances are then far outside of what the learner has seen.
+    """
+
+    def fit(self, Z, sample_weight=None):
+        finite = np.isfinite(Z)
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        weight = np.where(finite, weight[:, None], 0.0)
+        total = np.maximum(weight.sum(axis=0), _EPS)
+        Z = np.where(finite, Z, 0.0)
+        self.mean = (weight * Z).sum(axis=0) / total
+        self.scale = np.sqrt((weight * (Z - self.mean) ** 2).sum(axis=0) / total)
+        self.scale[self.scale < 1e-9] = np.inf  # a constant column carries nothing
+        Z = (Z - self.mean) / self.scale
+        self.low, self.high = np.maximum(Z.min(axis=0), -5), np.minimum(Z.max(axis=0), 5)
+        return self
+
+    def transform(self, Z):
+        return np.nan_to_num(np.clip((Z - self.mean) / self.scale, self.low, self.high))
+
+
+class ResidualMetaLearner(BaseEstimator):
+    """Base of the learners that correct an offset."""
+
+    uses_input = False
+    is_additive = True
+    takes_weights = True
+
+    def check_parameters(self):
+        """Refuse parameters that nothing can be learned with, before anything is fitted.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Says which parameter, what it is and what it must be.
+        """
+
+    def _check_number(self, name, kind, **bounds):
+        check_scalar(getattr(self, name), f"{name} of {type(self).__name__}", kind, **bounds)
+
+    def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
+        """Learn the correction.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_meta_features)
+            Meta-features of rows that the base had not seen.
+        is_error : ndarray of bool, shape (n_samples,)
+            True where the base is wrong.
+        offset : ndarray of shape (n_samples,)
+            Calibrated log-odds of an error, cross-fitted.
+        folds : list of (train, test)
+            Folds for choosing the amount of correction.
+        names : list of str, default=None
+            Names of the meta-features.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Weights.
+        seed : int, default=0
+            Random state where the learner has none of its own.
+
+        Returns
+        -------
+        self : object
+            With `oof_logit_`, the log-odds of each row from learners of the other folds.
+        """
+        self.check_parameters()
+        Z = np.asarray(Z, dtype=float)
+        weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, float)
+        self.n_features_in_ = Z.shape[1]
+        self._used = np.array(
+            [
+                self.uses_input or not name.startswith("input_")
+                for name in names or [""] * Z.shape[1]
+            ],
+            dtype=bool,
+        )
+        self._fit(Z[:, self._used], np.asarray(is_error, bool), offset, folds, weight, seed)
+        return self
+
+    def decision_function(self, Z, offset):
+        """Return the log-odds of an error.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_meta_features)
+            Meta-features.
+        offset : ndarray of shape (n_samples,)
+            Calibrated log-odds.
+
+        Returns
+        -------
+        logit : ndarray of shape (n_samples,)
+            Higher = more likely wrong.
+        """
+        return offset + self._correct(np.asarray(Z, float)[:, self._used])
+
+    def contributions(self, Z):
+        """Split the correction into one part per meta-feature; for learners that `is_additive`.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_meta_features)
+            Meta-features.
+
+        Returns
+        -------
+        parts : ndarray of shape (n_samples, n_meta_features)
+            In log-odds, relative to the training rows.
+        constant : float
+            Rest of the correction, the same for every row.
+        """
+        parts = np.zeros(Z.shape)
+        parts[:, self._used], constant = self._contributions(np.asarray(Z, float)[:, self._used])
+        return parts, constant
+
+    def _seed(self, seed):
+        random_state = getattr(self, "random_state", None)
+        if random_state is None:
+            return seed
+        return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+class ConfidenceMetaLearner(ResidualMetaLearner):
+    """Correct nothing: predict errors by the calibrated offset alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metaerr_sklearn import ConfidenceMetaLearner
+    >>> learner = ConfidenceMetaLearner()
+    >>> _ = learner.fit(np.zeros((2, 1)), [True, False], np.array([0.5, -0.5]), folds=[])
+    >>> learner.decision_function(np.zeros((1, 1)), np.array([0.3])).tolist()
+    [0.3]
+    """
+
+    def _fit(self, Z, is_error, offset, folds, weight, seed):
+        self.oof_logit_ = np.array(offset, dtype=float)
+
+    def _correct(self, Z):
+        return np.zeros(len(Z))
+
+    def _contributions(self, Z):
+        return np.zeros(Z.shape), 0.0
+
+
+def _least_loss(is_error, pooled, weight):
+    """Return which correction has the least loss; no number is no loss, and the first is none."""
+    with np.errstate(invalid="ignore"):
+        return int(np.nanargmin(log_loss_of_logits(is_error, pooled, weight)))

@@ -1,0 +1,168 @@
+"""Meta-learners made of other learners."""
+
+from functools import partial
+
+import numpy as np
+from scipy.special import logit
+from sklearn import config_context
+from sklearn.base import clone
+
+from .._base_estimator.cross_fitting import cross_fit
+from .._base_estimator.fitting import fit_base
+from .._base_estimator.inspection import final_estimator, weight_name
+from .._base_estimator.prediction import predict_proba
+from .._utils.threads import run_in_threads
+from .._utils.validation import warn_caller
+from ._base import _EPS, ResidualMetaLearner
+
+
+class AverageMetaLearner(ResidualMetaLearner):
+    """Average the log-odds of several learners.
+
+    Parameters
+    ----------
+    learners : list of residual meta-learners
+        Each is cloned and fitted on the same rows.
+    n_jobs : int, default=None
+        Learners fitted at once, in threads; their own threads come on top.
+
+    Attributes
+    ----------
+    learners_ : list of fitted meta-learners
+    oof_logit_ : ndarray of shape (n_samples,)
+        Mean of their out-of-fold log-odds.
+
+    Examples
+    --------
+    >>> from metaerr_sklearn import AverageMetaLearner, LightGBMMetaLearner, LogisticMetaLearner
+    >>> AverageMetaLearner([LightGBMMetaLearner(), LogisticMetaLearner()]).uses_input
+    True
+    """
+
+    def __init__(self, learners, n_jobs=None):
+        self.learners = learners
+        self.n_jobs = n_jobs
+
+    def check_parameters(self):
+        """Refuse what is no list of meta-learners, and what these refuse."""
+        learners = self.learners if isinstance(self.learners, (list, tuple)) else []
+        if not learners or not all(isinstance(v, ResidualMetaLearner) for v in learners):
+            raise ValueError(
+                "learners of AverageMetaLearner must be a list of at least one meta-learner of "
+                f"this package, got {self.learners!r}."
+            )
+        for learner in learners:
+            learner.check_parameters()
+
+    @property
+    def uses_input(self):
+        """Whether one of the learners reads the input block."""
+        return any(learner.uses_input for learner in self.learners)
+
+    @property
+    def is_additive(self):
+        """Whether the correction of every learner splits into parts."""
+        return all(learner.is_additive for learner in self.learners)
+
+    def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
+        """Fit a clone of each learner; parameters as in the learners themselves.
+
+        Returns
+        -------
+        self : object
+        """
+        self.check_parameters()
+        self.n_features_in_ = Z.shape[1]
+        learn = {"folds": folds, "names": names, "sample_weight": sample_weight, "seed": seed}
+        works = [
+            partial(clone(learner).fit, Z, is_error, offset, **learn) for learner in self.learners
+        ]
+        self.learners_ = run_in_threads(self.n_jobs, works)
+        self.oof_logit_ = np.mean([learner.oof_logit_ for learner in self.learners_], axis=0)
+        return self
+
+    def decision_function(self, Z, offset):
+        """Return the mean log-odds of an error; parameters as in the learners themselves.
+
+        Returns
+        -------
+        logit : ndarray of shape (n_samples,)
+        """
+        return np.mean(
+            [learner.decision_function(Z, offset) for learner in self.learners_],
+            axis=0,
+        )
+
+    def contributions(self, Z):
+        """Average the contributions; parameters as in the learners themselves.
+
+        Returns
+        -------
+        parts : ndarray of shape (n_samples, n_meta_features)
+        constant : float
+        """
+        parts, constants = zip(*(learner.contributions(Z) for learner in self.learners_))
+        return np.mean(parts, axis=0), float(np.mean(constants))
+
+
+class ClassifierMetaLearner(ResidualMetaLearner):
+    """Learn the error with any classifier, which sees the offset as a further column.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Cloned. Fitted on the meta-features and the offset, target 1 where the base is wrong.
+    raw_input : bool, default=False
+        Whether the classifier sees the input X itself, and nothing else.
+    """
+
+    def __init__(self, estimator, raw_input=False):
+        self.estimator = estimator
+        self.raw_input = raw_input
+
+    is_additive = False
+
+    @property
+    def takes_weights(self):
+        """Tell whether the classifier can count some rows more than others."""
+        return weight_name(self.estimator) is not None
+
+    def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
+        """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
+
+        Returns
+        -------
+        self : object
+        """
+        classes = np.array([0, 1])
+        target = np.asarray(is_error).astype(np.int64)
+        features = self._features(Z, offset)
+        name = None if sample_weight is None else weight_name(self.estimator)
+        if sample_weight is not None and name is None:
+            warn_caller(
+                f"The fit of {type(final_estimator(self.estimator)).__name__}, the meta-learner, "
+                "takes no sample_weight: to it all rows count the same."
+            )
+        options = {"classes": classes, "fit_params": {name: sample_weight} if name else {}}
+        # Weights go to the step that takes them; what the user lets be routed does not matter.
+        with config_context(enable_metadata_routing=False):
+            predictions, _ = cross_fit(
+                self.estimator, features, target, splits=folds, seed=seed, **options
+            )
+            self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
+        proba = np.where(predictions.fold < 0, np.mean(target), predictions.proba[:, 1])
+        self.oof_logit_ = logit(np.clip(proba, _EPS, 1 - _EPS))
+        return self
+
+    def decision_function(self, Z, offset):
+        """Return the log-odds of an error; parameters as in the other learners.
+
+        Returns
+        -------
+        logit : ndarray of shape (n_samples,)
+        """
+        proba = predict_proba(self.estimator_, self._features(Z, offset), np.array([0, 1]))
+        return logit(np.clip(proba[:, 1].astype(float), _EPS, 1 - _EPS))
+
+    def _features(self, Z, offset):
+        return Z if self.raw_input else np.column_stack([Z, offset]).astype(np.float32)

@@ -1,0 +1,113 @@
+"""Correct the offset by a ridge logistic model."""
+
+from numbers import Real
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from .._utils.threads import one_thread_of_blas
+from ._base import ResidualMetaLearner, _least_loss, _Standardizer
+
+
+class LogisticMetaLearner(ResidualMetaLearner):
+    """Correct the offset by a ridge-penalised linear function of the meta-features.
+
+    Parameters
+    ----------
+    alphas : sequence of float, default=(3000, 1000, 300, 100, 30, 10, 3)
+        Ridge weights to choose from, besides infinity (no correction).
+
+    Attributes
+    ----------
+    alpha_ : float
+        Chosen ridge weight; ``inf`` if no correction was better.
+    coef_ : ndarray of shape (n_meta_features,)
+        Coefficients on the standardised meta-features, without those of the block "input".
+    intercept_ : float
+        Constant part of the correction.
+    oof_logit_ : ndarray of shape (n_samples,)
+        Out-of-fold log-odds of the training rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from metaerr_sklearn import LogisticMetaLearner
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.normal(size=(400, 2))
+    >>> is_error = rng.random(400) < 1 / (1 + np.exp(-2 * Z[:, 0]))
+    >>> folds = [(np.arange(0, 200), np.arange(200, 400)), (np.arange(200, 400), np.arange(200))]
+    >>> learner = LogisticMetaLearner().fit(Z, is_error, np.zeros(400), folds=folds)
+    >>> bool(learner.coef_[0] > 1)
+    True
+    """
+
+    def __init__(self, alphas=(3000, 1000, 300, 100, 30, 10, 3)):
+        self.alphas = alphas
+
+    def check_parameters(self):
+        """Refuse weights of the ridge that are no positive numbers, or none."""
+        alphas = [] if np.ndim(self.alphas) != 1 else list(self.alphas)
+        if not alphas or not all(isinstance(a, Real) and 0 < a < np.inf for a in alphas):
+            raise ValueError(
+                "alphas of LogisticMetaLearner must be a sequence of at least one number, each "
+                f"above 0, got {self.alphas!r}."
+            )
+
+    def _fit(self, Z, is_error, offset, folds, weight, seed):
+        # On few columns more threads gain nothing; where they wait they spin, on the cores of those
+        # that learn beside. And how many there are decides how sums are rounded.
+        with one_thread_of_blas():
+            self._fit_path(Z, is_error, offset, folds, weight)
+
+    def _fit_path(self, Z, is_error, offset, folds, weight):
+        alphas = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
+        pooled = np.repeat(np.asarray(offset, float)[None], len(alphas) + 1, axis=0)
+        for train, test in folds:
+            scaler = _Standardizer().fit(Z[train], weight[train])
+            Z_train, Z_test = scaler.transform(Z[train]), scaler.transform(Z[test])
+            beta = np.zeros(Z.shape[1] + 1)
+            for number, alpha in enumerate(alphas, start=1):
+                beta = _fit_ridge(
+                    Z_train, is_error[train], offset[train], weight[train], alpha, beta
+                )
+                pooled[number, test] += Z_test @ beta[1:] + beta[0]
+        best = _least_loss(is_error, pooled, weight)
+        self.oof_logit_ = pooled[best]
+        self.alpha_ = np.inf if best == 0 else float(alphas[best - 1])
+        self._scaler = _Standardizer().fit(Z, weight)
+        beta = np.zeros(Z.shape[1] + 1)
+        if best > 0:
+            beta = _fit_ridge(
+                self._scaler.transform(Z), is_error, offset, weight, self.alpha_, beta
+            )
+        self.intercept_, self.coef_ = float(beta[0]), beta[1:]
+
+    def _correct(self, Z):
+        # Not by BLAS: what it gives for a row can depend on the rows beside.
+        parts, constant = self._contributions(Z)
+        return np.ascontiguousarray(parts).sum(axis=1) + constant
+
+    def _contributions(self, Z):
+        return self._scaler.transform(Z) * self.coef_, self.intercept_
+
+
+def _fit_ridge(Z, is_error, offset, weight, alpha, start):
+    """Minimise the weighted logistic loss plus alpha/2 |coef|^2; the intercept is free."""
+    Z1 = np.column_stack([np.ones(len(Z)), Z])
+    penalty = np.full(Z1.shape[1], float(alpha))
+    penalty[0] = 1e-3
+
+    def loss(beta):
+        logits = offset + Z1 @ beta
+        residual = weight * (expit(logits) - is_error)
+        value = weight @ np.logaddexp(0, np.where(is_error, -logits, logits))
+        return value + 0.5 * penalty @ beta**2, Z1.T @ residual + penalty * beta
+
+    def hessian(beta):
+        p = expit(offset + Z1 @ beta)
+        scaled = Z1 * np.sqrt(weight * p * (1 - p))[:, None]
+        return scaled.T @ scaled + np.diag(penalty)  # of a matrix and itself: half of the work
+
+    # A trust region keeps Newton's steps safe where the data separate.
+    return minimize(loss, start, jac=True, hess=hessian, method="trust-exact").x

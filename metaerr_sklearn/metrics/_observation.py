@@ -1,0 +1,128 @@
+"""Predict with a model and compare with the labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import column_or_1d
+
+from .._base_estimator.inspection import final_estimator, unwrap
+from .._base_estimator.prediction import call_base, predict_proba, spread_unknown
+from .._utils.probabilities import split_predicted
+from .._utils.validation import check_labels, check_proba, check_same_kind
+from ..confidence import margin, negative_entropy
+
+
+class ErrorObservation(NamedTuple):
+    """What an estimator said about some rows, and where it was wrong.
+
+    ``is_error``, ``labels`` and ``error_proba`` have shape (n_samples,), ``proba`` has shape
+    (n_samples, n_classes) and is None where the estimator has no class probabilities.
+    ``has_meta_model`` tells whether ``error_proba`` is a meta-model's or 1 - max probability;
+    ``accepted`` is True where a selective classifier answers, None for other estimators.
+    """
+
+    is_error: np.ndarray | None
+    labels: np.ndarray
+    error_proba: np.ndarray
+    proba: np.ndarray | None
+    has_meta_model: bool
+    accepted: np.ndarray | None
+
+    def scores(self):
+        """Return ``{row of the report: (score, whether it is a probability)}``."""
+        scores = {"meta-model": (self.error_proba, True)} if self.has_meta_model else {}
+        if self.proba is not None:
+            scores["max probability"] = (_rest(self.proba), True)
+            scores["margin"] = (-margin(self.proba), False)
+            scores["entropy"] = (-negative_entropy(self.proba), False)
+        return scores
+
+
+def observe_errors(estimator, X, y=None, *, with_proba=True):
+    """Predict once and compare with the true labels, for the report, the scorers and the displays.
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+        With ``predict_error_proba``, ``predict_proba`` or ``decision_function``.
+
+    X : array-like of length n_samples
+        Rows, given to the estimator as they are.
+
+    y : array-like of shape (n_samples,), default=None
+        True labels; without them ``is_error`` is None.
+
+    with_proba : bool, default=True
+        Whether class probabilities are wanted beside a meta-model's error probability.
+
+    Returns
+    -------
+    seen : ErrorObservation
+
+    Raises
+    ------
+    TypeError
+        If nothing says how sure the estimator is.
+    ValueError
+        If labels are missing, or of another type than those predicted.
+    """
+    if y is not None:
+        y = check_labels(y, X)
+    estimator, X = unwrap(estimator, X)
+    has_meta_model = hasattr(estimator, "predict_error_proba")
+    proba = accepted = None
+    if hasattr(estimator, "accepts"):
+        # A selective classifier is measured by the labels it would give without abstaining.
+        labels, proba, error_proba = estimator._predict_all(X)
+        accepted = error_proba <= estimator.threshold_
+        # Without, it ranks by the probabilities: see SelectiveClassifier.
+        has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
+        if with_proba and proba is None:
+            proba = _class_proba(estimator, X)
+    elif has_meta_model and hasattr(estimator, "_predict_all"):
+        labels, proba, error_proba = estimator._predict_all(X)
+    elif has_meta_model:
+        if hasattr(estimator, "predict_with_error"):
+            labels, error_proba = estimator.predict_with_error(X)
+        else:
+            labels = estimator.predict(X)
+            error_proba = estimator.predict_error_proba(X)
+        if with_proba:
+            proba = _class_proba(estimator, X)
+    else:
+        proba = _class_proba(estimator, X)
+        if proba is None:
+            raise TypeError(
+                f"{type(estimator).__name__} has none of predict_error_proba, predict_proba and "
+                "decision_function, so nothing says how sure it is. Wrap it in "
+                "MetaErrorClassifier, which works with labels alone."
+            )
+        labels, error_proba = call_base(estimator, "predict", X), _rest(proba)
+    if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
+        proba = None  # one-hot labels: nothing that a baseline could rank
+    # The label decides, not the largest probability: they differ for a tuned decision threshold.
+    labels = column_or_1d(labels)
+    is_error = None
+    if y is not None:
+        check_same_kind(y, getattr(estimator, "classes_", labels[:0]), "y")
+        is_error = labels != y
+    return ErrorObservation(
+        is_error, labels, np.asarray(error_proba), proba, has_meta_model, accepted
+    )
+
+
+def _class_proba(estimator, X):
+    if hasattr(estimator, "predict_proba"):
+        name = f"predict_proba of {type(estimator).__name__}"
+        proba = call_base(estimator, "predict_proba", X)
+        return check_proba(spread_unknown(estimator, proba), name=name)
+    if hasattr(estimator, "decision_function"):
+        return predict_proba(estimator, X, np.unique(estimator.classes_))
+    return None
+
+
+def _rest(proba):
+    """Return 1 - max probability; summed where that rounds to 0, so that the order survives."""
+    rest = 1 - proba.max(axis=1)
+    summed = split_predicted(proba, proba.argmax(axis=1))[1]
+    return np.clip(np.where(rest < 1e-4, summed, rest), 0, 1)

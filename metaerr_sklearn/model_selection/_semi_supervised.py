@@ -1,0 +1,219 @@
+"""Split data for validation when part of y is unlabeled."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator, check_cv
+from sklearn.utils import column_or_1d, indexable
+from sklearn.utils.metadata_routing import get_routing_for_object
+
+from .._compat import safe_indexing
+from .._utils.validation import is_missing
+
+
+class SemiSupervisedKFold(BaseCrossValidator):
+    """Split labeled rows into folds and keep every unlabeled row in training.
+
+    A plain splitter puts unlabeled rows into test folds, where every prediction for them counts as
+    an error because the marker is no class, and stratifies on the marker as if it were one. Here
+    only labeled rows are tested, and each of them is absent from the training part that it is
+    tested against. Any `cv` parameter takes it: `cross_val_score`, `GridSearchCV`.
+
+    Parameters
+    ----------
+    cv : int or splitter, default=5
+        How the labeled rows are split. int: that many folds, stratified if the labels are classes.
+        A splitter is given the labeled rows alone: X, y and groups without the unlabeled ones.
+
+    unlabeled : scalar, default=-1
+        Marks the unlabeled rows in y, see `is_unlabeled`.
+
+    See Also
+    --------
+    is_unlabeled : The mask of the unlabeled rows.
+
+    Notes
+    -----
+    Unlabeled rows never appear in a test part, so `cross_val_predict`, which needs a prediction for
+    each row, does not apply. Training scores (``return_train_score=True``) do count the marker as a
+    label. Unlabeled rows of a group stay in training while its labeled rows are tested.
+
+    Mark integer labels with -1, or with NaN among floats. None makes an array of dtype object of
+    them, and scikit-learn's metrics, accuracy among them, refuse integers in such an array: "can't
+    handle a mix of unknown and multiclass targets". Strings may be marked with None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.semi_supervised import SelfTrainingClassifier
+    >>> from metaerr_sklearn.model_selection import SemiSupervisedKFold
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[np.arange(len(y)) % 5 > 0] = -1
+    >>> model = SelfTrainingClassifier(LogisticRegression(max_iter=1000))
+    >>> float(cross_val_score(model, X, y, cv=5).mean().round(2))
+    0.19
+    >>> float(cross_val_score(model, X, y, cv=SemiSupervisedKFold(5)).mean().round(2))
+    0.97
+    """
+
+    def __init__(self, cv=5, *, unlabeled=-1):
+        self.cv = cv
+        self.unlabeled = unlabeled
+
+    def split(self, X, y, groups=None):
+        """Yield training rows and labeled test rows of each split.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Rows; only the labeled ones are passed on, to the splitter `cv`.
+
+        y : array-like of shape (n_samples,)
+            Labels, with `unlabeled` where there is none.
+
+        groups : array-like of shape (n_samples,), default=None
+            Passed on for the labeled rows, to a splitter that uses groups.
+
+        Yields
+        ------
+        train : ndarray of int
+            Labeled training rows and all unlabeled rows, ascending.
+
+        test : ndarray of int
+            Labeled test rows.
+
+        Raises
+        ------
+        ValueError
+            If no row is labeled, or `cv` cannot split the labeled rows.
+        """
+        splitter, labeled, data = self._split_labeled(X, y, groups)
+        unlabeled = np.setdiff1d(np.arange(len(y)), labeled)
+        for train, test in splitter.split(*data):
+            last = max(np.max(train, initial=-1), np.max(test, initial=-1))
+            if last >= len(labeled):
+                raise ValueError(
+                    f"cv={self.cv!r} gave row {last}, but it splits the {len(labeled)} labeled "
+                    "rows alone. Splits over all rows need no wrapper: pass them as they are, "
+                    "with the unlabeled rows in each training part."
+                )
+            yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X : any, of length n_samples, default=None
+            Needed, like y, only if the number depends on the labeled rows (leave-one-out).
+
+        y : array-like of shape (n_samples,), default=None
+            Labels, with `unlabeled` where there is none.
+
+        groups : array-like of shape (n_samples,), default=None
+            Needed only if the number depends on the groups.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        if y is None:
+            return self._check_cv().get_n_splits(X)
+        splitter, _, data = self._split_labeled(y if X is None else X, y, groups)
+        return splitter.get_n_splits(*data)
+
+    def get_metadata_routing(self):
+        """Return what the splitter `cv` requests.
+
+        Returns
+        -------
+        routing : MetadataRequest
+        """
+        return get_routing_for_object(self._check_cv())
+
+    def _check_cv(self, y=None):
+        is_number = isinstance(self.cv, Integral) and not isinstance(self.cv, bool)
+        if isinstance(self.cv, str) or not (is_number or hasattr(self.cv, "split")):
+            raise ValueError(
+                f"cv must be an integer >= 2 or a splitter, got {self.cv!r}. A list of splits "
+                "needs no wrapper: pass it as it is, with the unlabeled rows in each training part."
+            )
+        return check_cv(self.cv, y, classifier=True)
+
+    def _split_labeled(self, X, y, groups):
+        """Return the splitter of the labeled rows, their positions, and their X, y and groups."""
+        X, y, groups = indexable(X, y, groups)
+        labeled = np.flatnonzero(~is_unlabeled(y, self.unlabeled))
+        if len(labeled) == 0:
+            raise ValueError(
+                f"y has no labeled row: all {len(y)} rows equal the marker {self.unlabeled!r}. "
+                "Give some labels, or pass the marker that y uses as unlabeled=."
+            )
+        # Out of an object array, integers are integers again: splitters look at the type.
+        labels = np.array(column_or_1d(np.asarray(y, dtype=object))[labeled].tolist())
+        data = [safe_indexing(X, labeled), labels, None]
+        if groups is not None:
+            data[2] = safe_indexing(groups, labeled)
+        return self._check_cv(labels), labeled, data
+
+
+def is_unlabeled(y, unlabeled=-1):
+    """Tell which rows of y carry the marker of unlabeled rows.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Labels of any type, with the marker where there is none. Labels that are strings and a
+        marker that is not need a list, a series or an array of dtype object.
+
+    unlabeled : scalar, default=-1
+        The marker. None, NaN and ``pandas.NA`` all stand for "missing" and match each other,
+        because libraries turn one into the other.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (n_samples,)
+        True where the row is unlabeled.
+
+    Raises
+    ------
+    ValueError
+        If the marker is not one value, or has become text in an array of strings.
+
+    Examples
+    --------
+    >>> from metaerr_sklearn.model_selection import is_unlabeled
+    >>> is_unlabeled([0, -1, 1])
+    array([False,  True, False])
+    >>> is_unlabeled(["cat", None, "dog"], None)
+    array([False,  True, False])
+    """
+    if np.ndim(unlabeled) != 0:
+        raise ValueError(
+            f"unlabeled must be one value, got {unlabeled!r}. Pass the single marker of unlabeled "
+            "rows, for example -1 or None."
+        )
+    labels = np.asarray(y)
+    if labels.dtype.kind in "US" and not hasattr(y, "dtype"):
+        labels = np.asarray(y, dtype=object)  # np.asarray(["cat", -1]) holds the text "-1"
+    labels = column_or_1d(labels)
+    if labels.dtype.kind in "US" and not isinstance(unlabeled, (str, bytes)):
+        if (labels.astype(str) == str(unlabeled)).any():
+            raise ValueError(
+                f"y is an array of strings in which the marker {unlabeled!r} has become the text "
+                f"{str(unlabeled)!r}. Make y with dtype=object, or pass "
+                f"unlabeled={str(unlabeled)!r}."
+            )
+        return np.zeros(len(labels), dtype=bool)
+    if is_missing(unlabeled):
+        if labels.dtype.kind != "O":
+            return labels != labels
+        return np.fromiter(map(is_missing, labels), dtype=bool, count=len(labels))
+    if labels.dtype.kind != "O":
+        return labels == unlabeled
+    # pandas.NA has no truth value, so an array comparison with it fails.
+    equal = (not is_missing(label) and label == unlabeled for label in labels)
+    return np.fromiter(equal, dtype=bool, count=len(labels))

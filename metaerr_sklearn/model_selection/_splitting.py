@@ -1,0 +1,163 @@
+"""Split rows for cross-fitting."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    check_cv,
+)
+
+from .._utils.validation import check_fraction, warn_caller
+
+
+def check_split_parameter(cv):
+    """Raise unless `cv` is something `make_splits` understands."""
+    if cv is None or isinstance(cv, bool) or (isinstance(cv, str) and cv != "prefit"):
+        pass
+    elif isinstance(cv, Integral):
+        if cv >= 2:
+            return
+    elif isinstance(cv, Real):
+        check_fraction(cv, "cv", closed="neither")
+        return
+    else:
+        return
+    raise ValueError(
+        f"cv must be an integer >= 2, a fraction in (0, 1), a splitter, an iterable of splits or "
+        f'"prefit", got {cv!r}. For five folds pass 5, for one hold-out of 30 % pass 0.3.'
+    )
+
+
+def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
+    """Return the splits for cross-fitting as a list of (train, test) positions.
+
+    Parameters
+    ----------
+    cv : int, float in (0, 1), splitter or iterable of splits
+        A number of stratified folds, the size of one stratified hold-out, or explicit splits.
+        With fewer rows in every class than folds there are fewer folds.
+    X, y : array-likes of length n_samples
+        Rows and labels.
+    groups : array-like of shape (n_samples,), default=None
+        Rows of one group stay together.
+    copies : ndarray of shape (n_samples,), default=None
+        Equal numbers mark copies of one row, which stay together unless `groups` or explicit
+        splits are given. Splitters that part them are warned of.
+    seed : int, default=0
+        Shuffles the folds.
+    warn : bool, default=True
+        Whether to warn where a class has fewer rows than there are folds.
+
+    Returns
+    -------
+    splits : list of (ndarray, ndarray)
+    """
+    if not isinstance(cv, Real):
+        splits = _explicit_splits(cv, X, y, groups)
+        # Who hands over the splits themselves has seen to it.
+        if copies is not None and groups is None and hasattr(cv, "split"):
+            _warn_of_copies(cv, splits, copies)
+        return splits
+    if copies is not None and groups is None:
+        _, first, copies = np.unique(copies, return_index=True, return_inverse=True)
+        splits = make_splits(cv, first, np.asarray(y)[first], seed=seed, warn=warn)
+        return [tuple(np.flatnonzero(np.isin(copies, part)) for part in split) for split in splits]
+    rows = np.zeros(len(y))
+    labels, counts = np.unique(y, return_counts=True)
+    if isinstance(cv, Integral):
+        n_folds = min(cv, counts.max())
+        if n_folds < 2:
+            raise ValueError(
+                f"Cross-fitting needs at least 2 rows in one class, got one sample in each of "
+                f'{len(labels)} classes. Give more rows, or pass cv="prefit" with a fitted base.'
+            )
+        if warn and counts.min() < cv:
+            warn_caller(
+                f"Class {labels.tolist()[counts.argmin()]!r} has {counts.min()} rows, fewer than "
+                f"the {cv} folds: using {n_folds} folds, and a class that a fold's training part "
+                "misses gets probability 0 there."
+            )
+        if groups is not None:
+            n_groups = len(np.unique(groups))
+            if n_groups < 2:
+                raise ValueError(
+                    "groups must hold at least 2 groups, got 1: no row is new to a base that was "
+                    "trained on the others."
+                )
+            n_folds = min(n_folds, n_groups)
+            splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        else:
+            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    elif len(y if groups is None else np.unique(groups)) * (1 - cv) < 1:
+        what = "rows" if groups is None else "groups"
+        raise ValueError(
+            f"Holding out a share of {cv} leaves no training row: there are only "
+            f"{len(y if groups is None else np.unique(groups))} {what} (n_samples={len(y)}). Give "
+            f"more {what}, or hold out a smaller share."
+        )
+    elif groups is not None:
+        splitter = GroupShuffleSplit(1, test_size=cv, random_state=seed)
+    elif counts.min() < 2 or min(cv, 1 - cv) * len(y) < len(labels):
+        splitter = ShuffleSplit(1, test_size=cv, random_state=seed)
+    else:
+        splitter = StratifiedShuffleSplit(1, test_size=cv, random_state=seed)
+    with warnings.catch_warnings():
+        # Said above, in our own words.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        return list(splitter.split(rows, y, groups))
+
+
+def _explicit_splits(cv, X, y, groups):
+    """Return the splits of a splitter or an iterable; raise unless each tests unseen rows."""
+    n_samples = len(y)
+    try:
+        splits = [tuple(map(_positions, pair)) for pair in check_cv(cv, y).split(X, y, groups)]
+    except ValueError as error:
+        raise ValueError(f"cv={cv!r} cannot split these {n_samples} rows: {error}") from error
+    if not splits:
+        raise ValueError(
+            f"cv={cv!r} holds no split. A generator can be read once: pass a list of its splits."
+        )
+    for train, test in splits:
+        if min(len(train), len(test)) == 0:
+            raise ValueError(
+                f"A split of cv={cv!r} has {len(train)} training and {len(test)} test rows; both "
+                "parts need at least one."
+            )
+        rows = np.concatenate([train, test])
+        if rows.min() < 0 or rows.max() >= n_samples:
+            raise ValueError(
+                f"A split of cv={cv!r} has positions from {rows.min()} to {rows.max()}, but there "
+                f"are {n_samples} rows. Give positions from 0 to n_samples - 1."
+            )
+        is_trained = np.zeros(n_samples, dtype=bool)  # to sort the positions takes much longer
+        is_trained[train] = True
+        if is_trained[test].any():
+            shared = np.unique(test[is_trained[test]])
+            raise ValueError(
+                f"A split of cv={cv!r} tests {len(shared)} rows that it also trains on, row "
+                f"{shared[0]} among them: only predictions for unseen rows show how a classifier "
+                "errs. Leave the test rows out of the training part."
+            )
+    return splits
+
+
+def _warn_of_copies(cv, splits, copies):
+    n_parted = sum(np.isin(copies[test], copies[train]).sum() for train, test in splits)
+    if n_parted:
+        warn_caller(
+            f"cv={cv!r} tests {n_parted} rows of which a copy is in the training part: a base that "
+            "remembers rows looks better there than on new rows. Drop the copies, pass the number "
+            "of each row as groups=, or pass an integer as cv=, which keeps copies together."
+        )
+
+
+def _positions(part):
+    part = np.asarray(part)
+    return np.flatnonzero(part) if part.dtype == bool else part

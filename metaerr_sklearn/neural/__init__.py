@@ -1,0 +1,19 @@
+"""Nets: scores, embeddings, augmentation and training with weights. Needs torch and skorch."""
+
+from ._augmentation import AugmentedConfidence
+from ._embedding import TorchEmbedding
+from ._inputs import as_net_input
+from ._net import preserved_rng
+from ._scores import energy_confidence, max_logit_confidence, mc_dropout_proba
+from ._training import fit_net_weighted
+
+__all__ = [
+    "AugmentedConfidence",
+    "TorchEmbedding",
+    "as_net_input",
+    "energy_confidence",
+    "fit_net_weighted",
+    "max_logit_confidence",
+    "mc_dropout_proba",
+    "preserved_rng",
+]

@@ -1,0 +1,249 @@
+"""Draw the error probabilities of right and of wrong predictions."""
+
+import numpy as np
+from sklearn.utils import column_or_1d
+
+from ..metrics import error_roc_auc
+from ..metrics._observation import observe_errors
+from ._style import _BLUE, _VERMILION, _axes, _import_pyplot, _quiet
+
+
+class ErrorDistributionDisplay:
+    """Predicted error of the samples that are right and of those that are wrong.
+
+    Build it with `from_estimator` or `from_predictions`. The less the two histograms overlap, the
+    better the error probability tells right from wrong.
+
+    Parameters
+    ----------
+    bin_edges : ndarray of shape (n_bins + 1,)
+        Limits of the bins on the scale of the error probability.
+
+    right, wrong : ndarray of shape (n_bins,)
+        Share of the right, and of the wrong, samples in each bin. Each sums to 1, so that the few
+        wrong samples can be seen beside the many right ones; all 0 where there is no such sample.
+
+    n_right, n_wrong : int
+        Number of samples in each group.
+
+    roc_auc : float
+        Probability that a wrong sample has the higher error probability; NaN without one of the
+        groups.
+
+    Attributes
+    ----------
+    right_, wrong_ : StepPatch
+        The two histograms.
+
+    ax_ : matplotlib Axes
+        Axes with the histograms.
+
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    metaerr_sklearn.metrics.error_roc_auc : The number in the legend.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from metaerr_sklearn.plotting import ErrorDistributionDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> base = GaussianNB(var_smoothing=0.1).fit(X[:900], y[:900])
+    >>> display = ErrorDistributionDisplay.from_estimator(base, X[900:], y[900:])
+    >>> display.n_right, display.n_wrong
+    (802, 95)
+    """
+
+    def __init__(self, *, bin_edges, right, wrong, n_right, n_wrong, roc_auc):
+        self.bin_edges = bin_edges
+        self.right = right
+        self.wrong = wrong
+        self.n_right = n_right
+        self.n_wrong = n_wrong
+        self.roc_auc = roc_auc
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, y, *, sample_weight=None, bins=25, name=None, threshold=None, ax=None
+    ):
+        """Show the error probability of an estimator on one test set.
+
+        Parameters
+        ----------
+        estimator : fitted classifier
+            A `MetaErrorClassifier` or a `SelectiveClassifier`; of any classifier with
+            ``predict_proba`` or ``decision_function``, 1 - max probability is shown.
+
+        X : array-like of length n_samples
+            Rows that the classifier was not trained on.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None means once.
+
+        bins : int or sequence of float, default=25
+            Number of bins, or their limits.
+
+        name : str, default=None
+            What is shown, as title of the legend; None names the way to rank.
+
+        threshold : float, default=None
+            Where to draw a vertical line, for example above which samples go to review.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ErrorDistributionDisplay
+        """
+        _import_pyplot(f"{cls.__name__}.from_estimator")
+        seen = observe_errors(estimator, X, y, with_proba=False)
+        if name is None:
+            name = "meta-model" if seen.has_meta_model else "1 - max probability"
+        return cls.from_predictions(
+            seen.is_error,
+            seen.error_proba,
+            sample_weight=sample_weight,
+            bins=bins,
+            name=name,
+            threshold=threshold,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        is_error,
+        error_proba,
+        *,
+        sample_weight=None,
+        bins=25,
+        name=None,
+        threshold=None,
+        ax=None,
+    ):
+        """Show any error probability or score.
+
+        Parameters
+        ----------
+        is_error : array-like of bool, shape (n_samples,)
+            True where the classifier is wrong.
+
+        error_proba : array-like of float, shape (n_samples,)
+            Higher means more likely wrong. Bins run from 0 to 1 where it lies in [0, 1], else from
+            its least to its largest value.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None means once.
+
+        bins : int or sequence of float, default=25
+            Number of bins, or their limits.
+
+        name : str, default=None
+            What is shown, as title of the legend.
+
+        threshold : float, default=None
+            Where to draw a vertical line, for example above which samples go to review.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ErrorDistributionDisplay
+        """
+        _import_pyplot(f"{cls.__name__}.from_predictions")
+        roc_auc = error_roc_auc(is_error, error_proba, sample_weight=sample_weight)
+        is_error = column_or_1d(is_error).astype(bool)
+        error_proba = column_or_1d(error_proba).astype(float)
+        weight = np.ones(len(is_error)) if sample_weight is None else column_or_1d(sample_weight)
+        is_probability = error_proba.min() >= 0 and error_proba.max() <= 1
+        finite = error_proba[np.isfinite(error_proba)]
+        edges = np.histogram_bin_edges(finite, bins, (0, 1) if is_probability else None)
+        # Infinite scores are in the first and the last bin.
+        if len(finite):
+            error_proba = np.clip(error_proba, finite.min(), finite.max())
+
+        def shares(group):
+            counts, _ = np.histogram(error_proba[group], edges, weights=weight[group])
+            return counts / max(counts.sum(), np.finfo(float).tiny)
+
+        display = cls(
+            bin_edges=edges,
+            right=shares(~is_error),
+            wrong=shares(is_error),
+            n_right=int((~is_error).sum()),
+            n_wrong=int(is_error.sum()),
+            roc_auc=roc_auc,
+        )
+        return display.plot(ax, name=name, threshold=threshold)
+
+    def plot(self, ax=None, *, name=None, threshold=None):
+        """Draw the two histograms.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        name : str, default=None
+            What is shown, as title of the legend.
+
+        threshold : float, default=None
+            Where to draw a vertical line.
+
+        Returns
+        -------
+        display : ErrorDistributionDisplay
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        ax = self.ax_ = _axes(ax, f"{type(self).__name__}.plot")
+        self.figure_ = ax.figure
+        self.right_ = ax.stairs(
+            self.right,
+            self.bin_edges,
+            fill=True,
+            facecolor=_BLUE + "70",
+            edgecolor=_BLUE,
+            linewidth=1.4,
+            label=f"right (n = {self.n_right:,})",
+        )
+        self.wrong_ = ax.stairs(
+            self.wrong,
+            self.bin_edges,
+            fill=True,
+            facecolor=_VERMILION + "70",
+            edgecolor=_VERMILION,
+            linewidth=1.4,
+            hatch="///",
+            label=f"wrong (n = {self.n_wrong:,})",
+        )
+        if threshold is not None:
+            ax.axvline(
+                threshold,
+                color="0.3",
+                linewidth=1,
+                linestyle="--",
+                label=f"threshold {threshold:.3g}",
+            )
+        is_probability = self.bin_edges[0] >= 0 and self.bin_edges[-1] <= 1
+        ax.set(
+            xlabel=f"Predicted {'probability of being wrong' if is_probability else 'error score'}",
+            ylabel="Share of the group",
+            xlim=(self.bin_edges[0], self.bin_edges[-1]),
+            ylim=(0, None),
+        )
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _quiet(ax)
+        title = [] if name is None else [name]
+        if not np.isnan(self.roc_auc):
+            title.append(f"AUROC {self.roc_auc:.3f}")
+        ax.legend(loc="best", frameon=False, title=", ".join(title) or None, alignment="left")
+        return self

@@ -1,0 +1,305 @@
+"""Draw the images that are most likely misclassified."""
+
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from .._utils.rows import as_array, indexable
+from ..metrics._observation import observe_errors
+from ._style import _BLUE, _GREY, _VERMILION, _axes, _import_pyplot
+
+
+class ErrorGalleryDisplay:
+    """Contact sheet of the images that are most likely misclassified.
+
+    Build it with `from_estimator` or `from_predictions`. Look before you read: wrong labels,
+    doubtful images and blind spots of the classifier are often seen at a glance.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, height, width) or (n_images, height, width, n_channels)
+        What to show, the most doubtful first; grey, or red, green and blue in [0, 1] or uint8.
+
+    labels : ndarray of shape (n_images,)
+        Predicted labels.
+
+    error_proba : ndarray of shape (n_images,)
+        Predicted probability that the label is wrong.
+
+    indices : ndarray of shape (n_images,)
+        Position of each image among the samples.
+
+    y_true : ndarray of shape (n_images,), default=None
+        True labels, where they are known.
+
+    value_range : tuple of (float, float), default=None
+        Values shown as black and white in grey images; None takes those of `images`.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes, shape (n_images,)
+        One for each image, inside `ax_`.
+
+    ax_ : matplotlib Axes
+        Axes with the sheet.
+
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from metaerr_sklearn.plotting import ErrorGalleryDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> base = GaussianNB(var_smoothing=0.1).fit(X[:900], y[:900])
+    >>> display = ErrorGalleryDisplay.from_estimator(base, X[900:], image_shape=(8, 8), n_images=6)
+    >>> display.images.shape
+    (6, 8, 8)
+    """
+
+    def __init__(self, *, images, labels, error_proba, indices, y_true=None, value_range=None):
+        self.images = images
+        self.labels = labels
+        self.error_proba = error_proba
+        self.indices = indices
+        self.y_true = y_true
+        self.value_range = value_range
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        images=None,
+        image_shape=None,
+        n_images=20,
+        n_columns=None,
+        cmap="gray",
+        ax=None,
+    ):
+        """Show the samples that an estimator is most likely wrong about.
+
+        Parameters
+        ----------
+        estimator : fitted classifier
+            A `MetaErrorClassifier` or a `SelectiveClassifier`; of any classifier with
+            ``predict_proba`` or ``decision_function``, 1 - max probability decides.
+
+        X : array-like of length n_samples
+            Rows to predict.
+
+        y : array-like of shape (n_samples,), default=None
+            True labels, where they are known.
+
+        images : array-like of length n_samples, default=None
+            What to show, if it is not X itself: for example the images before normalization.
+
+        image_shape : tuple of int, default=None
+            Shape of one image, ``(height, width)``, ``(n_channels, height, width)`` or ``(height,
+            width, n_channels)``, where the images are rows of numbers.
+
+        n_images : int, default=20
+            How many to show.
+
+        n_columns : int, default=None
+            How many side by side; None makes the sheet a little wider than high.
+
+        cmap : str or Colormap, default="gray"
+            Colours of images with one channel.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ErrorGalleryDisplay
+        """
+        _import_pyplot(f"{cls.__name__}.from_estimator")
+        images = _as_images(X if images is None else images, image_shape)
+        seen = observe_errors(estimator, X, with_proba=False)
+        return cls.from_predictions(
+            images,
+            seen.labels,
+            seen.error_proba,
+            y_true=y,
+            n_images=n_images,
+            n_columns=n_columns,
+            cmap=cmap,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        images,
+        y_pred,
+        error_proba,
+        *,
+        y_true=None,
+        image_shape=None,
+        n_images=20,
+        n_columns=None,
+        cmap="gray",
+        ax=None,
+    ):
+        """Show the samples with the highest error probability.
+
+        Parameters
+        ----------
+        images : array-like of length n_samples
+            Of shape (n_samples, height, width), (n_samples, n_channels, height, width) or
+            (n_samples, height, width, n_channels) with 1, 3 or 4 channels, numbers of any range or
+            uint8; or rows of numbers, with `image_shape`. Colour images outside [0, 1] are scaled
+            by the least and largest value of all.
+
+        y_pred : array-like of shape (n_samples,)
+            Predicted labels.
+
+        error_proba : array-like of float, shape (n_samples,)
+            Probability that the label is wrong.
+
+        y_true : array-like of shape (n_samples,), default=None
+            True labels, where they are known.
+
+        image_shape : tuple of int, default=None
+            Shape of one image where the images are rows of numbers.
+
+        n_images : int, default=20
+            How many to show.
+
+        n_columns : int, default=None
+            How many side by side; None makes the sheet a little wider than high.
+
+        cmap : str or Colormap, default="gray"
+            Colours of images with one channel.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : ErrorGalleryDisplay
+
+        Raises
+        ------
+        ValueError
+            If the images are no images, or lengths differ.
+        """
+        _import_pyplot(f"{cls.__name__}.from_predictions")
+        images = _as_images(images, image_shape)
+        y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba).astype(float)
+        y_true = None if y_true is None else column_or_1d(y_true)
+        check_consistent_length(images, y_pred, error_proba, y_true)
+        most_doubtful = np.argsort(-error_proba, kind="stable")[:n_images]
+        low, high = _finite_range(images)
+        shown = images[most_doubtful]
+        is_colour = images.ndim == 4
+        if is_colour and images.dtype != np.uint8:
+            shown = shown.astype(np.result_type(shown, np.float32))
+            if low < 0 or high > 1:
+                shown = (shown - low) / max(high - low, np.finfo(np.float32).tiny)
+        display = cls(
+            images=shown,
+            labels=y_pred[most_doubtful],
+            error_proba=error_proba[most_doubtful],
+            indices=most_doubtful,
+            y_true=None if y_true is None else y_true[most_doubtful],
+            value_range=None if is_colour else (low, high),
+        )
+        return display.plot(ax, n_columns=n_columns, cmap=cmap)
+
+    def plot(self, ax=None, *, n_columns=None, cmap="gray"):
+        """Draw the contact sheet.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        n_columns : int, default=None
+            How many images side by side; None makes the sheet a little wider than high.
+
+        cmap : str or Colormap, default="gray"
+            Colours of images with one channel.
+
+        Returns
+        -------
+        display : ErrorGalleryDisplay
+        """
+        n_images = len(self.images)
+        if n_columns is None:
+            n_columns = max(1, min(n_images, int(np.ceil(np.sqrt(1.25 * n_images)))))
+        n_rows = max(1, -(-n_images // n_columns))
+        n_lines = 1 if self.y_true is None else 2
+        cell = 1.15, 1.15 + 0.17 * n_lines
+        ax = self.ax_ = _axes(
+            ax,
+            f"{type(self).__name__}.plot",
+            figsize=(cell[0] * n_columns + 0.3, cell[1] * n_rows + 0.3),
+        )
+        self.figure_ = ax.figure
+        ax.set_axis_off()
+        title = "Predicted label, and its probability of being wrong"
+        ax.set_title(title, fontsize=9, color=_GREY, loc="left")
+        low, high = self.value_range or (None, None)
+        self.axes_ = np.empty(n_images, dtype=object)
+        for i in range(n_images):
+            row, column = divmod(i, n_columns)
+            share = cell[0] / cell[1]
+            box = (
+                (column + 0.05) / n_columns,
+                1 - (row + 0.98) / n_rows,
+                0.9 / n_columns,
+                0.94 * share / n_rows,
+            )
+            small = self.axes_[i] = ax.inset_axes(box)
+            small.imshow(self.images[i], cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+            small.set(xticks=[], yticks=[])
+            self._caption(small, i)
+        return self
+
+    def _caption(self, ax, i):
+        probability = self.error_proba[i]
+        percent = ">99%" if 0.995 <= probability < 1 else f"{probability:.0%}"
+        text, color = f"{self.labels[i]}  {percent}", "black"
+        if self.y_true is not None:
+            is_wrong = self.labels[i] != self.y_true[i]
+            text += f"\ntrue: {self.y_true[i]}" if is_wrong else "\nright"
+            color = _VERMILION if is_wrong else _BLUE
+        ax.set_title(text, fontsize=8, color=color, pad=3, linespacing=1.1)
+        ax.spines[:].set(color="0.7" if self.y_true is None else color, linewidth=1.2)
+
+
+def _finite_range(images):
+    """Return the least and the largest number."""
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        images = images[np.isfinite(images)]
+    return (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
+
+
+def _as_images(images, image_shape=None):
+    """Return images as (n_samples, height, width) or (n_samples, height, width, n_channels)."""
+    images = np.asarray(as_array(indexable(images)[0]))
+    if image_shape is not None:
+        if images[:1].size != np.prod(image_shape):
+            raise ValueError(
+                f"image_shape={image_shape} has {np.prod(image_shape)} numbers, but each sample "
+                f"has {images[:1].size}. Give the height and width of one image."
+            )
+        images = images.reshape(len(images), *image_shape)
+    if images.ndim == 3:
+        return images
+    if images.ndim == 4:
+        if images.shape[-1] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
+            images = np.moveaxis(images, 1, -1)
+        if images.shape[-1] == 1:
+            return images[..., 0]
+        if images.shape[-1] in (3, 4):
+            return images
+    raise ValueError(
+        "images must have shape (n_samples, height, width), (n_samples, n_channels, height, width) "
+        f"or (n_samples, height, width, n_channels) with 1, 3 or 4 channels, got {images.shape}. "
+        "For rows of numbers give image_shape=, such as (28, 28)."
+    )

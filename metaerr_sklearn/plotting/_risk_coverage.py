@@ -1,0 +1,379 @@
+"""Draw the risk-coverage curve."""
+
+import numpy as np
+
+from ..metrics import aurc, risk_at_coverage
+from ..metrics._observation import observe_errors
+from ..metrics._risk_coverage import _operating_point
+from ._style import _BLUE, _GREY, _VERMILION, _axes, _import_pyplot, _quiet
+
+_CURVES = (
+    {"color": _BLUE, "linestyle": "-", "linewidth": 2.2},
+    {"color": _VERMILION, "linestyle": (0, (5, 1.5)), "linewidth": 1.8},
+    {"color": "#009E73", "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 1.8},
+    {"color": "#CC79A7", "linestyle": (0, (2, 1)), "linewidth": 1.8},
+    {"color": "#56B4E9", "linestyle": "-", "linewidth": 1.8},
+    {"color": "#E69F00", "linestyle": (0, (5, 1.5)), "linewidth": 1.8},
+)
+_CURVE_ID = "selective risk"
+
+
+class RiskCoverageDisplay:
+    """Risk-coverage curves: how the error rate falls when the most doubtful samples are left out.
+
+    Build it with `from_estimator` or `from_predictions`. A curve is better the lower it lies: it
+    runs between the oracle, which leaves out the errors first, and the horizontal line of a random
+    order, and ends at the error rate of the classifier, where every sample is answered.
+
+    Parameters
+    ----------
+    coverage : ndarray of shape (n_points,)
+        Shares of the samples answered, in (0, 1].
+
+    selective_risk : dict of str to ndarray of shape (n_points,)
+        Error rate among the samples answered, for each way to rank them.
+
+    aurc : dict of str to float
+        Area under each curve (lower is better).
+
+    error_rate : float
+        Error rate of the classifier, the risk of a random order.
+
+    optimal_risk : ndarray of shape (n_points,)
+        Error rate among the samples answered by the oracle.
+
+    optimal_aurc : float
+        Area under the curve of the oracle.
+
+    operating_point : tuple of (float, float), default=None
+        Coverage and selective risk of a classifier that abstains; None without one, or where it
+        answers nothing.
+
+    Attributes
+    ----------
+    line_ : Line2D or list of Line2D
+        The curves, in the order of `selective_risk`; one curve comes without the list.
+
+    random_line_, optimal_line_ : Line2D or None
+        The two limits, None where they were not wanted.
+
+    operating_point_ : Line2D or None
+        The marker of the operating point.
+
+    ax_ : matplotlib Axes
+        Axes with the curves.
+
+    figure_ : matplotlib Figure
+        Figure with the axes.
+
+    See Also
+    --------
+    metaerr_sklearn.metrics.risk_at_coverage : The numbers of the curves.
+    metaerr_sklearn.metrics.aurc : The number in the legend.
+
+    References
+    ----------
+    .. [1] El-Yaniv, Wiener (2010). On the Foundations of Noise-free Selective Classification.
+       Journal of Machine Learning Research 11.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from metaerr_sklearn.plotting import RiskCoverageDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> base = GaussianNB().fit(X[:900], y[:900])
+    >>> display = RiskCoverageDisplay.from_estimator(base, X[900:], y[900:])
+    >>> display.figure_.savefig("risk_coverage.png")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        coverage,
+        selective_risk,
+        aurc,
+        error_rate,
+        optimal_risk,
+        optimal_aurc,
+        operating_point=None,
+    ):
+        self.coverage = coverage
+        self.selective_risk = selective_risk
+        self.aurc = aurc
+        self.error_rate = error_rate
+        self.optimal_risk = optimal_risk
+        self.optimal_aurc = optimal_aurc
+        self.operating_point = operating_point
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        sample_weight=None,
+        plot_baseline=True,
+        name=None,
+        ax=None,
+        plot_random=True,
+        plot_oracle=True,
+        curve_kwargs=None,
+    ):
+        """Compare a meta-model with max probability on one test set.
+
+        Parameters
+        ----------
+        estimator : fitted classifier
+            A `MetaErrorClassifier`; a `SelectiveClassifier`, whose operating point is marked; or
+            any classifier with ``predict_proba`` or ``decision_function``, which has the curve of
+            max probability only.
+
+        X : array-like of length n_samples
+            Rows that the classifier was not trained on.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None means once.
+
+        plot_baseline : bool, default=True
+            Whether to draw max probability beside the meta-model.
+
+        name : str, default=None
+            Name of the first curve; None names it after the way to rank.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        plot_random : bool, default=True
+            Whether to draw the line of a random order.
+
+        plot_oracle : bool, default=True
+            Whether to draw the best curve possible.
+
+        curve_kwargs : dict or list of dict, default=None
+            Arguments of matplotlib's ``plot``, for all curves or for each.
+
+        Returns
+        -------
+        display : RiskCoverageDisplay
+        """
+        _import_pyplot(f"{cls.__name__}.from_estimator")
+        seen = observe_errors(estimator, X, y)
+        scores = {row: score for row, (score, is_probability) in seen.scores().items()}
+        shown = [row for row in ("meta-model", "max probability") if row in scores]
+        if not plot_baseline:
+            shown = shown[:1]
+        return cls.from_predictions(
+            seen.is_error,
+            {row: scores[row] for row in shown},
+            accepted=seen.accepted,
+            sample_weight=sample_weight,
+            name=name,
+            ax=ax,
+            plot_random=plot_random,
+            plot_oracle=plot_oracle,
+            curve_kwargs=curve_kwargs,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        is_error,
+        error_proba,
+        *,
+        accepted=None,
+        sample_weight=None,
+        name=None,
+        ax=None,
+        plot_random=True,
+        plot_oracle=True,
+        curve_kwargs=None,
+    ):
+        """Compare any number of scores of the same predictions.
+
+        Parameters
+        ----------
+        is_error : array-like of bool, shape (n_samples,)
+            True where the classifier is wrong.
+
+        error_proba : array-like of float, shape (n_samples,), or dict of str to such
+            Higher means more likely wrong; only the order counts. A dict has several scores by
+            name, each of which becomes a curve.
+
+        accepted : array-like of bool, shape (n_samples,), default=None
+            True where a classifier that abstains does answer; its operating point is marked.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts; None means once.
+
+        name : str, default=None
+            Name of the first curve; None takes the one in `error_proba`, or "meta-model".
+
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        plot_random : bool, default=True
+            Whether to draw the line of a random order.
+
+        plot_oracle : bool, default=True
+            Whether to draw the best curve possible.
+
+        curve_kwargs : dict or list of dict, default=None
+            Arguments of matplotlib's ``plot``, for all curves or for each.
+
+        Returns
+        -------
+        display : RiskCoverageDisplay
+        """
+        _import_pyplot(f"{cls.__name__}.from_predictions")
+        scores = error_proba if isinstance(error_proba, dict) else {"meta-model": error_proba}
+        weights = {"sample_weight": sample_weight}
+        # One point for each row, up to what a line can show.
+        coverage = np.linspace(0, 1, min(len(is_error), 1000) + 1)[1:]
+        curves = {
+            row: risk_at_coverage(is_error, score, target_coverage=coverage, **weights)
+            for row, score in {**scores, None: is_error}.items()
+        }
+        optimal_risk = curves.pop(None)
+        display = cls(
+            coverage=coverage,
+            selective_risk=curves,
+            aurc={row: aurc(is_error, score, **weights) for row, score in scores.items()},
+            error_rate=float(optimal_risk[-1]),
+            optimal_risk=optimal_risk,
+            optimal_aurc=aurc(is_error, is_error, **weights),
+            operating_point=_operating_point(is_error, accepted, sample_weight),
+        )
+        return display.plot(
+            ax,
+            name=name,
+            plot_random=plot_random,
+            plot_oracle=plot_oracle,
+            curve_kwargs=curve_kwargs,
+        )
+
+    def plot(self, ax=None, *, name=None, plot_random=True, plot_oracle=True, curve_kwargs=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        name : str, default=None
+            Name of the first curve in the legend; None takes the one in `selective_risk`.
+
+        plot_random : bool, default=True
+            Whether to draw the line of a random order.
+
+        plot_oracle : bool, default=True
+            Whether to draw the best curve possible.
+
+        curve_kwargs : dict or list of dict, default=None
+            Arguments of matplotlib's ``plot``, for all curves or for each.
+
+        Returns
+        -------
+        display : RiskCoverageDisplay
+        """
+        ax = self.ax_ = _axes(ax, f"{type(self).__name__}.plot")
+        self.figure_ = ax.figure
+        names = list(self.selective_risk)
+        if isinstance(curve_kwargs, dict) or curve_kwargs is None:
+            curve_kwargs = [curve_kwargs or {}] * len(names)
+        if len(curve_kwargs) != len(names):
+            raise ValueError(
+                f"curve_kwargs must be a dict, or a list with one dict for each of the "
+                f"{len(names)} curves {names}, got a list of {len(curve_kwargs)}."
+            )
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
+        lines = []
+        # Curves of displays drawn before have taken the first styles.
+        n_before = sum(line.get_gid() == _CURVE_ID for line in ax.get_lines())
+        for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
+            label = name if name is not None and number == 0 else row
+            style = {
+                **_CURVES[(n_before + number) % len(_CURVES)],
+                "gid": _CURVE_ID,
+                "label": f"{label}: {1000 * self.aurc[row]:.1f}",
+                # The first curves, which the reader came for, lie on top.
+                "zorder": 4 - 0.1 * number,
+                **normalize_kwargs(kwargs, Line2D),
+            }
+            lines += ax.plot(self.coverage, self.selective_risk[row], **style)
+        self.line_ = lines[0] if len(lines) == 1 else lines
+
+        self.random_line_ = self.optimal_line_ = self.operating_point_ = None
+        if plot_random:
+            (self.random_line_,) = ax.plot(
+                [0, 1],
+                [self.error_rate] * 2,
+                color=_GREY,
+                linestyle=":",
+                linewidth=1.5,
+                label=f"random order: {1000 * self.error_rate:.1f}",
+            )
+        if plot_oracle:
+            (self.optimal_line_,) = ax.plot(
+                self.coverage,
+                self.optimal_risk,
+                color=_GREY,
+                linewidth=1.2,
+                label=f"oracle: {1000 * self.optimal_aurc:.1f}",
+            )
+        if self.operating_point is not None:
+            self._mark_operating_point(ax)
+        self._frame(ax)
+        return self
+
+    def _mark_operating_point(self, ax):
+        coverage, risk = self.operating_point
+        ax.plot([coverage, coverage, 0], [0, risk, risk], color="0.6", linewidth=0.8, zorder=2)
+        (self.operating_point_,) = ax.plot(
+            coverage,
+            risk,
+            marker="o",
+            markersize=8,
+            color="black",
+            markeredgecolor="white",
+            linestyle="none",
+            zorder=6,
+            label=f"operating point: {coverage:.1%} answered, {risk:.1%} wrong",
+        )
+
+    def _frame(self, ax):
+        from matplotlib import rcParams
+        from matplotlib.ticker import PercentFormatter
+
+        # The first few rows make a spike or nothing: they do not set the scale.
+        curves = [(self.coverage, risk) for risk in self.selective_risk.values()]
+        curves += [line.get_data() for line in ax.get_lines() if line.get_gid() == _CURVE_ID]
+        risks = [self.error_rate, *(risk[x >= 0.1].max(initial=0) for x, risk in curves)]
+        # The legend, with its title, lies above the curves.
+        n_lines = 1 + len(ax.get_legend_handles_labels()[1])
+        legend_height = (n_lines + 1) * rcParams["font.size"] * 1.5
+        axes_height = ax.get_window_extent().height * 72 / self.figure_.dpi
+        top = (max(risks) or 0.01) / (1 - min(0.5, legend_height / axes_height))
+        ax.set(
+            xlabel="Coverage (share of samples answered)",
+            ylabel="Selective risk (error rate among them)",
+            xlim=(0, 1.01),
+            ylim=(-0.01 * top, top),
+        )
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1))
+        _quiet(ax)
+        legend = ax.legend(
+            loc="upper left",
+            framealpha=0.8,
+            edgecolor="none",
+            title="Area under the curve (AURC) × 1000, lower is better",
+            alignment="left",
+        )
+        legend.get_title().set_color(_GREY)

@@ -1,0 +1,533 @@
+"""Answer or abstain: a classifier that rejects what it would likely get wrong."""
+
+from functools import partial
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d, get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from .._base_estimator.delegation import estimator_has, mirror_columns
+from .._base_estimator.fitting import fit_base
+from .._base_estimator.inspection import (
+    check_all_labeled,
+    check_not_pairwise,
+    final_estimator,
+    is_net,
+    unwrap,
+)
+from .._base_estimator.prediction import base_classes, call_base, column_classes, predict_all
+from .._compat import (
+    CallbackSupportMixin,
+    routing_enabled,
+    safe_indexing,
+    slice_fit_params,
+    with_callbacks,
+)
+from .._utils.probabilities import split_predicted
+from .._utils.progress import FitProgress
+from .._utils.random import draw_seed
+from .._utils.rows import indexable
+from .._utils.validation import (
+    check_fraction,
+    check_groups,
+    check_labels,
+    check_same_kind,
+    check_weights,
+    is_missing,
+    warn_caller,
+)
+from ..model_selection._duplicates import mark_copies
+from ..model_selection._splitting import make_splits
+from ._certificate import _explain_failure, certify_threshold, risk_upper_bound
+
+
+class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+    """Answer where the error rate can be kept low, and abstain elsewhere.
+
+    Rows are ranked by the error score of `estimator`. A threshold for it is set on calibration rows
+    that the estimator has not seen: the largest one whose error rate among the answered rows is at
+    most `target_risk` with probability `confidence_level` (see `certify_threshold` for the method
+    and its proof), or the one that answers a share `target_coverage` of the rows. `predict` gives
+    the estimator's label up to the threshold and `reject_label_` above it.
+
+    Parameters
+    ----------
+    estimator : classifier
+        A `MetaErrorClassifier`, whose error probability ranks the rows, also inside a Pipeline or a
+        search; or any classifier with ``predict_proba`` or ``decision_function``, ranked by
+        1 - the probability of the label that it predicts. Fitted on the training rows, except if it
+        is a `FrozenEstimator`: then all rows given are calibration rows.
+
+    target_risk : float in (0, 1), default=None
+        Highest error rate allowed among answered rows. Give this or `target_coverage`.
+
+    target_coverage : float in (0, 1], default=None
+        Share of rows to answer; 1 answers all rows.
+
+    confidence_level : float in (0, 1), default=0.95
+        Probability, over the draw of the calibration rows, that `target_risk` is kept.
+
+    calibration : float in (0, 1) or "prefit", default=0.3
+        Share of the rows that is held out for calibration, stratified by class. With `groups` it is
+        a share of the groups, which are not divided; exact copies of a row stay together too where
+        most rows of a class have one. "prefit": `estimator` is fitted, and all rows given calibrate
+        it; they must be new to it.
+
+    reject_label : "auto" or scalar, default="auto"
+        What `predict` gives where it abstains. "auto": -1 if the classes are numbers, else None, in
+        arrays of dtype object.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the held-out rows. If it is not None it also seeds the estimator: those of its
+        parameters ``random_state`` that are None, and the weights of nets.
+
+    Attributes
+    ----------
+    estimator_ : fitted classifier
+        Whose labels are given.
+
+    classes_ : ndarray of shape (n_classes,)
+        Its class labels; `reject_label_` is not among them.
+
+    threshold_ : float
+        Rows with an error score up to it are answered. -inf: nothing could be certified, so none
+        is. inf: all are.
+
+    coverage_ : float in [0, 1]
+        Share of the calibration rows that is answered.
+
+    risk_upper_bound_ : float in [0, 1]
+        Upper confidence bound of the error rate among answered rows, from the calibration rows, as
+        if the threshold had been chosen in advance. If `target_risk` is given it is not above it,
+        but `target_risk` is what is guaranteed. 1 if no row is answered.
+
+    n_calibration_ : int
+        Number of calibration rows.
+
+    reject_label_ : scalar
+        What `predict` gives where it abstains.
+
+    n_features_in_ : int
+        Number of columns of X, if the estimator tells it.
+
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, if the estimator tells them.
+
+    See Also
+    --------
+    certify_threshold : The guarantee for predictions made elsewhere.
+    coverage_scorer : Share of answered rows, for `cross_validate`.
+    neg_selective_risk_scorer : Error rate among them, for `cross_validate`.
+
+    Notes
+    -----
+    The guarantee is about new rows from the distribution of the calibration rows, each counting
+    once, independent of each other: it does not cover drift, groups whose rows depend on each
+    other, or weighted error rates. ``sample_weight`` in `fit` reaches the estimator alone. It holds
+    for one fitted classifier; picking the best of many by their coverage weakens it. Stratifying
+    the held-out rows makes their error count vary less than that of independent rows, not more.
+
+    Callbacks are set on the outermost estimator: ``set_callbacks`` of this one also shows the steps
+    of a `MetaErrorClassifier` inside, and scikit-learn refuses them on the one inside.
+
+    References
+    ----------
+    .. [1] Geifman, El-Yaniv (2017). Selective Classification for Deep Neural Networks. NeurIPS.
+    .. [2] Angelopoulos, Bates, Candes, Jordan, Lei (2021). Learn then Test: Calibrating Predictive
+       Algorithms to Achieve Risk Control. arXiv 2110.01052.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import train_test_split
+    >>> from metaerr_sklearn.selective import SelectiveClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
+    >>> clf = SelectiveClassifier(LogisticRegression(), target_risk=0.02, random_state=0)
+    >>> answered = clf.fit(X_train, y_train).accepts(X_test)
+    >>> float(answered.mean().round(2))
+    0.85
+    >>> float((clf.predict(X_test) != y_test)[answered].mean().round(3))
+    0.003
+    """
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        target_risk=None,
+        target_coverage=None,
+        confidence_level=0.95,
+        calibration=0.3,
+        reject_label="auto",
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.target_risk = target_risk
+        self.target_coverage = target_coverage
+        self.confidence_level = confidence_level
+        self.calibration = calibration
+        self.reject_label = reject_label
+        self.random_state = random_state
+
+    @with_callbacks
+    def fit(self, X, y, *, groups=None, **fit_params):
+        """Fit the estimator on a part of the rows, and set the threshold on the others.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Passed to the estimator as it is.
+
+        y : array-like of shape (n_samples,)
+            Class labels.
+
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group are all trained on or all calibrated on. Passed on if the estimator's
+            ``fit`` takes groups.
+
+        **fit_params : dict
+            For the ``fit`` of the estimator, for example ``sample_weight``; of those with one entry
+            per row it gets the training rows'. With metadata routing enabled: what it requests.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If not exactly one target is given, the reject label is a class, or data or a parameter
+            do not fit.
+        """
+        X, y = self._check_fit(X, y, groups)
+        groups = check_groups(groups)
+        fit_params = self._route(X, groups, fit_params)
+        progress = FitProgress(self, 1 if self._is_prefit() else 2, X, y)
+        if self._is_prefit():
+            check_is_fitted(self.estimator)
+            self.estimator_, self.classes_ = self.estimator, base_classes(self.estimator, y)
+            if not set(y.tolist()) & set(self.classes_.tolist()):
+                raise ValueError(
+                    f"No label in y is a class of the fitted estimator, {self.classes_.tolist()}: "
+                    f"y has {np.unique(y)[:10].tolist()}. Give y as the estimator was given it."
+                )
+        else:
+            X, y = self._fit_estimator(X, y, groups, fit_params, progress)
+        self.reject_label_ = self._choose_reject_label(np.union1d(self.classes_, np.unique(y)))
+        self._calibrate(X, y)
+        progress.done("threshold")
+        progress.close()
+        mirror_columns(self)
+        return self
+
+    def predict(self, X):
+        """Predict class labels, or the reject label where the error score is too high.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Passed to the estimator as it is.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Of dtype object if labels and reject label have no type in common.
+        """
+        labels, error_proba = self._predict_with_error(X)
+        answers = labels.astype(_common_dtype(labels, self.reject_label_))
+        answers[~(error_proba <= self.threshold_)] = self.reject_label_
+        return answers
+
+    def accepts(self, X):
+        """Tell which rows are answered.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        Returns
+        -------
+        accepted : ndarray of bool, shape (n_samples,)
+            False where `predict` abstains.
+        """
+        return self._predict_with_error(X)[1] <= self.threshold_
+
+    def predict_error_proba(self, X):
+        """Compute the error score that is compared with the threshold.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        Returns
+        -------
+        error_proba : ndarray of shape (n_samples,), in [0, 1]
+            Higher = more likely wrong.
+        """
+        return self._predict_with_error(X)[1]
+
+    @available_if(estimator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities with the estimator, also where `predict` abstains.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            The estimator's own.
+        """
+        check_is_fitted(self)
+        return call_base(self.estimator_, "predict_proba", X)
+
+    @available_if(estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities with the estimator.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            The estimator's own.
+        """
+        check_is_fitted(self)
+        return call_base(self.estimator_, "predict_log_proba", X)
+
+    @available_if(estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Compute decision scores of the classes with the estimator.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The estimator's own.
+        """
+        check_is_fitted(self)
+        return call_base(self.estimator_, "decision_function", X)
+
+    def score(self, X, y, sample_weight=None):
+        """Return the share of all rows that are answered, and answered right.
+
+        This is coverage times selective accuracy: an abstention counts like an error. Selective
+        accuracy alone would be highest for a classifier that answers next to nothing. At a fixed
+        `target_risk`, the higher this share the more useful is the classifier.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float in [0, 1]
+            Higher is better. The plain accuracy if all rows are answered.
+        """
+        y = check_labels(y, X)
+        weight = None if sample_weight is None else check_weights(sample_weight, X)
+        labels, error_proba = self._predict_with_error(X)
+        check_same_kind(y, self.classes_, "y")
+        right = (error_proba <= self.threshold_) & (labels == y)
+        return float(np.average(right, weights=weight))
+
+    def get_metadata_routing(self):
+        """Return the metadata routing of this object.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                estimator=self.estimator,
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+        )
+
+    def __sklearn_tags__(self):
+        """Mirror the input tags of the estimator."""
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags = inner.input_tags
+        if inner.classifier_tags is not None:
+            tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
+            tags.classifier_tags.poor_score = inner.classifier_tags.poor_score
+        return tags
+
+    def _is_prefit(self):
+        return self.calibration == "prefit" or isinstance(self.estimator, FrozenEstimator)
+
+    def _check_fit(self, X, y, groups):
+        """Say what is wrong with parameters and data before anything costly is fitted."""
+        if (self.target_risk is None) == (self.target_coverage is None):
+            raise ValueError(
+                f"Give exactly one target, got target_risk={self.target_risk!r} and "
+                f"target_coverage={self.target_coverage!r}. target_risk=0.05 answers as many rows "
+                "as it can with at most 5 % errors; target_coverage=0.8 answers 80 % of the rows."
+            )
+        if self.target_risk is None:
+            check_fraction(self.target_coverage, "target_coverage")
+        else:
+            check_fraction(self.target_risk, "target_risk", closed="neither")
+        check_fraction(self.confidence_level, "confidence_level", closed="neither")
+        if isinstance(self.calibration, str) and self.calibration != "prefit":
+            raise ValueError(
+                f'calibration must be a fraction in (0, 1) or "prefit", got {self.calibration!r}.'
+            )
+        if not isinstance(self.calibration, str):
+            check_fraction(self.calibration, "calibration", closed="neither")
+        if not is_classifier(self.estimator) and not is_net(self.estimator):
+            raise TypeError(f"estimator must be a classifier, got {self.estimator!r}.")
+        if not (
+            hasattr(self.estimator, "predict_proba")
+            or hasattr(self.estimator, "decision_function")
+            or hasattr(final_estimator(self.estimator), "predict_with_error")
+            or not hasattr(self.estimator, "predict")  # its methods exist once it is fitted
+        ):
+            raise TypeError(
+                f"estimator must have predict_proba or decision_function to rank rows by, "
+                f"{type(self.estimator).__name__} has neither. Put it into a MetaErrorClassifier, "
+                "which learns an error score for it."
+            )
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        X, y, _ = indexable(X, y, groups)
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        if any(map(is_missing, y.tolist())):
+            raise ValueError("Input y contains None or NaN. Drop the rows without a label.")
+        check_classification_targets(y)
+        check_all_labeled(self.estimator, y)
+        if not self._is_prefit():
+            check_not_pairwise(self.estimator)
+            self._choose_reject_label(np.unique(y))
+        return X, y
+
+    def _route(self, X, groups, fit_params):
+        """Return the fit parameters of the estimator."""
+        if routing_enabled():
+            given = fit_params if groups is None else {**fit_params, "groups": groups}
+            return process_routing(self, "fit", **given).estimator.fit
+        check_consistent_length(X, fit_params.get("sample_weight"))
+        if groups is not None and has_fit_parameter(self.estimator, "groups"):
+            return {**fit_params, "groups": groups}
+        return fit_params
+
+    def _fit_estimator(self, X, y, groups, fit_params, progress):
+        """Fit the estimator on the training rows and return the calibration rows."""
+        seed = draw_seed(self.random_state)
+        copies = mark_copies(X, y) if groups is None else None
+        split = make_splits(self.calibration, X, y, groups=groups, copies=copies, seed=seed)
+        train, held_out = split[0]
+        classes = np.unique(y)
+        self.estimator_ = fit_base(
+            self.estimator,
+            safe_indexing(X, train),
+            y[train],
+            classes=classes,
+            fit_params=slice_fit_params(X, fit_params, indices=train),
+            seed=None if self.random_state is None else seed,
+            within=partial(progress.within, "estimator"),
+        )
+        self.classes_ = column_classes(self.estimator_, classes)
+        return safe_indexing(X, held_out), y[held_out]
+
+    def _choose_reject_label(self, classes):
+        """Return the label of abstention, or say that it is a class."""
+        reject_label = self.reject_label
+        if isinstance(reject_label, str) and reject_label == "auto":
+            reject_label = -1 if classes.dtype.kind in "iuf" else None
+            if self.target_coverage == 1 and reject_label in classes.tolist():
+                return None  # never given
+        if reject_label in classes.tolist():
+            raise ValueError(
+                f"The reject label {reject_label!r} is one of the classes {classes.tolist()}. Pass "
+                "a reject_label= that is not."
+            )
+        return reject_label
+
+    def _calibrate(self, X, y):
+        """Set the threshold, and what is known about it."""
+        labels, error_proba = self._predict_with_error(X)
+        is_error = labels != y
+        level = self.confidence_level
+        if self.target_risk is not None:
+            threshold = certify_threshold(
+                is_error, error_proba, target_risk=self.target_risk, confidence_level=level
+            )
+        elif self.target_coverage == 1:
+            threshold = np.inf
+        else:
+            # 0.07 * 100 is a little more than 7, and not to be rounded up for that.
+            n_accepted = max(1, int(np.ceil(self.target_coverage * len(y) - 1e-9)))
+            threshold = np.partition(error_proba, n_accepted - 1)[n_accepted - 1]
+        accepted = error_proba <= threshold
+        self.threshold_ = float(threshold)
+        self.coverage_ = float(accepted.mean())
+        self.risk_upper_bound_ = risk_upper_bound(
+            np.sum(is_error & accepted), np.sum(accepted), confidence_level=level
+        )
+        self.n_calibration_ = len(y)
+        if self.threshold_ == -np.inf:
+            warn_caller(
+                "No threshold can be certified, so that every row is rejected: "
+                + _explain_failure(is_error, error_proba, self.target_risk, 1 - level)
+            )
+
+    def _predict_with_error(self, X):
+        """Return labels and error scores."""
+        labels, _, error_proba = self._predict_all(X)
+        return labels, error_proba
+
+    def _predict_all(self, X):
+        """Return labels, probabilities (None: to be asked for) and error scores in one pass."""
+        check_is_fitted(self)
+        (X,) = indexable(X)
+        if hasattr(final_estimator(self.estimator_), "predict_with_error"):
+            inner, X = unwrap(self.estimator_, X)
+            if hasattr(inner, "_predict_all"):
+                return inner._predict_all(X)
+            labels, error_proba = inner.predict_with_error(X)
+            return labels, None, error_proba
+        labels, predicted, proba, _ = predict_all(self.estimator_, X, np.unique(self.classes_))
+        # The sum of the others keeps the order where the largest probability rounds to 1.
+        return labels, proba, split_predicted(proba, predicted)[1]
+
+
+def _common_dtype(labels, reject_label):
+    """Return the dtype that holds labels and reject label as what they are."""
+    reject_dtype = np.min_scalar_type(reject_label)
+    kinds = {labels.dtype.kind, reject_dtype.kind}
+    if kinds <= set("iuf") or kinds == {"U"}:
+        return np.result_type(labels.dtype, reject_dtype)
+    return np.dtype(object)

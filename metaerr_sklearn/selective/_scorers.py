@@ -1,0 +1,123 @@
+"""Score a fitted SelectiveClassifier."""
+
+import numpy as np
+
+from .._base_estimator.inspection import final_estimator
+from .._utils.validation import check_labels, check_same_kind, check_weights
+
+
+def coverage_scorer(estimator, X, y=None, sample_weight=None):
+    """Compute the share of rows that a fitted `SelectiveClassifier` answers (higher is better).
+
+    A scorer: pass the function itself, as ``scoring=coverage_scorer``.
+
+    Parameters
+    ----------
+    estimator : fitted SelectiveClassifier
+        Or a Pipeline or search around one.
+
+    X : any, of length n_samples
+        Rows to predict.
+
+    y : array-like of shape (n_samples,), default=None
+        Not used.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    coverage : float in [0, 1]
+
+    Raises
+    ------
+    TypeError
+        If there is no fitted SelectiveClassifier inside.
+    ValueError
+        If weights do not fit X.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import cross_validate
+    >>> from metaerr_sklearn.selective import (
+    ...     SelectiveClassifier, coverage_scorer, neg_selective_risk_scorer)
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = SelectiveClassifier(LogisticRegression(), target_risk=0.02, random_state=0)
+    >>> scoring = {"coverage": coverage_scorer, "neg_risk": neg_selective_risk_scorer}
+    >>> result = cross_validate(clf, X / 16, y, cv=3, scoring=scoring)
+    >>> float(result["test_coverage"].mean().round(2))
+    0.75
+    >>> float(result["test_neg_risk"].mean().round(3))
+    -0.018
+    """
+    weight = None if sample_weight is None else check_weights(sample_weight, X)
+    _, accepted = _answers(estimator, X)
+    return float(np.average(accepted, weights=weight))
+
+
+def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
+    """Compute minus the error rate among answered rows (higher is better).
+
+    A scorer: pass the function itself, as ``scoring=neg_selective_risk_scorer``. Look at it beside
+    `coverage_scorer`: alone it favors answering less.
+
+    Parameters
+    ----------
+    estimator : fitted SelectiveClassifier
+        Or a Pipeline or search around one.
+
+    X : any, of length n_samples
+        Rows to predict.
+
+    y : array-like of shape (n_samples,)
+        True labels.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    neg_selective_risk : float in [-1, 0]
+        NaN if no row is answered.
+
+    Raises
+    ------
+    TypeError
+        If there is no fitted SelectiveClassifier inside.
+    ValueError
+        If labels or weights do not fit X.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from metaerr_sklearn.selective import SelectiveClassifier, neg_selective_risk_scorer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = SelectiveClassifier(LogisticRegression(), target_coverage=0.8, random_state=0)
+    >>> risk = -neg_selective_risk_scorer(clf.fit(X[:900] / 16, y[:900]), X[900:] / 16, y[900:])
+    >>> round(risk, 3)
+    0.005
+    """
+    y = check_labels(y, X)
+    weight = 1.0 if sample_weight is None else check_weights(sample_weight, X)
+    labels, accepted = _answers(estimator, X)
+    check_same_kind(y, final_estimator(estimator).classes_, "y")
+    weight = weight * accepted
+    if not weight.any():
+        return float("nan")
+    return -float(np.average(labels != y, weights=weight))
+
+
+def _answers(estimator, X):
+    """Return predictions and which of them are answers, from public outputs alone."""
+    selective = final_estimator(estimator)
+    if not hasattr(selective, "reject_label_"):
+        raise TypeError(
+            f"This scorer is for a fitted SelectiveClassifier, got {type(estimator).__name__}."
+        )
+    labels, reject_label = estimator.predict(X), selective.reject_label_
+    if reject_label != reject_label:
+        return labels, labels == labels
+    return labels, np.asarray(labels != reject_label, dtype=bool)

@@ -1,0 +1,7 @@
+"""Learn from unlabeled rows by pseudo-labels that are chosen by their predicted error."""
+
+from ._estimator import SelfTrainingWithMetaErr
+
+__all__ = [
+    "SelfTrainingWithMetaErr",
+]

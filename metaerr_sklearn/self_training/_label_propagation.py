@@ -1,0 +1,114 @@
+"""Propagate labels over a nearest-neighbour graph."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import gen_batches
+
+# Neighbours asked for beyond those needed, so that ties are among them.
+_SPARE = 10
+
+
+class NeighborGraph:
+    """Nearest-neighbour graph over labeled and unlabeled rows.
+
+    A row is described by its neighbours in the graph, never by itself: the same rule holds for a
+    labeled row whose label is hidden, for an unlabeled row and for a row that comes later.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_columns)
+        All rows as numbers.
+    members : ndarray of int
+        The rows that make up the graph.
+    n_neighbors : int, default=10
+        Neighbours of a row.
+    n_jobs : int, default=None
+        Threads of the neighbour search.
+    """
+
+    def __init__(self, Z, members, n_neighbors=10, n_jobs=None):
+        self.members = members
+        self.n_neighbors = min(n_neighbors, len(members) - 1)
+        self.rows_ = Z[members]
+        self.index_ = NearestNeighbors(n_jobs=n_jobs).fit(self.rows_)
+        self.neighbors = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
+        # Without X, a member is not its own neighbour.
+        self.neighbors[members] = self._nearest(self.rows_, is_member=True)
+        others = np.setdiff1d(np.arange(len(Z)), members)
+        if len(others):
+            self.neighbors[others] = self.find(Z[others])
+        # A step leads to a neighbour, in either direction of the relation.
+        directed = _adjacency(self.neighbors[members], len(members))
+        mutual = directed.maximum(directed.T).tocsr()
+        self._transition = sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual
+
+    def forget_rows(self):
+        """Keep only what finding the neighbours of new rows needs."""
+        del self.members, self.neighbors, self._transition
+
+    def find(self, Z):
+        """Return the neighbours of new rows, positions among the members."""
+        return self._nearest(Z)
+
+    def _nearest(self, Z, *, is_member=False):
+        """Return neighbours in an order that does not depend on which rows are asked together.
+
+        A search in batches rounds differently in each, which decides between equal distances.
+        """
+        n_asked = min(self.n_neighbors + _SPARE, len(self.rows_) - is_member)
+        asked = None if is_member else Z
+        found = np.sort(self.index_.kneighbors(asked, n_asked, return_distance=False), axis=1)
+        nearest = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
+        for batch in gen_batches(len(Z), 1000):
+            distance = ((Z[batch, None] - self.rows_[found[batch]]) ** 2).sum(axis=2)
+            order = np.argsort(distance, axis=1, kind="stable")[:, : self.n_neighbors]
+            nearest[batch] = np.take_along_axis(found[batch], order, axis=1)
+        return nearest
+
+    def spread(self, seeds, labels, n_classes, *, alpha=0.95, n_steps=30):
+        """Spread labels over the graph: F <- alpha P F + (1 - alpha) Y.
+
+        Parameters
+        ----------
+        seeds : ndarray of int
+            Members whose labels are shown.
+        labels : ndarray of int, shape (n_seeds,)
+            Their classes.
+        n_classes : int
+            Number of classes.
+        alpha : float, default=0.95
+            Share of a row's value that comes from its neighbours.
+        n_steps : int, default=30
+            Number of steps.
+
+        Returns
+        -------
+        spread : ndarray of shape (n_members, n_classes)
+        """
+        position = np.full(self.members.max() + 1, -1)
+        position[self.members] = np.arange(len(self.members))
+        # A class with more labels is not nearer to a row for that.
+        start = np.zeros((len(self.members), n_classes))
+        start[position[seeds], labels] = 1 / np.bincount(labels, minlength=n_classes)[labels]
+        value = start
+        for _ in range(n_steps):
+            value = alpha * (self._transition @ value) + (1 - alpha) * start
+        return value
+
+    @staticmethod
+    def read(neighbors, spread):
+        """Return class probabilities of rows from what was spread to their neighbours.
+
+        A row that nothing has reached has equal probabilities.
+        """
+        value = _adjacency(neighbors, len(spread)) @ spread
+        total = value.sum(axis=1, keepdims=True)
+        return np.where(total > 0, value / np.where(total > 0, total, 1), 1 / value.shape[1])
+
+
+def _adjacency(neighbors, n_members):
+    n_samples, n_neighbors = neighbors.shape
+    starts = np.arange(0, neighbors.size + 1, n_neighbors)
+    parts = (np.ones(neighbors.size), neighbors.ravel(), starts)
+    return sparse.csr_array(parts, shape=(n_samples, n_members))
