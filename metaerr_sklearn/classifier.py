@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, has_fit_para
 
 from ._base_estimator.cross_fitting import BasePredictions, cross_fit
 from ._base_estimator.delegation import estimator_has, mirror_columns
-from ._base_estimator.fitting import fit_base, training_rows
+from ._base_estimator.fitting import fit_base, take_rows
 from ._base_estimator.inspection import (
     can_fit_and_predict,
     check_all_labeled,
@@ -23,10 +23,10 @@ from ._base_estimator.inspection import (
     labels_by_argmax,
 )
 from ._base_estimator.prediction import (
-    ask,
-    base_classes,
     call_base,
-    column_classes,
+    classes_of_fitted,
+    classes_of_prefit,
+    observe,
     predict_all,
     predict_labels,
 )
@@ -45,8 +45,8 @@ from ._utils.validation import (
 )
 from .accuracy_estimation import accuracy_interval
 from .error_model import ErrorModel
-from .meta_features._blocks import observers_of
-from .model_selection._duplicates import mark_copies
+from .meta_features._blocks import observers_in
+from .model_selection._duplicates import find_duplicates
 from .model_selection._splitting import check_split_parameter, make_splits
 from .representation import net_representation, represent, shared_with
 
@@ -257,19 +257,21 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             return self._fit_confidence(X, y, seed, base_params, fit)
         frozen = self.cv == "prefit" if isinstance(self.cv, str) else False
         frozen = frozen or isinstance(self.estimator, FrozenEstimator)
-        copies = mark_copies(X, y) if groups is None else None
+        duplicate_id = find_duplicates(X, y) if groups is None else None
         if frozen:
             splits = None
         else:
             # Splits drawn anew would never be met again in the cache.
             split_seed = 0 if memory is not None and self.random_state is None else seed
-            splits = make_splits(self.cv, X, y, groups=groups, copies=copies, seed=split_seed)
+            splits = make_splits(
+                self.cv, X, y, groups=groups, duplicate_id=duplicate_id, seed=split_seed
+            )
         if not self.refit and not frozen and len(splits) != 1:
             raise ValueError(
                 f"refit=False deploys the model that was observed and needs a single split, got "
                 f"{len(splits)}. Pass cv=0.3 for one hold-out of 30 %, or refit=True."
             )
-        observers = observers_of(self.meta_features)
+        observers = observers_in(self.meta_features)
         for observer in observers:
             if hasattr(observer, "check_base"):
                 observer.check_base(self.estimator, X)
@@ -277,14 +279,14 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if frozen:
             base = self.estimator
             check_is_fitted(base)
-            classes = base_classes(base, y)
+            classes = classes_of_prefit(base, y)
             check_same_kind(y, classes, "y")
             self.classes_, classes = classes, np.union1d(classes, np.unique(y))
             representation = self._choose_representation(base, X)
             embedding, _ = shared_with(representation, base)
-            _, predicted, proba, heard = predict_all(base, X, classes, embedding=embedding)
-            predictions = BasePredictions(predicted, proba, np.zeros(len(y), dtype=int))
-            predictions = predictions._replace(asked=ask(base, X, observers))
+            _, pred_encoded, proba, hidden = predict_all(base, X, classes, embedding=embedding)
+            predictions = BasePredictions(pred_encoded, proba, np.zeros(len(y), dtype=int))
+            predictions = predictions._replace(observed=observe(base, X, observers))
         else:
             self.classes_ = classes = np.unique(y)
             predictions, fitted = cross_fit(
@@ -301,7 +303,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 on_fold=lambda: progress.done("fold"),
                 observers=observers,
             )
-            heard, representation = None, self.representation
+            hidden, representation = None, self.representation
             if self.refit:
                 base = fit(
                     self.estimator,
@@ -323,11 +325,11 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             predictions,
             weight,
             groups=groups,
-            copies=copies,
+            duplicate_id=duplicate_id,
             seed=seed,
             frozen=frozen,
             representation=representation,
-            heard=heard,
+            hidden=hidden,
         )
         progress.done("error model")
         progress.close()
@@ -423,7 +425,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         if isinstance(self.cv, str) or isinstance(self.estimator, FrozenEstimator):
             self.estimator_ = self.estimator
             check_is_fitted(self.estimator_)
-            self.classes_ = base_classes(self.estimator_, y)
+            self.classes_ = classes_of_prefit(self.estimator_, y)
         else:
             self.classes_ = np.unique(y)
             self.estimator_ = fit(
@@ -467,40 +469,42 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         weight,
         *,
         groups,
-        copies,
+        duplicate_id,
         seed,
         frozen,
         representation,
-        heard,
+        hidden,
     ):
         tested = np.flatnonzero(predictions.fold >= 0)
         n_samples = len(y)
-        truth = label_positions(y, classes)
-        is_error = truth != predictions.predicted
+        y_encoded = label_positions(y, classes)
+        is_error = y_encoded != predictions.pred_encoded
         # Where they agree on every row, one base pass serves labels and probabilities later on.
-        agree = predictions.proba[tested].argmax(axis=1) == predictions.predicted[tested]
+        agree = predictions.proba[tested].argmax(axis=1) == predictions.pred_encoded[tested]
         self._argmax_is_label = bool(agree.all()) and labels_by_argmax(self.estimator_) is not False
         rows = {
-            "truth": truth,
+            "y_encoded": y_encoded,
             "proba": predictions.proba,
-            "predicted": predictions.predicted,
+            "pred_encoded": predictions.pred_encoded,
             "is_error": is_error,
             "groups": None if groups is None else np.asarray(groups),
-            "copies": copies,
+            "duplicate_id": duplicate_id,
             "sample_weight": weight,
             "base_fold": predictions.fold if predictions.fold.max(initial=0) > 0 else None,
         }
         if len(tested) < n_samples:
             rows = {k: None if v is None else v[tested] for k, v in rows.items()}
-            X = training_rows(self.estimator, X, tested)
-        asked = [answers[tested] for answers in predictions.asked]
+            X = take_rows(self.estimator, X, tested)
+        observed = [answers[tested] for answers in predictions.observed]
         self._error_classes = classes
         model = self._make_error_model(seed)
         model.classes_ = classes
         model.representation = representation
         # Out of fold each net has class biases of its own, which the deployed net does not share.
         leave_out = ("predicted_class",) if is_net(self.estimator) and not frozen else ()
-        model._fit(X, **rows, leave_out=leave_out, asked=asked, base=self.estimator_, heard=heard)
+        model._fit(
+            X, **rows, leave_out=leave_out, observed=observed, base=self.estimator_, hidden=hidden
+        )
         self.error_model_ = model
         self.oof_error_ = np.zeros(n_samples, dtype=bool)
         self.oof_error_[tested] = is_error[tested]
@@ -514,7 +518,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         self.meta_feature_names_ = model.meta_feature_names_
 
     def _mirror_base(self):
-        self.classes_ = column_classes(self.estimator_, self.classes_)
+        self.classes_ = classes_of_fitted(self.estimator_, self.classes_)
         mirror_columns(self)
         return self
 
@@ -643,8 +647,8 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         labels, *predictions = self._predict_base(X)
         if self.error_model_ is None:
             # Summed, not subtracted from 1: the order survives where the confidence rounds to 1.
-            proba, predicted, _ = predictions
-            _, rest, _ = split_predicted(proba, predicted)
+            proba, pred_encoded, _ = predictions
+            _, rest, _ = split_predicted(proba, pred_encoded)
             return labels, proba, np.clip(rest, 0, 1)
         return labels, predictions[0], self.error_model_._predict_with_novelty(X, *predictions)[0]
 
@@ -660,7 +664,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             classes = self._error_classes
             embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
             transform = None if rest is None else partial(represent, rest)
-        labels, predicted, proba, matrix = predict_all(
+        labels, pred_encoded, proba, matrix = predict_all(
             self.estimator_,
             X,
             classes,
@@ -668,7 +672,7 @@ class MetaErrorClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             embedding=embedding,
             transform=transform,
         )
-        return labels, proba, predicted, matrix
+        return labels, proba, pred_encoded, matrix
 
     def estimate_accuracy(self, X, *, confidence_level=0.95):
         """Estimate the accuracy of `predict` on rows without labels.

@@ -13,7 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
 from ._utils import limits
-from ._utils.columns import _category, column_names, columns_of, is_numeric, read_float, to_float
+from ._utils.columns import (
+    category_names,
+    column_names,
+    columns_of,
+    is_numeric,
+    read_float,
+    to_float,
+)
 from ._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
 from ._utils.threads import one_thread_of_blas
 from ._utils.validation import is_missing
@@ -207,7 +214,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
     def _split_frame(self, X):
         columns, n_samples = columns_of(X, self._names), num_samples(X)
         numeric = [read_float(c) for c, is_num in zip(columns, self._numeric) if is_num]
-        categorical = [_category(c) for c, is_num in zip(columns, self._numeric) if not is_num]
+        categorical = [category_names(c) for c, is_num in zip(columns, self._numeric) if not is_num]
         return (
             np.column_stack(numeric) if numeric else np.empty((n_samples, 0)),
             np.column_stack(categorical) if categorical else np.empty((n_samples, 0)),
@@ -342,7 +349,7 @@ def is_of_images(representation):
     return isinstance(representation, NumericRepresentation) and representation._is_image
 
 
-def fit_representation(representation, X, *, seed=0, heard=None):
+def fit_representation(representation, X, *, seed=0, hidden=None):
     """Fit a representation on X.
 
     Parameters
@@ -381,12 +388,12 @@ def fit_representation(representation, X, *, seed=0, heard=None):
         except UnsupportedInputError as error:
             return None, str(error)
     representation = clone(representation)
-    if heard is None:
+    if hidden is None:
         representation.fit(X)
     else:
         embedding, rest = _parted(representation)
         embedding.fit(X)
-        rest.fit(heard)
+        rest.fit(hidden)
     represent(representation, safe_indexing(X, slice(0, 1)))
     return representation, None
 
@@ -443,7 +450,7 @@ def shared_with(representation, estimator):
         What makes the representation of the embedding.
     """
     embedding, rest = _parted(representation)
-    if hasattr(embedding, "overhears") and embedding.overhears(estimator):
+    if hasattr(embedding, "is_computed_by") and embedding.is_computed_by(estimator):
         return embedding, rest
     return None, None
 

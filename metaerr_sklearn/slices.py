@@ -14,10 +14,10 @@ from ._compat import num_samples, safe_indexing
 from ._utils.columns import column_names, columns_of, is_numeric, read_float, to_str, values_of
 from ._utils.random import draw_seed
 from ._utils.validation import check_fraction
-from .metrics._observation import observe_errors
+from .metrics._observation import predict_and_compare
 
 # Confidence with which a region must stand out: a tree takes the best of many splits.
-_SURE = 0.999
+_SELECTION_LEVEL = 0.999
 __all__ = ["ErrorSlice", "ErrorSlices", "error_slices"]
 
 
@@ -197,10 +197,10 @@ def error_slices(
             f"{n_samples} whose errors are known. Give more rows or a smaller min_samples."
         )
     if y is not None:
-        is_error = observe_errors(estimator, X, y, with_proba=False).is_error
+        is_error = predict_and_compare(estimator, X, y, with_proba=False).is_error
     seed = draw_seed(random_state)
     n_rare = min(is_error.sum(), (~is_error).sum())
-    choosing, judging = train_test_split(
+    discovery, holdout = train_test_split(
         np.arange(len(is_error)),
         test_size=0.5,
         stratify=is_error if n_rare > 1 else None,
@@ -210,16 +210,16 @@ def error_slices(
     columns = table.read(X)
     regions = _choose_regions(
         table,
-        [column[choosing] for column in columns],
-        is_error[choosing],
+        [column[discovery] for column in columns],
+        is_error[discovery],
         tree=DecisionTreeClassifier(
             max_depth=max_depth, min_samples_leaf=min_samples, random_state=seed
         ),
         n_slices=n_slices,
     )
-    columns, is_error = [column[judging] for column in columns], is_error[judging]
+    columns, is_error = [column[holdout] for column in columns], is_error[holdout]
     return ErrorSlices(
-        [_judge(region, table, columns, is_error, confidence_level) for region in regions],
+        [_evaluate(region, table, columns, is_error, confidence_level) for region in regions],
         regions,
         table,
         error_rate=float(is_error.mean()),
@@ -423,9 +423,9 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
 
     def visit(node, region, ancestors):
         rows = region.contains(columns)
-        low, _ = _error_interval(is_error[rows], _SURE, "greater")
+        low, _ = _error_interval(is_error[rows], _SELECTION_LEVEL, "greater")
         counts = [[is_error[part].sum(), (~is_error[part]).sum()] for part in (rows, ~rows)]
-        stands_out = fisher_exact(counts, "greater").pvalue < 1 - _SURE
+        stands_out = fisher_exact(counts, "greater").pvalue < 1 - _SELECTION_LEVEL
         found[node] = _Node(is_error[rows].mean(), low, stands_out, ancestors, region)
         if nodes.children_left[node] < 0:
             return
@@ -465,7 +465,7 @@ class _Node(NamedTuple):
     region: _Region
 
 
-def _judge(region, table, columns, is_error, confidence_level):
+def _evaluate(region, table, columns, is_error, confidence_level):
     inside = region.contains(columns)
     rate = is_error[inside].mean() if inside.any() else np.nan
     rest = is_error[~inside].mean() if not inside.all() else np.nan

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: nobody is predicted by a model that has seen them."""
+"""Out-of-fold predictions: nobody is pred_encoded by a model that has seen them."""
 
 from types import SimpleNamespace
 
@@ -32,11 +32,11 @@ from sklearn.tree import DecisionTreeClassifier
 from metaerr_sklearn import ErrorModel, MetaErrorClassifier
 from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
 from metaerr_sklearn._base_estimator.fitting import fit_base
-from metaerr_sklearn._base_estimator.inspection import is_net, transform_before, weight_name
-from metaerr_sklearn._base_estimator.prediction import predict_both, predict_proba
+from metaerr_sklearn._base_estimator.inspection import is_net, sample_weight_param, transform_before
+from metaerr_sklearn._base_estimator.prediction import predict_labels_and_proba, predict_proba
 from metaerr_sklearn._utils.probabilities import label_positions
 from metaerr_sklearn._utils.random import draw_seed
-from metaerr_sklearn.model_selection._duplicates import mark_copies
+from metaerr_sklearn.model_selection._duplicates import find_duplicates
 from metaerr_sklearn.model_selection._splitting import check_split_parameter, make_splits
 
 
@@ -48,7 +48,7 @@ def test_cross_fit_equals_cross_val_predict(digits):
     predictions, estimators = cross_fit(base, X, y, classes=classes, splits=splits)
     expected = cross_val_predict(base, X, y, cv=splits, method="predict_proba")
     assert_allclose(predictions.proba, expected)
-    assert_array_equal(classes[predictions.predicted], cross_val_predict(base, X, y, cv=splits))
+    assert_array_equal(classes[predictions.pred_encoded], cross_val_predict(base, X, y, cv=splits))
     assert estimators is None
 
 
@@ -94,7 +94,7 @@ def test_class_missing_from_a_training_part_gets_probability_zero():
     predictions, _ = cross_fit(GaussianNB(), X, y, classes=np.arange(3), splits=splits)
     assert_array_equal(predictions.proba[np.arange(90), y], 0)
     assert_allclose(predictions.proba.sum(axis=1), 1)
-    assert not (predictions.predicted == y).any()
+    assert not (predictions.pred_encoded == y).any()
 
 
 def test_row_in_several_test_parts_keeps_its_first_prediction_and_untested_rows_are_marked():
@@ -168,9 +168,9 @@ def test_labels_come_from_predict_and_not_from_the_largest_probability():
 
     X, y = make_classification(200, flip_y=0.3, random_state=0)
     base = Cautious().fit(X, y)
-    predicted, proba = predict_both(base, X, np.arange(2))
-    assert_array_equal(predicted, base.predict(X))
-    assert (predicted != proba.argmax(axis=1)).any()
+    pred_encoded, proba = predict_labels_and_proba(base, X, np.arange(2))
+    assert_array_equal(pred_encoded, base.predict(X))
+    assert (pred_encoded != proba.argmax(axis=1)).any()
 
 
 def test_unset_random_states_are_seeded_and_set_ones_are_kept():
@@ -282,10 +282,10 @@ def test_copies_are_found_in_every_kind_of_input(container):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 4)), np.tile([0, 1], 30)
     X[40:] = X[:20]
-    copies = mark_copies(CONTAINERS[container](X), y)
-    assert_array_equal(copies[40:], copies[:20])
-    assert_array_equal(copies[:40], np.arange(40))
-    assert mark_copies(CONTAINERS[container](X[:40]), y[:40]) is None
+    duplicate_id = find_duplicates(CONTAINERS[container](X), y)
+    assert_array_equal(duplicate_id[40:], duplicate_id[:20])
+    assert_array_equal(duplicate_id[:40], np.arange(40))
+    assert find_duplicates(CONTAINERS[container](X[:40]), y[:40]) is None
 
 
 def test_copies_of_a_text_and_categories_are_copies():
@@ -293,14 +293,14 @@ def test_copies_of_a_text_and_categories_are_copies():
     pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
     kinds = {name: rng.choice(["a", "b", "c"], 60) for name in ("color", "size")}
     X = pd.DataFrame({**kinds, "review": as_texts(rng.normal(size=(60, 4)))})
-    copies = mark_copies(pd.concat([X] * 10), np.tile([0, 1], 300))
-    assert_array_equal(copies, np.tile(np.arange(60), 10))
-    assert mark_copies(pd.concat([X[["color", "size"]]] * 10), np.tile([0, 1], 300)) is None
+    duplicate_id = find_duplicates(pd.concat([X] * 10), np.tile([0, 1], 300))
+    assert_array_equal(duplicate_id, np.tile(np.arange(60), 10))
+    assert find_duplicates(pd.concat([X[["color", "size"]]] * 10), np.tile([0, 1], 300)) is None
 
 
 def test_rows_that_cannot_be_compared_are_no_copies():
     for X in ([{"a": 1}] * 40, [[1], [1, 2]] * 20, [None] * 40):
-        assert mark_copies(X, np.zeros(40)) is None
+        assert find_duplicates(X, np.zeros(40)) is None
 
 
 def test_copies_with_missing_values_and_signed_zeros_are_copies():
@@ -308,13 +308,16 @@ def test_copies_with_missing_values_and_signed_zeros_are_copies():
     X[0] = X[1] = [np.nan, 0.0, 1.0]
     X[2:20] = X[20:38]
     X[1, 1] = -0.0
-    copies = mark_copies(X, np.zeros(40))
-    assert copies[0] == copies[1]
+    duplicate_id = find_duplicates(X, np.zeros(40))
+    assert duplicate_id[0] == duplicate_id[1]
 
 
 def test_rows_that_coincide_by_chance_are_no_copies():
     """Two thousand rows in 27 cells must coincide, and so will new rows."""
-    assert mark_copies(np.random.default_rng(0).integers(3, size=(2000, 3)), np.zeros(2000)) is None
+    assert (
+        find_duplicates(np.random.default_rng(0).integers(3, size=(2000, 3)), np.zeros(2000))
+        is None
+    )
 
 
 @pytest.mark.parametrize("n_flags", [1, 2, 4, 6])
@@ -322,11 +325,11 @@ def test_copies_of_one_measurement_and_a_few_flags_are_copies(n_flags):
     """The copies themselves make all pairs of the measurement: these are no sign of chance."""
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=200), rng.integers(2, size=(200, n_flags))])
-    copies = mark_copies(np.vstack([X, X]), np.tile([0, 1], 200))
-    assert_array_equal(copies, np.tile(np.arange(200), 2))
+    duplicate_id = find_duplicates(np.vstack([X, X]), np.tile([0, 1], 200))
+    assert_array_equal(duplicate_id, np.tile(np.arange(200), 2))
     # An oversampled class.
     rows = np.r_[np.arange(180), np.tile(np.arange(180, 200), 5)]
-    assert mark_copies(X[rows], (rows >= 180).astype(int)) is not None
+    assert find_duplicates(X[rows], (rows >= 180).astype(int)) is not None
 
 
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csc_matrix])
@@ -344,16 +347,16 @@ def test_copies_of_one_measurement_and_a_few_flags_are_copies(n_flags):
 )
 def test_few_values_coincide_by_chance_in_any_container(make, container):
     X = container(make(np.random.default_rng(0)).astype(float))
-    assert mark_copies(X, np.tile([0, 1], 1000)) is None
+    assert find_duplicates(X, np.tile([0, 1], 1000)) is None
 
 
 @pytest.mark.parametrize("kind", ["place and region", "embedding", "short names"])
 def test_draws_from_a_list_whose_columns_depend_on_each_other_are_no_copies(kind):
     """New rows are of the list too: red if all rows of a place are set aside together."""
     pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
-    region, truth = rng.integers(60, size=300), rng.integers(2, size=300)
+    region, y_encoded = rng.integers(60, size=300), rng.integers(2, size=300)
     place = rng.integers(300, size=3000)
-    y = np.where(rng.random(3000) < 0.05, 1 - truth[place], truth[place])
+    y = np.where(rng.random(3000) < 0.05, 1 - y_encoded[place], y_encoded[place])
     X = {
         "place and region": pd.DataFrame(
             {"place": place.astype(str), "region": region[place].astype(str)}
@@ -361,36 +364,36 @@ def test_draws_from_a_list_whose_columns_depend_on_each_other_are_no_copies(kind
         "embedding": rng.normal(size=(300, 8))[place],
         "short names": [f"name{number}" for number in place],
     }[kind]
-    assert mark_copies(X, y) is None
+    assert find_duplicates(X, y) is None
     # Rows that three people labeled are one row.
     several = rng.normal(size=(300, 8)).repeat(3, axis=0)
-    labels = np.where(rng.random(900) < 0.2, 1 - truth.repeat(3), truth.repeat(3))
-    assert_array_equal(mark_copies(several, labels), np.arange(300).repeat(3))
+    labels = np.where(rng.random(900) < 0.2, 1 - y_encoded.repeat(3), y_encoded.repeat(3))
+    assert_array_equal(find_duplicates(several, labels), np.arange(300).repeat(3))
 
 
 def test_splits_that_part_copies_are_warned_of():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     X, y = np.vstack([X, X]), np.tile(rng.integers(2, size=60), 2)
-    copies = mark_copies(X, y)
+    duplicate_id = find_duplicates(X, y)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     with pytest.warns(UserWarning, match=r"tests \d+ rows of which a copy is in the training"):
-        make_splits(folds, X, y, copies=copies)
-    make_splits(list(folds.split(X, y)), X, y, copies=copies)
-    make_splits(GroupKFold(5), X, y, groups=copies, copies=None)
-    make_splits(5, X, y, copies=copies)
+        make_splits(folds, X, y, duplicate_id=duplicate_id)
+    make_splits(list(folds.split(X, y)), X, y, duplicate_id=duplicate_id)
+    make_splits(GroupKFold(5), X, y, groups=duplicate_id, duplicate_id=None)
+    make_splits(5, X, y, duplicate_id=duplicate_id)
 
 
 def test_some_coinciding_rows_are_no_copies_but_an_oversampled_class_is():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 4)), np.repeat([0, 1], [180, 20])
     X[:30] = X[30:60]
-    assert mark_copies(X, y) is None
+    assert find_duplicates(X, y) is None
     rows = np.r_[np.arange(180), np.tile(np.arange(180, 200), 9)]
-    copies = mark_copies(X[rows], y[rows])
-    assert copies is not None
-    for train, test in make_splits(5, X[rows], y[rows], copies=copies):
-        assert not np.intersect1d(copies[train], copies[test]).size
+    duplicate_id = find_duplicates(X[rows], y[rows])
+    assert duplicate_id is not None
+    for train, test in make_splits(5, X[rows], y[rows], duplicate_id=duplicate_id):
+        assert not np.intersect1d(duplicate_id[train], duplicate_id[test]).size
 
 
 def test_the_fewest_copies_that_count_are_found_among_distinct_rows():
@@ -398,17 +401,17 @@ def test_the_fewest_copies_that_count_are_found_among_distinct_rows():
     X = np.random.default_rng(0).normal(size=(500, 3))
     X[[1, 3, 5]] = X[[0, 2, 4]]
     y = np.repeat([0, 1], [10, 490])
-    copies = mark_copies(X, y)
-    assert (copies[[1, 3, 5]] == copies[[0, 2, 4]]).all()
-    assert len(np.unique(copies)) == 497
+    duplicate_id = find_duplicates(X, y)
+    assert (duplicate_id[[1, 3, 5]] == duplicate_id[[0, 2, 4]]).all()
+    assert len(np.unique(duplicate_id)) == 497
 
 
 def test_copies_share_a_fold():
     rng = np.random.default_rng(0)
     X, y = np.repeat(rng.normal(size=(50, 3)), 2, axis=0), np.repeat(rng.integers(2, size=50), 2)
-    copies = mark_copies(X, y)
-    for train, test in make_splits(5, X, y, copies=copies):
-        assert not np.intersect1d(copies[train], copies[test]).size
+    duplicate_id = find_duplicates(X, y)
+    for train, test in make_splits(5, X, y, duplicate_id=duplicate_id):
+        assert not np.intersect1d(duplicate_id[train], duplicate_id[test]).size
         assert len(train) + len(test) == 100
 
 
@@ -419,11 +422,11 @@ def test_duplicated_rows_do_not_hide_the_errors_of_a_base_that_memorises():
     y = np.repeat(rng.integers(2, size=200), 2)
     base, classes = KNeighborsClassifier(1), np.arange(2)
 
-    def error_rate(copies):
-        splits = make_splits(5, X, y, copies=copies)
-        return np.mean(cross_fit(base, X, y, classes=classes, splits=splits)[0].predicted != y)
+    def error_rate(duplicate_id):
+        splits = make_splits(5, X, y, duplicate_id=duplicate_id)
+        return np.mean(cross_fit(base, X, y, classes=classes, splits=splits)[0].pred_encoded != y)
 
-    assert error_rate(mark_copies(X, y)) > 0.4
+    assert error_rate(find_duplicates(X, y)) > 0.4
     assert error_rate(None) < 0.2
 
 
@@ -487,17 +490,17 @@ def test_copies_in_a_wide_sparse_matrix_with_empty_columns_and_zeros_written_out
     )
     X.resize((200, 5000))
     X.data[::7] = 0
-    copies = mark_copies(sp.vstack([X, X], format="csr"), np.tile([0, 1], 200))
-    assert_array_equal(copies, np.tile(np.arange(200), 2))
+    duplicate_id = find_duplicates(sp.vstack([X, X], format="csr"), np.tile([0, 1], 200))
+    assert_array_equal(duplicate_id, np.tile(np.arange(200), 2))
 
 
 def test_weights_are_for_a_search_whose_candidates_all_take_them():
     pipe = make_pipeline(LogisticRegression())
-    assert weight_name(GridSearchCV(LogisticRegression(), {"C": [1.0]})) == "sample_weight"
-    assert weight_name(GridSearchCV(pipe, [{}])) == "logisticregression__sample_weight"
+    assert sample_weight_param(GridSearchCV(LogisticRegression(), {"C": [1.0]})) == "sample_weight"
+    assert sample_weight_param(GridSearchCV(pipe, [{}])) == "logisticregression__sample_weight"
     exchanged = {"logisticregression": [LogisticRegression(), KNeighborsClassifier()]}
-    assert weight_name(GridSearchCV(pipe, exchanged)) is None
-    assert weight_name(GridSearchCV(KNeighborsClassifier(), {})) is None
+    assert sample_weight_param(GridSearchCV(pipe, exchanged)) is None
+    assert sample_weight_param(GridSearchCV(KNeighborsClassifier(), {})) is None
 
 
 def test_samplers_of_a_pipeline_act_in_the_fit_alone():

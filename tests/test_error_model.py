@@ -189,7 +189,9 @@ def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
         return roc_auc_score(is_error, model.oof_error_proba_)
 
     assert auroc() < 0.62
-    monkeypatch.setattr("metaerr_sklearn.error_model._error_model.mark_copies", lambda X, y: None)
+    monkeypatch.setattr(
+        "metaerr_sklearn.error_model._error_model.find_duplicates", lambda X, y: None
+    )
     assert auroc() > 0.9
 
 
@@ -282,12 +284,12 @@ def test_second_opinion_that_knows_nothing_loses_its_vote():
     rng = np.random.default_rng(0)
     y = rng.integers(2, size=2000)
     confidence = rng.uniform(0.5, 1, 2000)
-    predicted = np.where(rng.random(2000) < confidence, y, 1 - y)
-    proba = np.eye(2)[predicted] * (2 * confidence - 1)[:, None] + (1 - confidence)[:, None]
+    pred_encoded = np.where(rng.random(2000) < confidence, y, 1 - y)
+    proba = np.eye(2)[pred_encoded] * (2 * confidence - 1)[:, None] + (1 - confidence)[:, None]
     X = rng.normal(size=(2000, 5))
     model = ErrorModel("confidence", random_state=0).fit(X[:1000], y[:1000], proba[:1000])
-    assert model._view_weights == {"confidence": 1.0, "second_opinion": 0.0}
-    is_error = predicted[1000:] != y[1000:]
+    assert model._term_weights == {"confidence": 1.0, "second_opinion": 0.0}
+    is_error = pred_encoded[1000:] != y[1000:]
     error_proba = model.predict_error_proba(X[1000:], proba[1000:])
     plain = roc_auc_score(is_error, 1 - confidence[1000:])
     assert roc_auc_score(is_error, error_proba) > plain - 1e-9
@@ -302,7 +304,7 @@ def test_fold_tells_which_of_several_classifiers_made_a_prediction():
     losses = []
     for fold in (None, oof.fold):
         model = ErrorModel(random_state=0).fit(X, y, oof.proba, fold=fold)
-        losses.append(log_loss(oof.predicted != y, model.oof_error_proba_))
+        losses.append(log_loss(oof.pred_encoded != y, model.oof_error_proba_))
     assert losses[0] < np.log(2) - 0.03
     assert losses[1] > np.log(2) - 0.012
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
@@ -328,8 +330,8 @@ def many_rows(n_samples, error_rate, seed=0):
     y = rng.integers(2, size=n_samples)
     is_error = rng.random(n_samples) < 2 * error_rate * expit(4 * X[:, 0])
     confidence = rng.uniform(0.8, 1, n_samples)
-    predicted = np.where(is_error, 1 - y, y)
-    proba = np.where(np.eye(2)[predicted] > 0, confidence[:, None], 1 - confidence[:, None])
+    pred_encoded = np.where(is_error, 1 - y, y)
+    proba = np.where(np.eye(2)[pred_encoded] > 0, confidence[:, None], 1 - confidence[:, None])
     return X, y, proba, is_error
 
 

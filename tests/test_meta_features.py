@@ -12,7 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
 from metaerr_sklearn._utils.lightgbm import BoostedTrees
-from metaerr_sklearn._utils.probabilities import compressed_logit, split_predicted
+from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predicted
 from metaerr_sklearn.meta_features._blocks import (
     ConfidenceBlock,
     CustomBlock,
@@ -33,20 +33,20 @@ def rows():
     n_samples, n_classes = 300, 3
     y = rng.integers(n_classes, size=n_samples)
     proba = rng.dirichlet(np.ones(n_classes), size=n_samples)
-    predicted = proba.argmax(axis=1)
+    pred_encoded = proba.argmax(axis=1)
     X = rng.normal(size=(n_samples, 4)).astype(np.float32)
-    return Rows(X, X, proba, predicted, y, predicted != y)
+    return Rows(X, X, proba, pred_encoded, y, pred_encoded != y)
 
 
 def new(rows, part):
-    return Rows(rows.X[part], rows.representation[part], rows.proba[part], rows.predicted[part])
+    return Rows(rows.X[part], rows.representation[part], rows.proba[part], rows.pred_encoded[part])
 
 
 def test_compressed_logit_is_the_logit_inside_and_keeps_the_order_outside():
     p = np.array([0.001, 0.2, 0.9])
-    assert_allclose(compressed_logit(p, 1 - p), logit(p))
+    assert_allclose(soft_clipped_logit(p, 1 - p), logit(p))
     extreme = np.array([1e-300, 1e-20, 1e-12, 1e-8, 1e-5])
-    values = compressed_logit(extreme, 1 - extreme)
+    values = soft_clipped_logit(extreme, 1 - extreme)
     assert (np.diff(values) >= 0).all()
     assert (np.diff(values[1:]) > 0).all()
     assert values.min() > 1.2 * logit(1e-4)
@@ -85,7 +85,7 @@ def test_two_classes_have_no_third_probability():
 
 
 def test_predicted_class_is_left_out_beyond_thirty_classes(rows):
-    assert_array_equal(PredictedClassBlock().fit_transform(rows, 0), np.eye(3)[rows.predicted])
+    assert_array_equal(PredictedClassBlock().fit_transform(rows, 0), np.eye(3)[rows.pred_encoded])
     many = rows._replace(proba=np.full((300, 31), 1 / 31))
     assert PredictedClassBlock().fit_transform(many, 0).shape == (300, 0)
 
@@ -154,7 +154,7 @@ def test_neighbors_against_a_slow_definition(rows, exact_search):
     got = dict(zip(block.names_, block.transform(queries).T))
     distance, index = NearestNeighbors(n_neighbors=25).fit(rows.X).kneighbors(rows.X[:20] + 0.1)
     for row in range(20):
-        agrees = rows.y[index[row]] == rows.predicted[row]
+        agrees = rows.y[index[row]] == rows.pred_encoded[row]
         assert_allclose(got["agreement_5"][row], agrees[:5].mean())
         assert_allclose(got["agreement_25"][row], agrees.mean())
         errors = rows.is_error[index[row]].sum()
@@ -227,7 +227,7 @@ def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, ex
             errors = rows.is_error[same[np.argsort(distance)[:25]]]
             expected = (errors.sum() + 5 * rows.is_error.mean()) / 30
             assert_allclose(features[row, position], expected, rtol=1e-6)
-    block.forget_clones()
+    block.drop_training_state()
     assert block._clones == {}
 
 
@@ -269,7 +269,7 @@ def test_second_opinion_equals_the_forest_where_rows_are_few(monkeypatch, rows):
     block.fit_transform(rows, 5)
     forest = ExtraTreesClassifier(200, min_samples_leaf=2, bootstrap=True, random_state=5)
     forest.fit(rows.X, rows.y)
-    own = forest.predict_proba(rows.X)[np.arange(300), rows.predicted]
+    own = forest.predict_proba(rows.X)[np.arange(300), rows.pred_encoded]
     assert_allclose(second_proba(block, rows), own)
     assert not hasattr(block._models[0], "oob_decision_function_")
 
@@ -279,7 +279,7 @@ def test_second_opinion_equals_the_boosted_trees_where_rows_are_many(monkeypatch
     block = SecondOpinionBlock()
     block.fit_transform(rows, 5)
     trees = BoostedTrees(rows.X, rows.y, None, many=True, seed=5)
-    own = trees.predict_proba(rows.X)[np.arange(300), rows.predicted]
+    own = trees.predict_proba(rows.X)[np.arange(300), rows.pred_encoded]
     assert_allclose(second_proba(block, rows), own)
 
 

@@ -40,9 +40,9 @@ from metaerr_sklearn.metrics import (
     risk_at_coverage,
     risk_coverage_curve,
 )
-from metaerr_sklearn.metrics._observation import _rest
+from metaerr_sklearn.metrics._observation import proba_not_max
 from metaerr_sklearn.metrics._report import _ranking_metrics
-from metaerr_sklearn.metrics._risk_coverage import _ties
+from metaerr_sklearn.metrics._risk_coverage import tie_weights
 
 RANKING = [
     error_roc_auc,
@@ -87,7 +87,7 @@ class CountingErrorPredictor(ClassifierMixin, BaseEstimator):
     def _predict_all(self, X):
         proba = self.predict_proba(X)
         spread = np.asarray(X).std(axis=1)
-        error_proba = np.clip(_rest(proba) + self.shift * spread / spread.max(), 0, 1)
+        error_proba = np.clip(proba_not_max(proba) + self.shift * spread / spread.max(), 0, 1)
         return self.classes_[proba.argmax(axis=1)], proba, error_proba
 
     def predict_with_error(self, X):
@@ -382,7 +382,7 @@ def test_report_numbers_are_the_metrics(digits):
     assert (report["n_samples"], report["n_errors"]) == (len(y), is_error.sum())
     assert report["error_rate"] == is_error.mean()
     p2, p1 = np.sort(proba, axis=1)[:, -2:].T
-    rest = _rest(proba)
+    rest = proba_not_max(proba)
     assert_allclose(rest, 1 - p1, atol=1e-12)
     expected = {"meta-model": error_proba, "max probability": rest, "margin": p2 - p1}
     for row, score in expected.items():
@@ -417,7 +417,7 @@ def test_bootstrap_metrics_are_the_metrics(tied, weighted):
         metric(is_error, error_proba, sample_weight=weight)
         for metric in (error_roc_auc, aurc, augrc, fpr_at_tpr)
     ]
-    ties = _ties(is_error, error_proba, weight)
+    ties = tie_weights(is_error, error_proba, weight)
     assert_allclose(_ranking_metrics(*ties), expected)
     # A draw leaves some ties empty.
     assert_allclose(_ranking_metrics(*(np.insert(a, [0, 3, len(a)], 0) for a in ties)), expected)
@@ -427,9 +427,9 @@ def test_max_probability_keeps_its_order_where_it_rounds_to_one():
     small = np.logspace(-20, -2, 50)
     proba = np.column_stack([1 - small, small / 2, small / 2])
     assert len(np.unique(1 - proba.max(axis=1))) < 50
-    assert_allclose(_rest(proba), small, rtol=1e-9)
+    assert_allclose(proba_not_max(proba), small, rtol=1e-9)
     votes = np.array([[0.7, 0.1, 0.2], [0.7, 0.3, 0.0]])
-    assert len(np.unique(_rest(votes))) == 1
+    assert len(np.unique(proba_not_max(votes))) == 1
 
 
 def test_report_with_more_digits_keeps_its_columns_apart(digits):

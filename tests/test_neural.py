@@ -1092,7 +1092,7 @@ def test_what_is_heard_in_the_fit_is_what_is_seen_in_a_pass_of_its_own(digits, w
     )  # rows that are not learned from, too
     clf = MetaErrorClassifier(FrozenEstimator(net), "logistic", random_state=0)
     heard = clone(clf).fit(X, y, sample_weight=weight)
-    monkeypatch.setattr(TorchEmbedding, "overhears", lambda self, estimator: False)
+    monkeypatch.setattr(TorchEmbedding, "is_computed_by", lambda self, estimator: False)
     seen = clone(clf).fit(X, y, sample_weight=weight)
     assert_allclose(heard.oof_error_proba_, seen.oof_error_proba_, rtol=1e-4, atol=1e-6)
     assert_allclose(

@@ -12,7 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.metrics import aurc, error_roc_auc, risk_at_coverage
-from metaerr_sklearn.metrics._observation import _rest
+from metaerr_sklearn.metrics._observation import proba_not_max
 from metaerr_sklearn.plotting import (
     ErrorDistributionDisplay,
     ErrorGalleryDisplay,
@@ -88,7 +88,7 @@ def test_from_estimator_is_from_predictions(display, meta, digits):
     labels, error_proba = meta.predict_with_error(X)
     shown = from_estimator(display, meta, X, y)
     if display is RiskCoverageDisplay:
-        msp = _rest(meta.predict_proba(X))
+        msp = proba_not_max(meta.predict_proba(X))
         scores = {"meta-model": error_proba, "max probability": msp}
         expected = display.from_predictions(labels != y, scores)
         assert list(shown.selective_risk) == list(expected.selective_risk) == list(scores)

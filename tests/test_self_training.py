@@ -23,14 +23,15 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from metaerr_sklearn import self_training
+from metaerr_sklearn._utils.random import systematic_sample
 from metaerr_sklearn.error_model import ErrorModel
 from metaerr_sklearn.self_training import SelfTrainingWithMetaErr
 from metaerr_sklearn.self_training._class_prior import (
-    estimate_shares,
-    share_reliability,
-    with_shares,
+    adjust_to_class_prior,
+    class_prior_reliability,
+    estimate_class_prior,
 )
+from metaerr_sklearn.self_training._nets import NetEmbedding, is_certain
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
 CRITERIA = ["consensus", "weight", "budget", "threshold", "k_best", "certain", "curriculum"]
@@ -233,14 +234,14 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
                 for fold in Spy.log[1:6]
             ]
             proba = supervised.predict_proba(X[40:, 1:])
-            reliability = share_reliability(proba, folds, [(32, 8)] * 5, pool.label_shares_)
+            reliability = class_prior_reliability(proba, folds, [(32, 8)] * 5, pool.class_prior_)
             reliance = 0.25 + 0.75 * reliability
-            trust = min(1, 2 * pool.skill_) * reliance
-            shares = pool.label_shares_
-            estimated = estimate_shares(pooled, shares)
-            pooled = with_shares(pooled, shares, shares + trust * (estimated - shares))
+            trust = min(1, 2 * pool.adjusted_accuracy_) * reliance
+            shares = pool.class_prior_
+            estimated = estimate_class_prior(pooled, shares)
+            pooled = adjust_to_class_prior(pooled, shares, shares + trust * (estimated - shares))
         elif class_prior != "labeled":
-            pooled = with_shares(pooled, pool.label_shares_, class_prior)
+            pooled = adjust_to_class_prior(pooled, pool.class_prior_, class_prior)
         labels = model.transduction_[40:]
         assert np.mean(labels == pooled.argmax(axis=1)) > 0.95
         assert np.abs(model.pseudo_error_proba_[40:] - 1 + pooled.max(axis=1)).mean() < 0.02
@@ -266,7 +267,10 @@ def test_consensus_of_guesses_is_not_used():
     y[30:] = -1
     forest = RandomForestClassifier(20, random_state=0)
     model = SelfTrainingWithMetaErr(forest, random_state=0).fit(X, y)
-    assert model.error_model_.base_skill_ <= model.error_model_.base_skill_error_
+    assert (
+        model.error_model_.base_adjusted_balanced_accuracy_
+        <= model.error_model_.base_adjusted_balanced_accuracy_error_
+    )
     assert_array_equal(model.transduction_, y)
     assert (model.labeled_iter_[30:] == -1).all()
     assert model.termination_condition_ == "no_change"
@@ -285,8 +289,8 @@ def test_consensus_is_not_used_for_a_base_that_guesses():
     base = HistGradientBoostingClassifier(random_state=0)
     model = SelfTrainingWithMetaErr(base, random_state=0).fit(X, partly)
     pool = model.error_model_
-    assert pool.skill_ > 0.6
-    assert pool.base_skill_ == pool.base_skill_error_ == 0
+    assert pool.adjusted_accuracy_ > 0.6
+    assert pool.base_adjusted_balanced_accuracy_ == pool.base_adjusted_balanced_accuracy_error_ == 0
     assert_array_equal(model.transduction_, partly)
     assert model.history_[0]["n_added"] == 0
     told = SelfTrainingWithMetaErr(base, class_prior=[0.5, 0.5], random_state=0).fit(X, partly)
@@ -570,7 +574,7 @@ def test_labels_of_mixed_types_are_refused():
 def test_a_base_without_weights_is_given_a_resampled_set():
     counts = np.bincount(
         np.concatenate(
-            [self_training._resample(np.r_[np.ones(50), np.full(100, 0.3)], s) for s in range(400)]
+            [systematic_sample(np.r_[np.ones(50), np.full(100, 0.3)], s) for s in range(400)]
         )
     )
     assert_array_equal(counts[:50], 400)
@@ -814,7 +818,7 @@ def test_nets_learn_from_images_with_string_labels(digits):
     model.fit(images, labels)
     assert (torch.get_rng_state() == state).all()
     assert model.score(test_images, names[y_test]) > 0.75
-    assert isinstance(model.error_model_.view_, self_training._NetEmbedding)
+    assert isinstance(model.error_model_.embedding_, NetEmbedding)
     assert model.predict_error_proba(test_images).shape == (len(y_test),)
     again = SelfTrainingWithMetaErr(net, cv=2, unlabeled=None, random_state=0)
     assert_array_equal(again.fit(images, labels).transduction_, model.transduction_)
@@ -837,7 +841,7 @@ def test_a_pipeline_may_end_in_a_net(digits):
     model = SelfTrainingWithMetaErr(make_pipeline(StandardScaler(), net), cv=2, random_state=0)
     model.fit(X, partly)
     assert model.score(X_test, y_test) > 0.75
-    assert isinstance(model.error_model_.view_, self_training._NetEmbedding)
+    assert isinstance(model.error_model_.embedding_, NetEmbedding)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -861,10 +865,10 @@ def test_nets_ask_random_dropout_masks_what_is_certain(digits, dropout):
     assert model.criterion_ == "certain"
     assert model.n_iter_ == 3
     assert model.score(X_test.astype(np.float32), y_test) > 0.75
-    assert model.error_model_.view_.model is model.estimator_
+    assert model.error_model_.embedding_.model is model.estimator_
     rows = X[100:].astype(np.float32)
     predicted = model.estimator_.predict(rows)
-    certain = self_training._is_certain(model.estimator_, rows, predicted, seed=0)
+    certain = is_certain(model.estimator_, rows, predicted, seed=0)
     if not dropout:
         assert certain is None
         return

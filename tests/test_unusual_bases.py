@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report
-from metaerr_sklearn.metrics._observation import observe_errors
+from metaerr_sklearn.metrics._observation import predict_and_compare
 from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
 from metaerr_sklearn.slices import error_slices
 
@@ -141,7 +141,7 @@ def test_labels_in_a_column_are_labels(three_classes):
         assert_array_equal(ours.predict(X), expected.predict(X))
         assert_array_equal(ours.predict_error_proba(X), expected.predict_error_proba(X))
     column, alone = clone(base).fit(X, y), clone(plain).fit(X, y)
-    assert_array_equal(observe_errors(column, X, y).is_error, alone.predict(X) != y)
+    assert_array_equal(predict_and_compare(column, X, y).is_error, alone.predict(X) != y)
     assert failure_report(column, X, y, n_bootstrap=0) == failure_report(alone, X, y, n_bootstrap=0)
     without = MetaErrorClassifier(InAColumnWithoutScores(), "logistic", cv=3, random_state=0)
     assert_array_equal(without.fit(X, y).predict(X), alone.predict(X))
@@ -279,7 +279,7 @@ def test_report_of_a_base_that_abstains_in_words(answer, three_classes):
 
     X, y = three_classes
     base = Rejects().fit(X, y)
-    is_error = observe_errors(base, X, y).is_error
+    is_error = predict_and_compare(base, X, y).is_error
     unsure = base.predict_proba(X).max(axis=1) < 0.7
     assert is_error[unsure].all()
     assert 0.5 < np.mean(~is_error) < 1

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import num_samples, slice_fit_params
-from .fitting import fit_base, training_rows
+from .fitting import fit_base, take_rows
 from .inspection import final_estimator, is_net
-from .prediction import ask, predict_both
+from .prediction import observe, predict_labels_and_proba
 
 
 class BasePredictions(NamedTuple):
@@ -20,10 +20,10 @@ class BasePredictions(NamedTuple):
     ``asked`` holds one array of shape (n_samples, n_features) per observer, see `ask`.
     """
 
-    predicted: np.ndarray
+    pred_encoded: np.ndarray
     proba: np.ndarray
     fold: np.ndarray
-    asked: list = ()
+    observed: list = ()
 
 
 def cross_fit(
@@ -83,24 +83,24 @@ def cross_fit(
         delayed(job)(estimator, X, y, train, test, *options) for train, test in splits
     )
     n_samples = num_samples(X)
-    predicted = np.zeros(n_samples, dtype=np.intp)
+    pred_encoded = np.zeros(n_samples, dtype=np.intp)
     proba = np.zeros((n_samples, len(classes)))
     fold = np.full(n_samples, -1)
-    estimators, asked = [], []
+    estimators, observed = [], []
     for number, ((_, test), (test_predicted, test_proba, fitted, answers)) in enumerate(
         zip(splits, results)
     ):
         new = fold[test] < 0
         rows = test[new]
         fold[rows] = number
-        predicted[rows], proba[rows] = test_predicted[new], test_proba[new]
-        asked = asked or [np.zeros((n_samples, answer.shape[1])) for answer in answers]
-        for features, answer in zip(asked, answers):
+        pred_encoded[rows], proba[rows] = test_predicted[new], test_proba[new]
+        observed = observed or [np.zeros((n_samples, answer.shape[1])) for answer in answers]
+        for features, answer in zip(observed, answers):
             features[rows] = answer[new]
         estimators.append(fitted)
         if on_fold is not None:
             on_fold()
-    predictions = BasePredictions(predicted, proba, fold, asked)
+    predictions = BasePredictions(pred_encoded, proba, fold, observed)
     return predictions, estimators if keep_estimators else None
 
 
@@ -118,7 +118,7 @@ def _fit_and_predict(
     try:
         fitted = fit_base(
             estimator,
-            training_rows(estimator, X, train),
+            take_rows(estimator, X, train),
             labels,
             classes=classes,
             fit_params=slice_fit_params(X, fit_params, indices=train),
@@ -132,6 +132,11 @@ def _fit_and_predict(
             f"a split: its {len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give "
             "more rows of the other classes, or splits that keep two classes in each training part."
         ) from error
-    unseen = training_rows(estimator, X, test)
-    predicted, proba = predict_both(fitted, unseen, classes)
-    return predicted, proba, fitted if keep_estimator else None, ask(fitted, unseen, observers)
+    unseen = take_rows(estimator, X, test)
+    pred_encoded, proba = predict_labels_and_proba(fitted, unseen, classes)
+    return (
+        pred_encoded,
+        proba,
+        fitted if keep_estimator else None,
+        observe(fitted, unseen, observers),
+    )

@@ -9,8 +9,8 @@ from sklearn.pipeline import Pipeline
 
 from .._compat import safe_indexing
 from .._utils.random import draw_seed
-from .._utils.rows import is_a
-from .inspection import _is_search, _without_wrappers, final_estimator, is_net
+from .._utils.rows import is_instance_by_name
+from .inspection import final_estimator, is_net, is_search, without_wrappers
 
 
 def net_input(estimator, X):
@@ -19,7 +19,7 @@ def net_input(estimator, X):
         return X
     from ..neural import as_net_input
 
-    if not isinstance(_without_wrappers(estimator), Pipeline):
+    if not isinstance(without_wrappers(estimator), Pipeline):
         return as_net_input(X)
     # Steps before the net may need the frame; only the dtype that no net takes is changed.
     is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
@@ -29,7 +29,7 @@ def net_input(estimator, X):
 def net_labels(estimator, encoded, n_classes):
     """Return positions of classes as a net takes them: int64, or float32 for one output unit."""
     net = final_estimator(estimator)
-    if not is_a(net, "skorch.", "NeuralNetBinaryClassifier"):
+    if not is_instance_by_name(net, "skorch.", "NeuralNetBinaryClassifier"):
         return encoded.astype(np.int64)
     if n_classes > 2:
         raise ValueError(
@@ -83,17 +83,17 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, within=nul
             _seed_unset_random_states(estimator, seed)
         with within(estimator):
             return estimator.fit(X, y, **fit_params)
-    from ..neural._net import ONE_AT_A_TIME, preserved_rng
+    from ..neural._net import NET_LOCK, preserved_rng
 
     encoded = net_labels(estimator, np.searchsorted(classes, y), len(classes))
     device = getattr(final_estimator(estimator), "device", None)
     rng = preserved_rng(draw_seed(None) if seed is None else seed, device=device)
     # The generators are those of the process: nets fitted in threads would draw from one stream. A
     # search has threads of its own, which may have to wait for their turn to predict.
-    with nullcontext() if _is_search(estimator) else ONE_AT_A_TIME, rng, within(estimator):
+    with nullcontext() if is_search(estimator) else NET_LOCK, rng, within(estimator):
         return estimator.fit(net_input(estimator, X), encoded, **fit_params)
 
 
-def training_rows(estimator, X, rows):
+def take_rows(estimator, X, rows):
     """Return some rows of X for a base: a net reads those of a file as it goes."""
     return safe_indexing(net_input(estimator, X) if isinstance(X, np.memmap) else X, rows)

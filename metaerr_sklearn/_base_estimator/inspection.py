@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from .._utils.rows import is_a
+from .._utils.rows import is_instance_by_name
 from ..model_selection import is_unlabeled
 
 
@@ -42,13 +42,13 @@ _SEMI_SUPERVISED = ("SelfTrainingClassifier", "BaseLabelPropagation")
 
 def final_estimator(estimator):
     """Return the estimator that predicts: inside pipelines, frozen and search wrappers."""
-    estimator = _without_wrappers(estimator)
+    estimator = without_wrappers(estimator)
     while isinstance(estimator, Pipeline):
-        estimator = _without_wrappers(estimator.steps[-1][1])
+        estimator = without_wrappers(estimator.steps[-1][1])
     return estimator
 
 
-def _without_wrappers(estimator):
+def without_wrappers(estimator):
     """Return what frozen and search wrappers hold."""
     while True:
         if isinstance(estimator, FrozenEstimator):
@@ -84,14 +84,14 @@ def unwrap(estimator, X):
 
     Wrappers do not pass on methods that scikit-learn does not know.
     """
-    estimator = _without_wrappers(estimator)
+    estimator = without_wrappers(estimator)
     while isinstance(estimator, Pipeline):
         X = transform_before(estimator, X)
-        estimator = _without_wrappers(estimator.steps[-1][1])
+        estimator = without_wrappers(estimator.steps[-1][1])
     return estimator, X
 
 
-def _is_search(estimator):
+def is_search(estimator):
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return _searched(estimator) is not None
@@ -103,11 +103,11 @@ def is_net(estimator):
     return any(cls.__module__.split(".")[0] == "skorch" for cls in mro)
 
 
-def weight_name(estimator):
+def sample_weight_param(estimator):
     """Return the name under which ``fit`` takes sample weights, or None."""
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
-        inner = weight_name(last)
+        inner = sample_weight_param(last)
         return None if inner is None else f"{name}__{inner}"
     grid = _searched(estimator)
     if grid is not None:
@@ -115,7 +115,7 @@ def weight_name(estimator):
         options = [values for part in grids for values in part.values() if np.iterable(values)]
         if any(hasattr(value, "fit") for values in options for value in values):
             return None  # not every candidate need take them
-        return weight_name(estimator.estimator)  # searches pass on what their fit is given
+        return sample_weight_param(estimator.estimator)  # searches pass on what their fit is given
     takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
     return "sample_weight" if takes else None
 
@@ -131,11 +131,13 @@ def check_all_labeled(estimator, y):
         Class labels.
     """
     base = final_estimator(estimator)
-    if is_a(base, "metaerr_sklearn.", "SelfTrainingWithMetaErr"):
+    if is_instance_by_name(base, "metaerr_sklearn.", "SelfTrainingWithMetaErr"):
         marker = base.unlabeled
         if set(np.unique(y).tolist()) == {-1, 1}:
             return  # it takes them for classes too
-    elif any(is_a(base, "sklearn.semi_supervised", name) for name in _SEMI_SUPERVISED):
+    elif any(
+        is_instance_by_name(base, "sklearn.semi_supervised", name) for name in _SEMI_SUPERVISED
+    ):
         marker = -1
     else:
         return
@@ -163,14 +165,18 @@ def labels_by_argmax(estimator):
         is_own = _has_predict_of(estimator, "skorch.")
         return is_own and getattr(estimator, "threshold", 0.5) == 0.5
     package = "sklearn.ensemble."
-    is_ensemble = any(is_a(estimator, package, name) for name in _ARGMAX_OF_MEMBERS)
+    is_ensemble = any(is_instance_by_name(estimator, package, name) for name in _ARGMAX_OF_MEMBERS)
     if is_ensemble and _has_predict_of(estimator, package):
         return True
     parts = [estimator]
     if hasattr(estimator, "get_params"):
         parts += estimator.get_params(deep=True).values()
     modules = ("sklearn.", "metaerr_sklearn.")
-    return False if any(is_a(p, modules, name) for p in parts for name in _OWN_LABELS) else None
+    return (
+        False
+        if any(is_instance_by_name(p, modules, name) for p in parts for name in _OWN_LABELS)
+        else None
+    )
 
 
 def _has_predict_of(estimator, package):

@@ -44,7 +44,7 @@ def call_base(estimator, method, X):
         return getattr(estimator, method)(net_input(estimator, X))
 
 
-def base_classes(estimator, y):
+def classes_of_prefit(estimator, y):
     """Return the classes that the columns of a fitted base's probabilities stand for.
 
     A net trained elsewhere may know only integers: its column j then stands for label j.
@@ -59,7 +59,7 @@ def base_classes(estimator, y):
     return labels
 
 
-def column_classes(estimator, classes):
+def classes_of_fitted(estimator, classes):
     """Return the classes in the order of the columns of the probabilities of a base fitted here.
 
     That of a base need not be that of the sorted labels; a net knows only their numbers.
@@ -74,16 +74,16 @@ def predict_labels(estimator, X, classes):
     if not is_net(estimator):
         labels = estimator.predict(X)
         return np.asarray(labels)[:, 0] if np.shape(labels)[1:] == (1,) else labels
-    predicted = np.asarray(call_base(estimator, "predict", X))
-    if predicted.max(initial=0) >= len(classes):
+    pred_encoded = np.asarray(call_base(estimator, "predict", X))
+    if pred_encoded.max(initial=0) >= len(classes):
         raise ValueError(
-            f"The net predicts class number {predicted.max()}, but only {len(classes)} classes are "
-            "known. Give the module one output unit per class."
+            f"The net predicts class number {pred_encoded.max()}, but only {len(classes)} classes "
+            "are known. Give the module one output unit per class."
         )
-    return classes[predicted]
+    return classes[pred_encoded]
 
 
-def spread_unknown(estimator, proba):
+def fill_zero_rows(estimator, proba):
     """Give every class the same probability in rows where a classifier gives all of them 0.
 
     So does an `OneVsRestClassifier` where no class is claimed, or a `RadiusNeighborsClassifier` for
@@ -142,7 +142,7 @@ def predict_proba(estimator, X, classes):
                 "A net needs as many output units as there are classes."
             )
         own_proba = check_proba(
-            spread_unknown(estimator, raw), name="predict_proba of the base estimator"
+            fill_zero_rows(estimator, raw), name="predict_proba of the base estimator"
         )
     else:
         own_proba = None
@@ -174,7 +174,7 @@ def predict_proba(estimator, X, classes):
     return proba
 
 
-def predict_both(estimator, X, classes):
+def predict_labels_and_proba(estimator, X, classes):
     """Return predicted positions in `classes` and probabilities of a fitted base, in chunks."""
     return predict_all(estimator, X, classes)[1:3]
 
@@ -212,30 +212,30 @@ def predict_all(estimator, X, classes, *, by_argmax=None, embedding=None, transf
         by_argmax = hasattr(estimator, "predict_proba") and labels_by_argmax(estimator)
 
     def predict(part):
-        with nullcontext() if embedding is None else embedding.overhear() as parts:
+        with nullcontext() if embedding is None else embedding.record() as parts:
             proba = predict_proba(estimator, part, classes)
         if by_argmax:
-            predicted = proba.argmax(axis=1)
-            labels = classes[predicted]
+            pred_encoded = proba.argmax(axis=1)
+            labels = classes[pred_encoded]
             even = np.flatnonzero(np.ptp(proba, axis=1) == 0)
             if len(even) and not (is_net(estimator) or labels_by_argmax(estimator)):
                 # What tells nothing is that of a rule of its own, for outliers perhaps.
                 own = np.asarray(predict_labels(estimator, safe_indexing(part, even), classes))
                 labels = labels.astype(np.result_type(labels, own))
-                labels[even], predicted[even] = own, label_positions(own, classes)
+                labels[even], pred_encoded[even] = own, label_positions(own, classes)
         else:
             labels = np.asarray(predict_labels(estimator, part, classes))
-            predicted = label_positions(labels, classes)
+            pred_encoded = label_positions(labels, classes)
         if embedding is None:
-            return labels, predicted, proba
-        heard = np.concatenate(parts)
-        return labels, predicted, proba, heard if transform is None else transform(heard)
+            return labels, pred_encoded, proba
+        hidden = np.concatenate(parts)
+        return labels, pred_encoded, proba, hidden if transform is None else transform(hidden)
 
-    labels, predicted, proba, *heard = in_chunks(predict, X)
-    return labels, predicted, proba, heard[0] if heard else None
+    labels, pred_encoded, proba, *hidden = in_chunks(predict, X)
+    return labels, pred_encoded, proba, hidden[0] if hidden else None
 
 
-def ask(estimator, X, observers):
+def observe(estimator, X, observers):
     """Return what each observer finds when it asks a fitted base about X, in chunks.
 
     Parameters

@@ -113,7 +113,7 @@ def to_str(column, missing="nan"):
     return np.array(list(names), dtype=str)
 
 
-def _category(column):
+def category_names(column):
     """Return `to_str` of a column, with one name for True and 1, and for 1 and 1.0."""
     names, position = np.unique(to_str(column), return_inverse=True)
     names = [{"True": "1", "False": "0"}.get(name, name) for name in names.tolist()]

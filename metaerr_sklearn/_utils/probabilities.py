@@ -18,7 +18,7 @@ def label_positions(labels, classes):
     return np.where(classes[positions] == labels, positions, -1)
 
 
-def compressed_logit(proba_not, proba):
+def soft_clipped_logit(proba_not, proba):
     """Return log(proba_not / proba), compressed beyond 1e-4 so that extremes keep only order.
 
     Parameters
@@ -38,7 +38,7 @@ def compressed_logit(proba_not, proba):
     return clipped + 0.01 * (value - clipped)
 
 
-def split_predicted(proba, predicted):
+def split_predicted(proba, pred_encoded):
     """Return the probability of the predicted class, of all others together, and the others.
 
     The others are summed rather than subtracted from 1: where the predicted class is at 1 in
@@ -57,11 +57,11 @@ def split_predicted(proba, predicted):
     others : ndarray of shape (n_samples, n_classes)
         Probabilities with the predicted class at 0.
     """
-    rows = np.flatnonzero(predicted >= 0)
+    rows = np.flatnonzero(pred_encoded >= 0)
     own = np.zeros(len(proba))
-    own[rows] = proba[rows, predicted[rows]]
+    own[rows] = proba[rows, pred_encoded[rows]]
     others = np.array(proba, dtype=np.float64)
-    others[rows, predicted[rows]] = 0
+    others[rows, pred_encoded[rows]] = 0
     return own, others.sum(axis=1), others
 
 
@@ -89,6 +89,6 @@ def log_losses_of_logits(is_error, logits):
     return np.logaddexp(0, np.where(is_error, -logits, logits))
 
 
-def error_of(pooled, predicted):
+def proba_of_other_classes(pooled, pred_encoded):
     """Return the probability of all classes but the predicted one."""
-    return np.clip(split_predicted(pooled, predicted)[1], 0, 1)
+    return np.clip(split_predicted(pooled, pred_encoded)[1], 0, 1)

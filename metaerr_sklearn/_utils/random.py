@@ -11,7 +11,7 @@ def draw_seed(random_state):
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def _resample(weight, seed):
+def systematic_sample(weight, seed):
     """Draw a row of weight w floor(w) or ceil(w) times (systematic sampling)."""
     edges = np.cumsum(weight)
     points = np.arange(np.random.default_rng(seed).uniform(), edges[-1], 1.0)

@@ -34,7 +34,7 @@ def indexable(X, *others):
     TypeError
         If X is a Dataset that cannot be asked for a row, or does not give pairs.
     """
-    if is_a(X, "torch.utils.data", "Dataset"):
+    if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
     return sklearn_indexable(X, *(as_array(other) for other in others))
 
@@ -55,7 +55,7 @@ def _sliceable(dataset):
     return SliceDataset(dataset)
 
 
-def is_a(X, package, name):
+def is_instance_by_name(X, package, name):
     """Tell whether X is an instance of a class without importing it.
 
     `package` is how the name of its module begins, or a tuple of beginnings.
@@ -67,7 +67,7 @@ def is_a(X, package, name):
 
 def is_lazy(X):
     """Tell whether X reads its rows when asked for them one by one."""
-    return is_a(X, "skorch.helper", "SliceDataset")
+    return is_instance_by_name(X, "skorch.helper", "SliceDataset")
 
 
 def as_array(X):

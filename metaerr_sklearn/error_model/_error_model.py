@@ -9,14 +9,14 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from .._base_estimator.fitting import training_rows
+from .._base_estimator.fitting import take_rows
 from .._compat import safe_indexing
 from .._utils import limits
 from .._utils.probabilities import (
-    compressed_logit,
     label_positions,
     log_loss_of_logits,
     log_losses_of_logits,
+    soft_clipped_logit,
     split_predicted,
 )
 from .._utils.random import draw_seed
@@ -30,8 +30,8 @@ from .._utils.validation import (
     check_weights,
     warn_caller,
 )
-from ..meta_features._blocks import check_meta_features, make_block, observers_of
-from ..meta_features._observers import AskedBlock, is_observer
+from ..meta_features._blocks import check_meta_features, make_block, observers_in
+from ..meta_features._observers import ObserverBlock, is_observer
 from ..meta_features._rows import Rows
 from ..meta_learners import (
     AverageMetaLearner,
@@ -42,11 +42,11 @@ from ..meta_learners import (
     MLPMetaLearner,
     ResidualMetaLearner,
 )
-from ..model_selection._duplicates import mark_copies
+from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import make_splits
 from ..representation import fit_representation, is_of_images, represent, shared_with, source_names
 from ._offset import _OTHER_SECOND_WEIGHTS, PlattScaling
-from ._sampling import _ALL_ROWS, _draw_rows
+from ._sampling import ALL_ROWS, draw_rows
 
 # Fewer errors (or fewer correct rows) than this teach nothing: the calibrated confidence is used.
 MIN_ERRORS = 5
@@ -75,22 +75,23 @@ class ErrorExplanation(NamedTuple):
     base_value: float
 
 
-def _why_no_folds(truth, groups, copies):
+def _why_no_folds(y_encoded, groups, duplicate_id):
     """Say why rows that belong together leave no two parts to learn and to test on; else None."""
     if groups is not None and len(np.unique(groups)) < 2:
-        return f"All {len(truth)} rows whose errors are known are of one group, which tells nothing"
-    if groups is None and copies is not None:
-        truth = truth[np.unique(copies, return_index=True)[1]]
+        n_rows = len(y_encoded)
+        return f"All {n_rows} rows whose errors are known are of one group, which tells nothing"
+    if groups is None and duplicate_id is not None:
+        y_encoded = y_encoded[np.unique(duplicate_id, return_index=True)[1]]
     elif groups is None:
         return None
-    if np.unique(truth, return_counts=True)[1].max() < 2:
+    if np.unique(y_encoded, return_counts=True)[1].max() < 2:
         return "Of no class are there two rows that are not copies of each other"
     return None
 
 
-def check_asks_nobody(meta_features):
+def check_no_observers(meta_features):
     """Refuse meta-features that ask the base where no base is known."""
-    for observer in observers_of(meta_features):
+    for observer in observers_in(meta_features):
         raise ValueError(
             f"{type(observer).__name__} in meta_features asks the base itself, clone by clone, and "
             "only MetaErrorClassifier has the base and its clones. Leave it out here, or use "
@@ -98,8 +99,8 @@ def check_asks_nobody(meta_features):
         )
 
 
-def _rows_of(asked, rows):
-    return None if asked is None else [answers[rows] for answers in asked]
+def _rows_of(observed, rows):
+    return None if observed is None else [answers[rows] for answers in observed]
 
 
 class ErrorModel(BaseEstimator):
@@ -272,7 +273,7 @@ class ErrorModel(BaseEstimator):
             If lengths, probabilities, classes or parameters do not fit.
         """
         self._check_parameters()
-        check_asks_nobody(self.meta_features)
+        check_no_observers(self.meta_features)
         y = check_labels(y, y)
         self.classes_ = np.unique(y) if classes is None else np.asarray(classes)
         if len(self.classes_) > 1 and not (self.classes_[:-1] < self.classes_[1:]).all():
@@ -283,38 +284,46 @@ class ErrorModel(BaseEstimator):
         if not len(y):
             raise ValueError("ErrorModel needs at least one row, got 0.")
         check_same_kind(y, self.classes_, "y")
-        truth = self._positions(y)
+        y_encoded = self._positions(y)
         if y_pred is None:
-            predicted = proba.argmax(axis=1)
-            is_error = truth != predicted
+            pred_encoded = proba.argmax(axis=1)
+            is_error = y_encoded != pred_encoded
         else:
             check_same_kind(y_pred, self.classes_, "y_pred")
-            predicted = self._positions(y_pred)
+            pred_encoded = self._positions(y_pred)
             is_error = y != column_or_1d(y_pred)
         weight = None
         if sample_weight is not None:
             weight = check_weights(sample_weight, y)
-        copies = None if X is None or groups is not None else mark_copies(X, truth)
+        duplicate_id = None if X is None or groups is not None else find_duplicates(X, y_encoded)
         fold = None if fold is None else column_or_1d(fold)
         return self._fit(
-            X, truth, proba, predicted, is_error, groups, copies, weight, base_fold=fold
+            X,
+            y_encoded,
+            proba,
+            pred_encoded,
+            is_error,
+            groups,
+            duplicate_id,
+            weight,
+            base_fold=fold,
         )
 
     def _fit(
         self,
         X,
-        truth,
+        y_encoded,
         proba,
-        predicted,
+        pred_encoded,
         is_error,
         groups,
-        copies,
+        duplicate_id,
         sample_weight,
         leave_out=(),
-        asked=None,
+        observed=None,
         base=None,
         base_fold=None,
-        heard=None,
+        hidden=None,
     ):
         """Fit on checked rows: positions of labels, errors known, copies of a row marked.
 
@@ -324,17 +333,21 @@ class ErrorModel(BaseEstimator):
         """
         seed = self._seed = draw_seed(self.random_state)
         counted = slice(None)
-        self.oof_error_proba_ = np.full(len(truth), np.nan)
+        self.oof_error_proba_ = np.full(len(y_encoded), np.nan)
         if sample_weight is not None and (sample_weight == 0).any():
             counted = np.flatnonzero(sample_weight > 0)
             X = None if X is None else safe_indexing(X, counted)
-            truth, proba, predicted = truth[counted], proba[counted], predicted[counted]
+            y_encoded, proba, pred_encoded = (
+                y_encoded[counted],
+                proba[counted],
+                pred_encoded[counted],
+            )
             is_error, sample_weight = is_error[counted], sample_weight[counted]
             groups = None if groups is None else np.asarray(groups)[counted]
-            copies = None if copies is None else copies[counted]
-            asked = _rows_of(asked, counted)
+            duplicate_id = None if duplicate_id is None else duplicate_id[counted]
+            observed = _rows_of(observed, counted)
             base_fold = None if base_fold is None else base_fold[counted]
-            heard = None if heard is None else heard[counted]
+            hidden = None if hidden is None else hidden[counted]
         if sample_weight is not None:
             # Equal weights are no weights, to the last bit; of others only ratios count.
             is_equal = np.ptp(sample_weight) == 0
@@ -343,63 +356,63 @@ class ErrorModel(BaseEstimator):
         self.error_rate_ = float(np.average(is_error, weights=sample_weight))
         self.n_classes_ = proba.shape[1]
         learner = self._make_learner()
-        self._make_blocks(X, learner, leave_out, base, heard)
+        self._make_blocks(X, learner, leave_out, base, hidden)
 
-        drawn = _ALL_ROWS
-        if len(truth) > limits.MAX_FIT_ROWS:
-            relation = copies if groups is None else groups
-            drawn = _draw_rows(is_error, relation, seed, with_more=learner.takes_weights)
+        drawn = ALL_ROWS
+        if len(y_encoded) > limits.MAX_FIT_ROWS:
+            relation = duplicate_id if groups is None else groups
+            drawn = draw_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
         some = drawn.rows
         related = {
             "groups": None if groups is None else np.asarray(groups)[some],
-            "copies": None if copies is None else copies[some],
+            "duplicate_id": None if duplicate_id is None else duplicate_id[some],
         }
-        why_no_folds = _why_no_folds(truth[some], **related)
+        why_no_folds = _why_no_folds(y_encoded[some], **related)
 
         def folds_by(labels):
             cv = self.cv or (3 if len(labels) > limits.MANY_ROWS else 5)
             return make_splits(cv, None, labels, **related, seed=seed, warn=False)
 
-        is_related = (groups is not None or copies is not None) and why_no_folds is None
+        is_related = (groups is not None or duplicate_id is not None) and why_no_folds is None
         self._blocks = self._blocks if why_no_folds is None else []
         # What has been heard of the rows is as good as the rows.
-        source, view = X, self.representation_
-        if heard is not None and view is not None:
-            source, view = heard, shared_with(view, base)[1]
+        source, representation = X, self.representation_
+        if hidden is not None and representation is not None:
+            source, representation = hidden, shared_with(representation, base)[1]
         matrix = None
-        if view is not None:
-            matrix = represent(view, source, rows=None if drawn is _ALL_ROWS else some)
+        if representation is not None:
+            matrix = represent(representation, source, rows=None if drawn is ALL_ROWS else some)
         rows = Rows(
             self._inputs(X, learner, drawn),
             matrix,
             proba[some],
-            predicted[some],
-            truth[some],
+            pred_encoded[some],
+            y_encoded[some],
             is_error[some],
             None if sample_weight is None else sample_weight[some],
-            folds_by(truth[some]) if is_related else None,
+            folds_by(y_encoded[some]) if is_related else None,
             drawn.reference,
-            _rows_of(asked, some),
+            _rows_of(observed, some),
             None if base_fold is None else base_fold[some],
         )
         blocks = [block.fit_transform(rows, seed) for block in self._blocks]
         oof = self._learn(rows, blocks, learner, drawn.weight, folds_by, why_no_folds)
-        oof_error_proba = np.full(len(truth), np.nan)
+        oof_error_proba = np.full(len(y_encoded), np.nan)
         oof_error_proba[some] = expit(oof)
-        if len(drawn.later):
-            later = drawn.later
-            oof_error_proba[later] = self._predict_error_proba(
+        if len(drawn.unused):
+            unused = drawn.unused
+            oof_error_proba[unused] = self._predict_error_proba(
                 X,
                 proba,
-                predicted,
-                matrix=None if source is X else represent(view, source, rows=later),
-                rows=later,
-                asked=_rows_of(asked, later),
-                base_fold=None if base_fold is None else base_fold[later],
+                pred_encoded,
+                matrix=None if source is X else represent(representation, source, rows=unused),
+                rows=unused,
+                observed=_rows_of(observed, unused),
+                base_fold=None if base_fold is None else base_fold[unused],
             )
         for block in self._blocks:
-            if hasattr(block, "forget_clones"):
-                block.forget_clones()
+            if hasattr(block, "drop_training_state"):
+                block.drop_training_state()
         self.oof_error_proba_[counted] = oof_error_proba
         if self.verbose:
             print(
@@ -408,7 +421,7 @@ class ErrorModel(BaseEstimator):
             )
         return self
 
-    def _make_blocks(self, X, learner, leave_out, base, heard):
+    def _make_blocks(self, X, learner, leave_out, base, hidden):
         """Fit the representation, and make the blocks of meta-features that X allows."""
         names = self._choose_blocks(learner, leave_out)
         self._raw_input = getattr(learner, "raw_input", False)
@@ -420,7 +433,7 @@ class ErrorModel(BaseEstimator):
         self.representation_, self.representation_reason_ = None, None
         if needs_input and not self._raw_input:
             self.representation_, self.representation_reason_ = fit_representation(
-                self.representation, X, seed=self._seed, heard=heard
+                self.representation, X, seed=self._seed, hidden=hidden
             )
         self._block_names = [
             name for name in names if self.representation_ is not None or name not in needs_input
@@ -434,7 +447,7 @@ class ErrorModel(BaseEstimator):
         observers = [name for name in names if is_observer(name)]
         of_images = is_of_images(self.representation_)
         self._blocks = [
-            AskedBlock(name, observers.index(name), base)
+            ObserverBlock(name, observers.index(name), base)
             if is_observer(name)
             else make_block(name, number, self.n_jobs, of_images)
             for number, name in enumerate(self._block_names)
@@ -442,10 +455,10 @@ class ErrorModel(BaseEstimator):
 
     def _inputs(self, X, learner, drawn):
         """Return the drawn rows of X itself, if anything looks at them."""
-        if drawn is _ALL_ROWS:
+        if drawn is ALL_ROWS:
             return X
         if self._raw_input:
-            return training_rows(learner.estimator, X, drawn.rows)
+            return take_rows(learner.estimator, X, drawn.rows)
         if all(isinstance(name, str) for name in self._block_names):
             return None
         return safe_indexing(X, drawn.rows)
@@ -459,13 +472,13 @@ class ErrorModel(BaseEstimator):
         if outcome_weight is not None:
             sample_weight = outcome_weight * (1 if sample_weight is None else sample_weight)
         weight = np.ones(len(is_error)) if sample_weight is None else sample_weight
-        views = self._views(rows, blocks)
-        self._typical_views = {
-            name: float(np.average(view, weights=weight)) for name, view in views.items()
+        offset_terms = self._offset_terms(rows, blocks)
+        self._typical_terms = {
+            name: float(np.average(term, weights=weight)) for name, term in offset_terms.items()
         }
         for distance in self._log_distances(blocks):
             self._far = float(np.quantile(distance[rows.reference_rows()], 0.99))
-        self._view_weights = dict.fromkeys(views, 1 / len(views))
+        self._term_weights = dict.fromkeys(offset_terms, 1 / len(offset_terms))
         self.fallback_reason_ = self.meta_learner_ = None
         self.meta_feature_names_ = []
 
@@ -485,7 +498,7 @@ class ErrorModel(BaseEstimator):
                 f"{few} {kind} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
                 "meta-learner needs"
             )
-            known = " and ".join(views).replace("_", " ")
+            known = " and ".join(offset_terms).replace("_", " ")
             self.fallback_reason_ = (
                 f"{reason}: nothing is learned, and the error probability is that of {known} "
                 "alone, set to the level of the error rate."
@@ -494,12 +507,12 @@ class ErrorModel(BaseEstimator):
                 self.fallback_reason_ += (
                     " If these rows trained the classifier, give rows that are new to it."
                 )
-            score = self._mix(views)
+            score = self._mix(offset_terms)
             self._offset = PlattScaling().fit_level(score, is_error, weight)
             oof = self._offset.predict(score)
             warn_caller(self.fallback_reason_)
         else:
-            offset = self._fit_offset(views, is_error, weight, folds)
+            offset = self._fit_offset(offset_terms, is_error, weight, folds)
             self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
             self.meta_learner_ = learner.fit(
                 rows.X if self._raw_input else np.column_stack(blocks),
@@ -515,7 +528,7 @@ class ErrorModel(BaseEstimator):
         self.oof_log_loss_ = float(log_loss_of_logits(is_error, oof, weight))
         return oof
 
-    def _fit_offset(self, views, is_error, weight, folds):
+    def _fit_offset(self, offset_terms, is_error, weight, folds):
         """Calibrate the mean of the views; return the cross-fitted offset of the training rows."""
 
         def cross_fitted(score):
@@ -527,26 +540,26 @@ class ErrorModel(BaseEstimator):
                 offset[test] = part.predict(score[test])
             return offset
 
-        offset = cross_fitted(self._mix(views))
-        if len(views) == 2:
+        offset = cross_fitted(self._mix(offset_terms))
+        if len(offset_terms) == 2:
             loss = log_losses_of_logits(is_error, offset)
             best = 0.0
             for second in _OTHER_SECOND_WEIGHTS:
-                weights = dict(zip(views, (1 - second, second)))
-                other = cross_fitted(self._mix(views, weights))
+                weights = dict(zip(offset_terms, (1 - second, second)))
+                other = cross_fitted(self._mix(offset_terms, weights))
                 # A second opinion that knows less than the base blurs its confidence; it loses
                 # its vote where that shows beyond chance.
                 gain = loss - log_losses_of_logits(is_error, other)
                 mean = np.average(gain, weights=weight)
                 error = np.sqrt(np.average((gain - mean) ** 2, weights=weight) / len(gain))
                 if mean > max(error, best):
-                    best, offset, self._view_weights = mean, other, weights
-        self._offset = PlattScaling().fit(self._mix(views), is_error, weight)
+                    best, offset, self._term_weights = mean, other, weights
+        self._offset = PlattScaling().fit(self._mix(offset_terms), is_error, weight)
         return offset
 
-    def _mix(self, views, weights=None):
-        weights = self._view_weights if weights is None else weights
-        return sum(weights[name] * view for name, view in views.items())
+    def _mix(self, offset_terms, weights=None):
+        weights = self._term_weights if weights is None else weights
+        return sum(weights[name] * term for name, term in offset_terms.items())
 
     def predict_error_proba(self, X, proba, *, y_pred=None):
         """Estimate the probability that each prediction is wrong.
@@ -579,14 +592,14 @@ class ErrorModel(BaseEstimator):
         if y_pred is None:
             return X, proba, proba.argmax(axis=1)
         check_same_kind(y_pred, self.classes_, "y_pred")
-        predicted = self._positions(np.asarray(y_pred))
-        return X, proba, predicted
+        pred_encoded = self._positions(np.asarray(y_pred))
+        return X, proba, pred_encoded
 
-    def _predict_error_proba(self, X, proba, predicted, **known):
-        return self._predict_with_novelty(X, proba, predicted, **known)[0]
+    def _predict_error_proba(self, X, proba, pred_encoded, **known):
+        return self._predict_with_novelty(X, proba, pred_encoded, **known)[0]
 
     def _predict_with_novelty(
-        self, X, proba, predicted, matrix=None, rows=None, asked=None, base_fold=None
+        self, X, proba, pred_encoded, matrix=None, rows=None, observed=None, base_fold=None
     ):
         """Return error probabilities, and whether each row is unlike the training rows.
 
@@ -596,38 +609,38 @@ class ErrorModel(BaseEstimator):
         without the block "neighbors".
         """
         if rows is not None:
-            proba, predicted = proba[rows], predicted[rows]
+            proba, pred_encoded = proba[rows], pred_encoded[rows]
         judged = run_in_threads(
             self.n_jobs,
             (
                 partial(
-                    self._judge,
+                    self._predict_chunk,
                     *chunk,
-                    asked=_rows_of(asked, batch),
+                    observed=_rows_of(observed, batch),
                     base_fold=None if base_fold is None else base_fold[batch],
                 )
-                for batch, chunk in self._chunks(X, proba, predicted, matrix, rows)
+                for batch, chunk in self._chunks(X, proba, pred_encoded, matrix, rows)
             ),
         )
         error_proba, is_novel = zip(*judged) if judged else ([np.empty(0)], [np.empty(0)])
         return np.concatenate(error_proba), np.concatenate(is_novel)
 
-    def _judge(self, X, proba, predicted, matrix, **answers):
-        rows, blocks = self._describe(X, proba, predicted, matrix, **answers)
+    def _predict_chunk(self, X, proba, pred_encoded, matrix, **answers):
+        rows, blocks = self._describe(X, proba, pred_encoded, matrix, **answers)
         error_proba = expit(self._error_logit(X, rows, blocks))
         is_novel = np.full(len(proba), np.nan)
         for distance in self._log_distances(blocks):
             is_novel = distance > self._far
         return error_proba, is_novel
 
-    def _chunks(self, X, proba, predicted, matrix=None, rows=None):
+    def _chunks(self, X, proba, pred_encoded, matrix=None, rows=None):
         """Yield the positions of some rows as a slice, and what is known of them."""
         source = X if self._needs_x(matrix) else None
         for batch, part in row_chunks(
             source, len(proba), rows=rows, max_rows=limits.ERROR_MODEL_CHUNK
         ):
             known = None if matrix is None else matrix[batch]
-            yield batch, (part, proba[batch], predicted[batch], known)
+            yield batch, (part, proba[batch], pred_encoded[batch], known)
 
     def _log_distances(self, blocks):
         """Return the distance to the neighbours, in a list that is empty where none is known."""
@@ -673,10 +686,10 @@ class ErrorModel(BaseEstimator):
                 '"auto", "lightgbm", "logistic" or "confidence".'
             )
 
-    def _explain_error(self, X, proba, predicted, matrix=None):
+    def _explain_error(self, X, proba, pred_encoded, matrix=None):
         chunks = [
-            self._contributions(*chunk) for _, chunk in self._chunks(X, proba, predicted, matrix)
-        ] or [self._contributions(X, proba, predicted)]
+            self._contributions(*chunk) for _, chunk in self._chunks(X, proba, pred_encoded, matrix)
+        ] or [self._contributions(X, proba, pred_encoded)]
         parts = np.concatenate([chunk[0] for chunk in chunks])
         _, names, base_value = chunks[0]
         # The one-hot columns of a category, and of the predicted class, are one reason.
@@ -686,16 +699,16 @@ class ErrorModel(BaseEstimator):
         together[np.arange(len(names)), position] = 1
         return ErrorExplanation(parts @ together, np.array(unique), base_value)
 
-    def _contributions(self, X, proba, predicted, matrix=None):
-        rows, blocks = self._describe(X, proba, predicted, matrix)
-        views = self._views(rows, blocks)
+    def _contributions(self, X, proba, pred_encoded, matrix=None):
+        rows, blocks = self._describe(X, proba, pred_encoded, matrix)
+        offset_terms = self._offset_terms(rows, blocks)
         slope = self._offset.slope_
-        base_value = self._offset.intercept_ + slope * self._mix(self._typical_views)
+        base_value = self._offset.intercept_ + slope * self._mix(self._typical_terms)
         parts = [
-            slope * self._view_weights[name] * (view - self._typical_views[name])
-            for name, view in views.items()
+            slope * self._term_weights[name] * (term - self._typical_terms[name])
+            for name, term in offset_terms.items()
         ]
-        names = [f"offset: {name}" for name in views]
+        names = [f"offset: {name}" for name in offset_terms]
         if self.meta_learner_ is not None:
             corrections, constant = self.meta_learner_.contributions(np.column_stack(blocks))
             parts.append(corrections)
@@ -718,27 +731,27 @@ class ErrorModel(BaseEstimator):
         return names
 
     def _error_logit(self, X, rows, blocks):
-        offset = self._offset.predict(self._mix(self._views(rows, blocks)))
+        offset = self._offset.predict(self._mix(self._offset_terms(rows, blocks)))
         if self.meta_learner_ is None:
             return offset
         features = X if self._raw_input else np.column_stack(blocks)
         return self.meta_learner_.decision_function(features, offset)
 
-    def _describe(self, X, proba, predicted, matrix=None, **answers):
+    def _describe(self, X, proba, pred_encoded, matrix=None, **answers):
         """Return new rows and their blocks of meta-features."""
         if matrix is None and self.representation_ is not None:
             matrix = represent(self.representation_, X)
-        rows = Rows(X, matrix, proba, predicted, **answers)
+        rows = Rows(X, matrix, proba, pred_encoded, **answers)
         return rows, [block.transform(rows) for block in self._blocks]
 
-    def _views(self, rows, blocks):
+    def _offset_terms(self, rows, blocks):
         """Return views on the log-odds of an error by name; `_mix` averages them."""
-        own, rest, _ = split_predicted(rows.proba, rows.predicted)
-        views = {"confidence": compressed_logit(rest, own)}
+        own, rest, _ = split_predicted(rows.proba, rows.pred_encoded)
+        offset_terms = {"confidence": soft_clipped_logit(rest, own)}
         for block, features in zip(self._blocks, blocks):
             if "second_logit" in block.names_:
-                views["second_opinion"] = -features[:, block.names_.index("second_logit")]
-        return views
+                offset_terms["second_opinion"] = -features[:, block.names_.index("second_logit")]
+        return offset_terms
 
     def _needs_x(self, matrix=None):
         if self._raw_input or (self.representation_ is not None and matrix is None):

@@ -41,7 +41,7 @@ class PlattScaling:
         if theta[0] < self.min_slope:
             # The loss is convex: its least value under the bound lies on the bound.
             level = np.average(target, weights=sample_weight)
-            theta = [self.min_slope, _shift(self.min_slope * score, level, sample_weight)]
+            theta = [self.min_slope, shift_to_rate(self.min_slope * score, level, sample_weight)]
         self.slope_, self.intercept_ = map(float, theta)
         return self
 
@@ -49,7 +49,7 @@ class PlattScaling:
         """Shift the score so that its mean probability is the smoothed error rate."""
         n_errors = float(sample_weight @ is_error)
         rate = (n_errors + 0.5) / (float(sample_weight.sum()) + 1)
-        self.slope_, self.intercept_ = 1.0, _shift(score, rate, sample_weight)
+        self.slope_, self.intercept_ = 1.0, shift_to_rate(score, rate, sample_weight)
         return self
 
     def predict(self, score):
@@ -57,7 +57,7 @@ class PlattScaling:
         return self.slope_ * score + self.intercept_
 
 
-def _shift(score, rate, sample_weight):
+def shift_to_rate(score, rate, sample_weight):
     """Return what to add to scores in log-odds so that their mean probability is `rate`."""
     bound = np.abs(score).max(initial=0) + 40
 

@@ -7,7 +7,7 @@ import numpy as np
 from .._utils import limits
 
 
-class _DrawnRows(NamedTuple):
+class DrawnRows(NamedTuple):
     """The rows to learn from, and what is known of how they were drawn.
 
     ``rows`` are positions, ``reference`` the positions in `rows` of those drawn whatever their
@@ -19,17 +19,17 @@ class _DrawnRows(NamedTuple):
     rows: object
     reference: np.ndarray
     weight: np.ndarray
-    later: np.ndarray
+    unused: np.ndarray
 
 
-_ALL_ROWS = _DrawnRows(slice(None), None, None, np.arange(0))
+ALL_ROWS = DrawnRows(slice(None), None, None, np.arange(0))
 
 
-def _draw_rows(is_error, relation, seed, *, with_more):
+def draw_rows(is_error, relation, seed, *, oversample_errors):
     """Draw `MAX_FIT_ROWS` rows; groups and copies as a whole, if they are not too large for that.
 
     The rarer outcome, mostly the errors, is what there is to learn about: where it makes up less
-    than a quarter of the rows, some more of it are drawn and count less, if `with_more`.
+    than a quarter of the rows, some more of it are drawn and count less, if `oversample_errors`.
     """
     random_state = np.random.default_rng(seed)
     n_samples, weight = len(is_error), None
@@ -43,7 +43,7 @@ def _draw_rows(is_error, relation, seed, *, with_more):
     if not is_drawn.any():
         is_drawn[random_state.permutation(n_samples)[: limits.MAX_FIT_ROWS]] = True
     is_reference = is_drawn.copy()
-    if relation is None and with_more:
+    if relation is None and oversample_errors:
         is_rare = is_error if 2 * is_error.sum() <= n_samples else ~is_error
         n_more = max(0, limits.MAX_FIT_ROWS // 4 - np.sum(is_rare & is_drawn))
         more = random_state.permutation(np.flatnonzero(is_rare & ~is_drawn))[:n_more]
@@ -51,7 +51,7 @@ def _draw_rows(is_error, relation, seed, *, with_more):
         if len(more):
             share = np.mean(is_rare) * limits.MAX_FIT_ROWS / np.sum(is_rare & is_drawn)
             weight = np.where(is_rare, share, 1.0)[is_drawn]
-    is_later = ~is_drawn if relation is None else ~np.isin(group, group[is_drawn])
+    is_unused = ~is_drawn if relation is None else ~np.isin(group, group[is_drawn])
     rows = np.flatnonzero(is_drawn)
     reference = np.flatnonzero(is_reference[rows])
-    return _DrawnRows(rows, reference, weight, np.flatnonzero(is_later))
+    return DrawnRows(rows, reference, weight, np.flatnonzero(is_unused))

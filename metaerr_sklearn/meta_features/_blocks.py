@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._utils.probabilities import compressed_logit, split_predicted
+from .._utils.probabilities import soft_clipped_logit, split_predicted
 from ._neighbors import NeighborsBlock
 from ._observers import is_observer
 from ._second_opinion import SecondOpinionBlock
@@ -25,23 +25,23 @@ class ConfidenceBlock:
     def transform(self, rows):
         """Describe new rows."""
         tiny = 1e-12
-        own, rest, others = split_predicted(rows.proba, rows.predicted)
+        own, rest, others = split_predicted(rows.proba, rows.pred_encoded)
         n_top = min(2, self.n_classes_)
         top = -np.sort(-np.partition(others, -n_top, axis=1)[:, -n_top:], axis=1)
         second = top[:, 0]
         p = np.maximum(rows.proba, tiny)
         columns = [
-            -compressed_logit(rest, own),
+            -soft_clipped_logit(rest, own),
             own,
             own - second,
             -(p * np.log(p)).sum(axis=1),
-            -compressed_logit(np.maximum(1 - second, 0), second),
+            -soft_clipped_logit(np.maximum(1 - second, 0), second),
         ]
         if self.n_classes_ > 2:
             third = top[:, 1]
             columns += [
-                -compressed_logit(np.maximum(1 - third, 0), third),
-                -compressed_logit(second, own),
+                -soft_clipped_logit(np.maximum(1 - third, 0), third),
+                -soft_clipped_logit(second, own),
             ]
         return np.column_stack(columns)
 
@@ -58,7 +58,7 @@ class PredictedClassBlock:
 
     def transform(self, rows):
         """Describe new rows."""
-        return (rows.predicted[:, None] == self.classes_).astype(float)
+        return (rows.pred_encoded[:, None] == self.classes_).astype(float)
 
 
 class InputBlock:
@@ -102,7 +102,7 @@ class CustomBlock:
         return features
 
 
-def observers_of(meta_features):
+def observers_in(meta_features):
     """Return the objects in `meta_features` that ask the base itself, in their order."""
     return [block for block in check_meta_features(meta_features) if is_observer(block)]
 

@@ -146,7 +146,7 @@ class NeighborsBlock:
         """Describe new rows by the training rows."""
         return self._describe(rows, n_jobs=1)[0]
 
-    def forget_clones(self):
+    def drop_training_state(self):
         """Let go of what only rows need that a clone of the base has trained on."""
         self._clones = {}
 
@@ -196,8 +196,8 @@ class NeighborsBlock:
         """Return the features and the distance to the nearest neighbour."""
         near, index = self._search(rows.representation, n_jobs=n_jobs)
         if not index.size:
-            return np.zeros((len(rows.predicted), len(_NEIGHBOR_NAMES))), near[:, 0]
-        agrees = self._y[index] == rows.predicted[:, None]
+            return np.zeros((len(rows.pred_encoded), len(_NEIGHBOR_NAMES))), near[:, 0]
+        agrees = self._y[index] == rows.pred_encoded[:, None]
         is_error = self._is_error[index]
         # Bounded: a neighbour at distance 0 counts more than the others, not alone.
         weight = 1 / (near + 0.1 * near.mean(axis=1, keepdims=True))

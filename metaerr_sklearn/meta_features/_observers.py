@@ -2,10 +2,10 @@
 
 from sklearn.base import clone
 
-from .._base_estimator.prediction import ask
+from .._base_estimator.prediction import observe
 
 
-class AskedBlock:
+class ObserverBlock:
     """Ask the base itself: what an observer hears from the clone that has not seen the row."""
 
     def __init__(self, observer, number, base):
@@ -15,15 +15,15 @@ class AskedBlock:
 
     def fit_transform(self, rows, seed):
         """Name the columns of what the clones said of the rows that they had not seen."""
-        features = rows.asked[self.number]
+        features = rows.observed[self.number]
         self.names_ = [f"asked{self.number}_{j}" for j in range(features.shape[1])]
         return features
 
     def transform(self, rows):
         """Ask the deployed base about new rows."""
-        if rows.asked is not None:
-            return rows.asked[self.number]
-        return ask(self.base, rows.X, [self.observer])[0]
+        if rows.observed is not None:
+            return rows.observed[self.number]
+        return observe(self.base, rows.X, [self.observer])[0]
 
 
 def is_observer(block):

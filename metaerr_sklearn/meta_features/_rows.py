@@ -20,13 +20,13 @@ class Rows(NamedTuple):
     X: object
     representation: np.ndarray
     proba: np.ndarray
-    predicted: np.ndarray
+    pred_encoded: np.ndarray
     y: np.ndarray = None
     is_error: np.ndarray = None
     sample_weight: np.ndarray = None
     folds: list = None
     reference: np.ndarray = None
-    asked: list = None
+    observed: list = None
     base_fold: np.ndarray = None
 
     def reference_rows(self):
@@ -40,6 +40,6 @@ def _take(rows, positions):
         None,
         rows.representation[positions],
         rows.proba[positions],
-        rows.predicted[positions],
+        rows.pred_encoded[positions],
         base_fold=None if rows.base_fold is None else rows.base_fold[positions],
     )

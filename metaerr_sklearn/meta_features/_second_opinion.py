@@ -8,7 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from .._utils import limits
 from .._utils.lightgbm import BoostedTrees
-from .._utils.probabilities import compressed_logit, split_predicted
+from .._utils.probabilities import soft_clipped_logit, split_predicted
 from .._utils.threads import run_in_threads
 from ..model_selection._splitting import make_splits
 from ._rows import _take
@@ -144,10 +144,10 @@ class SecondOpinionBlock:
         return aligned
 
     def _describe(self, rows, proba):
-        own, _, others = split_predicted(proba, rows.predicted)
+        own, _, others = split_predicted(proba, rows.pred_encoded)
         best_other = others.max(axis=1)
-        logit_own = -compressed_logit(1 - own, own)
-        logit_other = -compressed_logit(1 - best_other, best_other)
+        logit_own = -soft_clipped_logit(1 - own, own)
+        logit_other = -soft_clipped_logit(1 - best_other, best_other)
         return np.column_stack(
             [logit_own, own, logit_other, logit_own - logit_other, best_other > own]
         )

@@ -9,7 +9,7 @@ from .._utils.probabilities import log_loss_of_logits
 _EPS = 1e-6
 
 
-class _Standardizer:
+class Standardizer:
     """Standardise columns, clip to what training saw, put 0 where a value is missing.
 
     A new row may coincide with a training row, which no training row does after its copies were
@@ -157,7 +157,7 @@ class ConfidenceMetaLearner(ResidualMetaLearner):
         return np.zeros(Z.shape), 0.0
 
 
-def _least_loss(is_error, pooled, weight):
+def index_of_least_loss(is_error, pooled, weight):
     """Return which correction has the least loss; no number is no loss, and the first is none."""
     with np.errstate(invalid="ignore"):
         return int(np.nanargmin(log_loss_of_logits(is_error, pooled, weight)))

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
-from .._base_estimator.inspection import final_estimator, weight_name
+from .._base_estimator.inspection import final_estimator, sample_weight_param
 from .._base_estimator.prediction import predict_proba
 from .._utils.threads import run_in_threads
 from .._utils.validation import warn_caller
@@ -125,7 +125,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
     @property
     def takes_weights(self):
         """Tell whether the classifier can count some rows more than others."""
-        return weight_name(self.estimator) is not None
+        return sample_weight_param(self.estimator) is not None
 
     def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
@@ -137,7 +137,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         classes = np.array([0, 1])
         target = np.asarray(is_error).astype(np.int64)
         features = self._features(Z, offset)
-        name = None if sample_weight is None else weight_name(self.estimator)
+        name = None if sample_weight is None else sample_weight_param(self.estimator)
         if sample_weight is not None and name is None:
             warn_caller(
                 f"The fit of {type(final_estimator(self.estimator)).__name__}, the meta-learner, "

@@ -9,7 +9,7 @@ import numpy as np
 from .._utils import limits
 from .._utils.lightgbm import LIGHTGBM_PARAMS, SplitBooster
 from .._utils.threads import run_in_threads
-from ._base import ResidualMetaLearner, _least_loss
+from ._base import ResidualMetaLearner, index_of_least_loss
 
 
 class LightGBMMetaLearner(ResidualMetaLearner):
@@ -150,7 +150,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         works = [partial(fit_and_correct, *fold) for fold in folds]
         for corrections, (_, test) in zip(run_in_threads(self.n_jobs, works), folds):
             pooled[1:, test] += corrections
-        best = _least_loss(is_error, pooled, weight)
+        best = index_of_least_loss(is_error, pooled, weight)
         self.n_rounds_ = int(steps[best])
         self.oof_logit_ = pooled[best]
         self.booster_ = lightgbm.train(params, data, self.n_rounds_) if self.n_rounds_ else None

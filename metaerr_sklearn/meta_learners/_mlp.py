@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ._base import ResidualMetaLearner, _least_loss, _Standardizer
+from ._base import ResidualMetaLearner, Standardizer, index_of_least_loss
 
 
 class MLPMetaLearner(ResidualMetaLearner):
@@ -78,7 +78,7 @@ class MLPMetaLearner(ResidualMetaLearner):
     def _fit(self, Z, is_error, offset, folds, weight, seed):
         from ..neural._residual_mlp import train_residual_mlps
 
-        self._scaler = _Standardizer().fit(Z, weight)
+        self._scaler = Standardizer().fit(Z, weight)
         in_training = np.zeros((len(folds), len(Z)), dtype=bool)
         for number, (train, _) in enumerate(folds):
             in_training[number, train] = True
@@ -101,7 +101,7 @@ class MLPMetaLearner(ResidualMetaLearner):
             corrections = mlp_correction(epoch_weights, standardised)
             for number, (_, test) in enumerate(folds):
                 pooled[epoch, test] += corrections[number, test]
-        best = _least_loss(is_error, pooled, weight)
+        best = index_of_least_loss(is_error, pooled, weight)
         self.n_epochs_ = best
         self.oof_logit_ = pooled[best]
         self._weights = weights[best]

@@ -4,10 +4,10 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 # Sums of weights are compared with this relative slack: 0.1 + 0.2 reaches a coverage of 0.3.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
-def _check_ranking(is_error, error_proba, sample_weight, *, drop_zero_weight=True):
+def check_ranking(is_error, error_proba, sample_weight, *, drop_zero_weight=True):
     """Return is_error as bool, error_proba and weights as float64, without rows of weight 0."""
     is_error, error_proba = np.asarray(is_error), np.asarray(error_proba)
     if error_proba.ndim == 2 and error_proba.shape[1] == 2:
@@ -47,8 +47,8 @@ def _check_ranking(is_error, error_proba, sample_weight, *, drop_zero_weight=Tru
     return is_error, error_proba, weight
 
 
-def _check_probability(is_error, error_proba, sample_weight):
-    is_error, error_proba, weight = _check_ranking(is_error, error_proba, sample_weight)
+def check_probability(is_error, error_proba, sample_weight):
+    is_error, error_proba, weight = check_ranking(is_error, error_proba, sample_weight)
     if error_proba.min() < 0 or error_proba.max() > 1:
         raise ValueError(
             "error_proba must be a probability in [0, 1] here, got values from "
@@ -58,6 +58,6 @@ def _check_probability(is_error, error_proba, sample_weight):
     return is_error, error_proba, weight
 
 
-def _ranks(error_proba):
+def rank_scores(error_proba):
     # scikit-learn's metrics refuse infinite scores, which rank like any other.
     return np.unique(error_proba, return_inverse=True)[1]

@@ -10,7 +10,7 @@ from sklearn.metrics import (
 )
 
 from .._utils.validation import check_fraction
-from ._checks import _ROUNDING, _check_probability, _check_ranking, _ranks
+from ._checks import ROUNDING, check_probability, check_ranking, rank_scores
 
 
 def error_roc_auc(is_error, error_proba, *, sample_weight=None):
@@ -54,10 +54,10 @@ def error_roc_auc(is_error, error_proba, *, sample_weight=None):
     >>> error_roc_auc([False, True, False, True], [0.1, 0.8, 0.3, 0.2])
     0.75
     """
-    is_error, error_proba, weight = _check_ranking(is_error, error_proba, sample_weight)
+    is_error, error_proba, weight = check_ranking(is_error, error_proba, sample_weight)
     if is_error.all() or not is_error.any():
         return float("nan")
-    return float(roc_auc_score(is_error, _ranks(error_proba), sample_weight=weight))
+    return float(roc_auc_score(is_error, rank_scores(error_proba), sample_weight=weight))
 
 
 def error_average_precision(is_error, error_proba, *, sample_weight=None):
@@ -96,10 +96,10 @@ def error_average_precision(is_error, error_proba, *, sample_weight=None):
     >>> error_average_precision([False, True, False, True], [0.1, 0.8, 0.3, 0.2])
     0.83...
     """
-    is_error, error_proba, weight = _check_ranking(is_error, error_proba, sample_weight)
+    is_error, error_proba, weight = check_ranking(is_error, error_proba, sample_weight)
     if not is_error.any():
         return float("nan")
-    return float(average_precision_score(is_error, _ranks(error_proba), sample_weight=weight))
+    return float(average_precision_score(is_error, rank_scores(error_proba), sample_weight=weight))
 
 
 def fpr_at_tpr(is_error, error_proba, *, tpr=0.95, sample_weight=None):
@@ -150,13 +150,13 @@ def fpr_at_tpr(is_error, error_proba, *, tpr=0.95, sample_weight=None):
     0.5
     """
     check_fraction(tpr, "tpr")
-    is_error, error_proba, weight = _check_ranking(is_error, error_proba, sample_weight)
+    is_error, error_proba, weight = check_ranking(is_error, error_proba, sample_weight)
     if is_error.all() or not is_error.any():
         return float("nan")
     accepted_errors, accepted_right, _ = roc_curve(
-        ~is_error, -_ranks(error_proba), sample_weight=weight, drop_intermediate=False
+        ~is_error, -rank_scores(error_proba), sample_weight=weight, drop_intermediate=False
     )
-    return float(accepted_errors[np.argmax(accepted_right >= tpr * (1 - _ROUNDING))])
+    return float(accepted_errors[np.argmax(accepted_right >= tpr * (1 - ROUNDING))])
 
 
 def error_brier_score(is_error, error_proba, *, sample_weight=None):
@@ -190,7 +190,7 @@ def error_brier_score(is_error, error_proba, *, sample_weight=None):
     >>> round(error_brier_score([False, True, False, True], [0.1, 0.8, 0.3, 0.2]), 3)
     0.195
     """
-    is_error, error_proba, weight = _check_probability(is_error, error_proba, sample_weight)
+    is_error, error_proba, weight = check_probability(is_error, error_proba, sample_weight)
     return float(brier_score_loss(is_error, error_proba, sample_weight=weight, pos_label=True))
 
 
@@ -226,5 +226,5 @@ def error_log_loss(is_error, error_proba, *, sample_weight=None):
     >>> round(error_log_loss([False, True, False, True], [0.1, 0.8, 0.3, 0.2]), 3)
     0.574
     """
-    is_error, error_proba, weight = _check_probability(is_error, error_proba, sample_weight)
+    is_error, error_proba, weight = check_probability(is_error, error_proba, sample_weight)
     return float(log_loss(is_error, error_proba, sample_weight=weight, labels=[False, True]))

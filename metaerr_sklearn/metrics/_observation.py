@@ -6,13 +6,13 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from .._base_estimator.inspection import final_estimator, unwrap
-from .._base_estimator.prediction import call_base, predict_proba, spread_unknown
+from .._base_estimator.prediction import call_base, fill_zero_rows, predict_proba
 from .._utils.probabilities import split_predicted
 from .._utils.validation import check_labels, check_proba, check_same_kind
 from ..confidence import margin, negative_entropy
 
 
-class ErrorObservation(NamedTuple):
+class ComparedPredictions(NamedTuple):
     """What an estimator said about some rows, and where it was wrong.
 
     ``is_error``, ``labels`` and ``error_proba`` have shape (n_samples,), ``proba`` has shape
@@ -32,13 +32,13 @@ class ErrorObservation(NamedTuple):
         """Return ``{row of the report: (score, whether it is a probability)}``."""
         scores = {"meta-model": (self.error_proba, True)} if self.has_meta_model else {}
         if self.proba is not None:
-            scores["max probability"] = (_rest(self.proba), True)
+            scores["max probability"] = (proba_not_max(self.proba), True)
             scores["margin"] = (-margin(self.proba), False)
             scores["entropy"] = (-negative_entropy(self.proba), False)
         return scores
 
 
-def observe_errors(estimator, X, y=None, *, with_proba=True):
+def predict_and_compare(estimator, X, y=None, *, with_proba=True):
     """Predict once and compare with the true labels, for the report, the scorers and the displays.
 
     Parameters
@@ -57,7 +57,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
 
     Returns
     -------
-    seen : ErrorObservation
+    seen : ComparedPredictions
 
     Raises
     ------
@@ -97,7 +97,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
                 "decision_function, so nothing says how sure it is. Wrap it in "
                 "MetaErrorClassifier, which works with labels alone."
             )
-        labels, error_proba = call_base(estimator, "predict", X), _rest(proba)
+        labels, error_proba = call_base(estimator, "predict", X), proba_not_max(proba)
     if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
         proba = None  # one-hot labels: nothing that a baseline could rank
     # The label decides, not the largest probability: they differ for a tuned decision threshold.
@@ -106,7 +106,7 @@ def observe_errors(estimator, X, y=None, *, with_proba=True):
     if y is not None:
         check_same_kind(y, getattr(estimator, "classes_", labels[:0]), "y")
         is_error = labels != y
-    return ErrorObservation(
+    return ComparedPredictions(
         is_error, labels, np.asarray(error_proba), proba, has_meta_model, accepted
     )
 
@@ -115,13 +115,13 @@ def _class_proba(estimator, X):
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
         proba = call_base(estimator, "predict_proba", X)
-        return check_proba(spread_unknown(estimator, proba), name=name)
+        return check_proba(fill_zero_rows(estimator, proba), name=name)
     if hasattr(estimator, "decision_function"):
         return predict_proba(estimator, X, np.unique(estimator.classes_))
     return None
 
 
-def _rest(proba):
+def proba_not_max(proba):
     """Return 1 - max probability; summed where that rounds to 0, so that the order survives."""
     rest = 1 - proba.max(axis=1)
     summed = split_predicted(proba, proba.argmax(axis=1))[1]

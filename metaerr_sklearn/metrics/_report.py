@@ -4,10 +4,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .._utils.validation import check_fraction
-from ._checks import _ROUNDING, _check_ranking, _ranks
+from ._checks import ROUNDING, check_ranking, rank_scores
 from ._detection import error_brier_score, error_log_loss, error_roc_auc, fpr_at_tpr
-from ._observation import observe_errors
-from ._risk_coverage import _augrc, _aurc, _sum_ties, augrc, aurc
+from ._observation import predict_and_compare
+from ._risk_coverage import augrc, augrc_of_ties, aurc, aurc_of_ties, sum_ties
 
 
 def failure_report(
@@ -99,10 +99,13 @@ def failure_report(
             "1000 is enough for 95 % intervals; 0 leaves the intervals out."
         )
     check_fraction(confidence_level, "confidence_level", closed="neither")
-    seen = observe_errors(estimator, X, y)
-    scores = seen.scores()
-    is_error, _, weight = _check_ranking(
-        seen.is_error, np.zeros(len(seen.is_error)), sample_weight, drop_zero_weight=False
+    predictions = predict_and_compare(estimator, X, y)
+    scores = predictions.scores()
+    is_error, _, weight = check_ranking(
+        predictions.is_error,
+        np.zeros(len(predictions.is_error)),
+        sample_weight,
+        drop_zero_weight=False,
     )
 
     report = {
@@ -146,15 +149,15 @@ def _ranking_metrics(weight, error):
     """Return the ranking columns of the report from sums over ties, which a draw can recompute."""
     n, n_wrong = weight.sum(), error.sum()
     error_rate = n_wrong / n
-    generalized = _augrc(weight, error)
+    generalized = augrc_of_ties(weight, error)
     roc_auc = fpr = float("nan")
     if 0 < n_wrong < n:
         # The identity of `augrc`, solved for the AUROC.
         roc_auc = 1 - (generalized - error_rate**2 / 2) / (error_rate * (1 - error_rate))
         accepted_right = np.cumsum(weight - error)
-        enough = np.argmax(accepted_right >= 0.95 * (1 - _ROUNDING) * accepted_right[-1])
+        enough = np.argmax(accepted_right >= 0.95 * (1 - ROUNDING) * accepted_right[-1])
         fpr = np.cumsum(error)[enough] / n_wrong
-    return roc_auc, _aurc(weight, error), generalized, fpr
+    return roc_auc, aurc_of_ties(weight, error), generalized, fpr
 
 
 def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
@@ -168,7 +171,7 @@ def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
     rng = np.random.default_rng(seed)
     n_samples = len(is_error)
     # A draw changes the weights only: ties and losses are found once.
-    ties = {row: _ranks(score) for row, (score, _) in scores.items()}
+    ties = {row: rank_scores(score) for row, (score, _) in scores.items()}
     losses = {
         row: _losses(is_error, score)
         for row, (score, is_probability) in scores.items()
@@ -186,9 +189,7 @@ def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
             continue
         rates[draw] = drawn @ is_error / drawn.sum()
         for row in scores:
-            values[row][draw, :_N_RANKING] = _ranking_metrics(
-                *_sum_ties(ties[row], is_error, drawn)
-            )
+            values[row][draw, :_N_RANKING] = _ranking_metrics(*sum_ties(ties[row], is_error, drawn))
             if row in losses:
                 values[row][draw, _N_RANKING:] = losses[row] @ drawn / drawn.sum()
     names = [metric.__name__ for metric in _REPORTED]

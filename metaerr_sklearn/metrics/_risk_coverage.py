@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import digamma
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from ._checks import _ROUNDING, _check_ranking, _ranks
+from ._checks import ROUNDING, check_ranking, rank_scores
 
 
 def risk_coverage_curve(is_error, error_proba, *, sample_weight=None):
@@ -62,9 +62,9 @@ def risk_coverage_curve(is_error, error_proba, *, sample_weight=None):
     >>> selective_risk.round(2)
     array([0.  , 0.  , 0.33, 0.5 ])
     """
-    is_error, error_proba, weight = _check_ranking(is_error, error_proba, sample_weight)
+    is_error, error_proba, weight = check_ranking(is_error, error_proba, sample_weight)
     thresholds, tie = np.unique(error_proba, return_inverse=True)
-    tie_weight, tie_error = _sum_ties(tie, is_error, weight)
+    tie_weight, tie_error = sum_ties(tie, is_error, weight)
     accepted = np.cumsum(tie_weight)
     selective_risk = np.cumsum(tie_error) / accepted
     return (
@@ -126,7 +126,7 @@ def aurc(is_error, error_proba, *, sample_weight=None):
     >>> round(aurc([False, False, True, False], [0.1, 0.2, 0.7, 0.8]), 4)
     0.1458
     """
-    return _aurc(*_ties(is_error, error_proba, sample_weight))
+    return aurc_of_ties(*tie_weights(is_error, error_proba, sample_weight))
 
 
 def excess_aurc(is_error, error_proba, *, sample_weight=None):
@@ -171,11 +171,11 @@ def excess_aurc(is_error, error_proba, *, sample_weight=None):
     >>> excess_aurc([False, False, True, False], [0.1, 0.2, 0.9, 0.8])
     0.0
     """
-    weight, error = _ties(is_error, error_proba, sample_weight)
+    weight, error = tie_weights(is_error, error_proba, sample_weight)
     n_wrong = error.sum()
     n_right = (weight - error).sum()
-    perfect = _aurc(np.array([n_right, n_wrong]), np.array([0.0, n_wrong]))
-    return max(0.0, _aurc(weight, error) - perfect)  # the minimum up to rounding
+    perfect = aurc_of_ties(np.array([n_right, n_wrong]), np.array([0.0, n_wrong]))
+    return max(0.0, aurc_of_ties(weight, error) - perfect)  # the minimum up to rounding
 
 
 def augrc(is_error, error_proba, *, sample_weight=None):
@@ -220,7 +220,7 @@ def augrc(is_error, error_proba, *, sample_weight=None):
     >>> augrc([False, False, True, False], [0.1, 0.2, 0.7, 0.8])
     0.09375
     """
-    return _augrc(*_ties(is_error, error_proba, sample_weight))
+    return augrc_of_ties(*tie_weights(is_error, error_proba, sample_weight))
 
 
 def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weight=None):
@@ -267,7 +267,7 @@ def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weigh
             f"target_coverage must lie in (0, 1], got {target_coverage}. "
             "For 85 % pass 0.85, not 85."
         )
-    weight, error = _ties(is_error, error_proba, sample_weight)
+    weight, error = tie_weights(is_error, error_proba, sample_weight)
     n_accepted = np.append(0.0, np.cumsum(weight))
     wanted = target_coverage * n_accepted[-1]
     selective_risk = np.interp(wanted, n_accepted, np.append(0.0, np.cumsum(error))) / wanted
@@ -320,20 +320,20 @@ def coverage_at_risk(is_error, error_proba, *, target_risk=0.05, sample_weight=N
     coverage, selective_risk, _ = risk_coverage_curve(
         is_error, error_proba, sample_weight=sample_weight
     )
-    return float(coverage[selective_risk <= target_risk + _ROUNDING].max(initial=0.0))
+    return float(coverage[selective_risk <= target_risk + ROUNDING].max(initial=0.0))
 
 
-def _ties(is_error, error_proba, sample_weight):
+def tie_weights(is_error, error_proba, sample_weight):
     """Return weight and error weight of each distinct error_proba, the most trusted first."""
-    is_error, error_proba, weight = _check_ranking(is_error, error_proba, sample_weight)
-    return _sum_ties(_ranks(error_proba), is_error, weight)
+    is_error, error_proba, weight = check_ranking(is_error, error_proba, sample_weight)
+    return sum_ties(rank_scores(error_proba), is_error, weight)
 
 
-def _sum_ties(tie, is_error, weight):
+def sum_ties(tie, is_error, weight):
     return np.bincount(tie, weights=weight), np.bincount(tie, weights=weight * is_error)
 
 
-def _aurc(weight, error):
+def aurc_of_ties(weight, error):
     # Sum over j of (e + j r) / (N + j) with r = E / W: the harmonic numbers are differences of
     # digamma, which also holds between the integers.
     accepted = np.cumsum(weight)
@@ -344,14 +344,14 @@ def _aurc(weight, error):
     return float((error + (errors_before - rate * before) * harmonic).sum() / accepted[-1])
 
 
-def _augrc(weight, error):
+def augrc_of_ties(weight, error):
     # The generalized risk grows linearly inside a tie: trapezoids are exact.
     share, error = weight / weight.sum(), error / weight.sum()
     errors_before = np.append(0.0, np.cumsum(error)[:-1])
     return float((share * (errors_before + error / 2)).sum())
 
 
-def _operating_point(is_error, accepted, sample_weight):
+def operating_point_of(is_error, accepted, sample_weight):
     """Return coverage and selective risk, or None if there are none."""
     if accepted is None:
         return None

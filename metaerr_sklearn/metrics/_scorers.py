@@ -12,7 +12,7 @@ from ._detection import (
     error_roc_auc,
     fpr_at_tpr,
 )
-from ._observation import observe_errors
+from ._observation import predict_and_compare
 from ._risk_coverage import augrc, aurc, coverage_at_risk, excess_aurc, risk_at_coverage
 
 
@@ -67,12 +67,12 @@ def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
     array([...])
     """
     if greater_is_better is None:
-        if metric not in _GREATER_IS_BETTER:
+        if metric not in GREATER_IS_BETTER:
             raise ValueError(
                 f"The direction of {metric!r} is not known. Pass greater_is_better=True if a high "
                 "value is good, False if it is a loss."
             )
-        greater_is_better = _GREATER_IS_BETTER[metric]
+        greater_is_better = GREATER_IS_BETTER[metric]
     return _ErrorScorer(metric, greater_is_better, kwargs)
 
 
@@ -113,13 +113,16 @@ class _ErrorScorer(_TakesSampleWeight):
         self.kwargs = kwargs
 
     def __call__(self, estimator, X, y, sample_weight=None):
-        seen = observe_errors(estimator, X, y, with_proba=False)
-        return self.score(seen, sample_weight)
+        predictions = predict_and_compare(estimator, X, y, with_proba=False)
+        return self.score(predictions, sample_weight)
 
-    def score(self, seen, sample_weight):
+    def score(self, predictions, sample_weight):
         """Score what was observed already."""
         value = self.metric(
-            seen.is_error, seen.error_proba, sample_weight=sample_weight, **self.kwargs
+            predictions.is_error,
+            predictions.error_proba,
+            sample_weight=sample_weight,
+            **self.kwargs,
         )
         return value if self.greater_is_better else -value
 
@@ -138,8 +141,8 @@ class _ErrorScorers(_TakesSampleWeight, dict):
     """
 
     def __call__(self, estimator, X, y, sample_weight=None):
-        seen = observe_errors(estimator, X, y, with_proba=False)
-        return {name: scorer.score(seen, sample_weight) for name, scorer in self.items()}
+        predictions = predict_and_compare(estimator, X, y, with_proba=False)
+        return {name: scorer.score(predictions, sample_weight) for name, scorer in self.items()}
 
     def set_score_request(self, *, sample_weight):
         requesting = super().set_score_request(sample_weight=sample_weight)
@@ -150,7 +153,7 @@ class _ErrorScorers(_TakesSampleWeight, dict):
         return requesting
 
 
-_GREATER_IS_BETTER = {
+GREATER_IS_BETTER = {
     error_roc_auc: True,
     error_average_precision: True,
     fpr_at_tpr: False,
@@ -169,7 +172,7 @@ _GREATER_IS_BETTER = {
 ERROR_SCORERS = _ErrorScorers(
     {
         ("" if greater_is_better else "neg_") + metric.__name__: make_error_scorer(metric)
-        for metric, greater_is_better in _GREATER_IS_BETTER.items()
+        for metric, greater_is_better in GREATER_IS_BETTER.items()
         if metric not in (risk_at_coverage, coverage_at_risk)
     }
 )

@@ -10,10 +10,10 @@ from .._utils.columns import columns_of, to_str
 from .._utils.rows import as_array, row_chunks, rows_at_once
 
 # Strings of which half are as long are texts; names of categories are shorter.
-_LEAST_TEXT = 30
+_MIN_TEXT_LENGTH = 30
 
 
-def mark_copies(X, y):
+def find_duplicates(X, y):
     """Mark rows that are copies of each other, so that copies can be kept in one fold.
 
     Where rows were copied (oversampling, a table joined to itself), the copy in the training part
@@ -65,13 +65,13 @@ def mark_copies(X, y):
     number = np.argsort(np.argsort(first))[number]
     label, size = np.unique(y, return_inverse=True, return_counts=True)[1:]
     share = np.bincount(label, has_copy) / size
-    if not (share[size >= 10] > 0.5).any() or _are_draws(number, label, count):
+    if not (share[size >= 10] > 0.5).any() or _coincide_by_chance(number, label, count):
         return None
     n_some = min(2000, rows_at_once(X))
     some = safe_indexing(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
     if _has_texts(some):
         return number  # texts do not coincide by chance
-    chances = _chances_of_pairs(some)
+    chances = _collision_probabilities(some)
     n_pairs = n_samples * (n_samples - 1) / 2
     n_equal = _count_pairs(count)
     if n_equal > 10 * n_pairs * np.prod(chances):
@@ -89,7 +89,7 @@ def mark_copies(X, y):
     return number if n_different >= 10 and n_alike - n_equal <= n_different / 10 else None
 
 
-def _are_draws(number, label, count):
+def _coincide_by_chance(number, label, count):
     """Tell whether equal rows disagree on the label, and are as uneven in number as draws are.
 
     Rows that several people labeled disagree as well, but there are about as many of each.
@@ -102,7 +102,7 @@ def _are_draws(number, label, count):
     return n_disagree > max(5, 0.02 * n_equal) and count.var() > 0.3 * count.mean()
 
 
-def _chances_of_pairs(X):
+def _collision_probabilities(X):
     """Return for each column the probability that two rows have the same value."""
     n_rows = num_samples(X)
     if hasattr(X, "tocsr"):
@@ -128,7 +128,7 @@ def _has_texts(X):
     cells = _cells(X)
     if isinstance(cells, list):
         texts = (c for c in cells if c.dtype.kind in "OUT")
-        return any(np.median([len(str(value)) for value in c]) >= _LEAST_TEXT for c in texts)
+        return any(np.median([len(str(value)) for value in c]) >= _MIN_TEXT_LENGTH for c in texts)
     return isinstance(cells, np.ndarray) and cells.ndim == 1
 
 

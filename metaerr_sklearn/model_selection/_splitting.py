@@ -34,7 +34,7 @@ def check_split_parameter(cv):
     )
 
 
-def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
+def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
     """Return the splits for cross-fitting as a list of (train, test) positions.
 
     Parameters
@@ -61,13 +61,15 @@ def make_splits(cv, X, y, *, groups=None, copies=None, seed=0, warn=True):
     if not isinstance(cv, Real):
         splits = _explicit_splits(cv, X, y, groups)
         # Who hands over the splits themselves has seen to it.
-        if copies is not None and groups is None and hasattr(cv, "split"):
-            _warn_of_copies(cv, splits, copies)
+        if duplicate_id is not None and groups is None and hasattr(cv, "split"):
+            _warn_of_split_duplicates(cv, splits, duplicate_id)
         return splits
-    if copies is not None and groups is None:
-        _, first, copies = np.unique(copies, return_index=True, return_inverse=True)
+    if duplicate_id is not None and groups is None:
+        _, first, duplicate_id = np.unique(duplicate_id, return_index=True, return_inverse=True)
         splits = make_splits(cv, first, np.asarray(y)[first], seed=seed, warn=warn)
-        return [tuple(np.flatnonzero(np.isin(copies, part)) for part in split) for split in splits]
+        return [
+            tuple(np.flatnonzero(np.isin(duplicate_id, part)) for part in split) for split in splits
+        ]
     rows = np.zeros(len(y))
     labels, counts = np.unique(y, return_counts=True)
     if isinstance(cv, Integral):
@@ -148,8 +150,8 @@ def _explicit_splits(cv, X, y, groups):
     return splits
 
 
-def _warn_of_copies(cv, splits, copies):
-    n_parted = sum(np.isin(copies[test], copies[train]).sum() for train, test in splits)
+def _warn_of_split_duplicates(cv, splits, duplicate_id):
+    n_parted = sum(np.isin(duplicate_id[test], duplicate_id[train]).sum() for train, test in splits)
     if n_parted:
         warn_caller(
             f"cv={cv!r} tests {n_parted} rows of which a copy is in the training part: a base that "

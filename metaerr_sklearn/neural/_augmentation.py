@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from .._compat import safe_indexing
 from .._utils.rows import as_array
 from ._inputs import as_net_input, sliced_batches
-from ._net import _as_net, _fitted_net, preserved_rng
+from ._net import as_fitted_net, as_net, preserved_rng
 
 
 class AugmentedConfidence(BaseEstimator):
@@ -71,7 +71,7 @@ class AugmentedConfidence(BaseEstimator):
         ValueError
             If ``views=None`` and X are not images.
         """
-        _as_net(estimator)
+        as_net(estimator)
         n_axes = np.ndim(as_array(safe_indexing(X, [0])))
         if self.views is None and n_axes != 4:
             raise ValueError(
@@ -107,11 +107,11 @@ class AugmentedConfidence(BaseEstimator):
             If ``views=None`` and X are not images, or a view has not as many rows as X.
         """
         self.check_base(estimator, X)
-        net = _fitted_net(estimator)
+        net = as_fitted_net(estimator)
         with sliced_batches(net), preserved_rng(0, device=net.device):
             own = net.predict_proba(as_net_input(X))
-            predicted, rows = own.argmax(axis=1), np.arange(len(own))
-            probas, agreement = [own[rows, predicted]], np.ones(len(own))
+            pred_encoded, rows = own.argmax(axis=1), np.arange(len(own))
+            probas, agreement = [own[rows, pred_encoded]], np.ones(len(own))
             for view in self._shifted(X) if self.views is None else self.views(X):
                 other = net.predict_proba(as_net_input(view))
                 if len(other) != len(own):
@@ -119,8 +119,8 @@ class AugmentedConfidence(BaseEstimator):
                         f"views(X) must return copies of X with its {len(own)} rows, got a view of "
                         f"{len(other)} rows."
                     )
-                probas.append(other[rows, predicted])
-                agreement += other.argmax(axis=1) == predicted
+                probas.append(other[rows, pred_encoded])
+                agreement += other.argmax(axis=1) == pred_encoded
         probas = np.stack(probas).astype(np.float64)
         logits = _clipped_logit(probas)
         return np.column_stack(

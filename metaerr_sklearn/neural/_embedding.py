@@ -12,7 +12,7 @@ from torch import nn
 from .._compat import safe_indexing
 from .._utils.validation import check_has_rows
 from ._inputs import as_net_input, sliced_batches
-from ._net import ONE_AT_A_TIME, _as_net, _fitted_net, _hooked
+from ._net import NET_LOCK, as_fitted_net, as_net, restored_after
 
 
 class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -97,7 +97,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self._embed(X)
 
     @contextmanager
-    def overhear(self):
+    def record(self):
         """Collect the hidden layer while the net is asked for something else.
 
         Yields
@@ -105,20 +105,20 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         parts : list of ndarray
             The layer's values for each batch that has gone through the net.
         """
-        net, seen, parts = _fitted_net(self.net), [], []
+        net, seen, parts = as_fitted_net(self.net), [], []
 
         def end_of_batch(_module, _args, output):
             output = output[0] if isinstance(output, tuple) else output
             parts.append(self._rows(seen, len(output)))
             seen.clear()
 
-        with ONE_AT_A_TIME:
+        with NET_LOCK:
             hooks = self._watch(net.module_, seen)
             hooks.append(net.module_.register_forward_hook(end_of_batch))
-            with _hooked(net, hooks):
+            with restored_after(net, hooks):
                 yield parts
 
-    def overhears(self, estimator):
+    def is_computed_by(self, estimator):
         """Tell whether the probabilities of a classifier come from the pass that is looked into.
 
         Parameters
@@ -128,21 +128,21 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Returns
         -------
-        overhears : bool
+        is_computed_by : bool
             True for this very net, if ``predict_proba`` and what it calls are skorch's own: one of
             the user's might show the net something else than `transform` does, or more than once.
         """
-        net = _as_net(self.net)
-        asked = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+        net = as_net(self.net)
+        observed = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         steps = ("predict_proba", "forward_iter", "evaluation_step", "infer")
         own = (getattr(type(net), step).__module__ for step in steps)
-        return asked is net and all(module.startswith("skorch.") for module in own)
+        return observed is net and all(module.startswith("skorch.") for module in own)
 
     def _embed(self, X):
-        net = _fitted_net(self.net)
+        net = as_fitted_net(self.net)
         check_has_rows(X, net)
         seen, parts = [], []
-        with sliced_batches(net), _hooked(net, self._watch(net.module_, seen)):
+        with sliced_batches(net), restored_after(net, self._watch(net.module_, seen)):
             for output in net.forward_iter(as_net_input(X)):
                 output = output[0] if isinstance(output, tuple) else output
                 parts.append(self._rows(seen, len(output)))
@@ -178,11 +178,11 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def __sklearn_clone__(self):
         # clone() would return an untrained net.
-        twin = type(self)(self.net, layer=self.layer)
+        refitted_clone = type(self)(self.net, layer=self.layer)
         for name in ("_sklearn_output_config", "_metadata_request"):
             if name in vars(self):
-                setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        return twin
+                setattr(refitted_clone, name, copy.deepcopy(getattr(self, name)))
+        return refitted_clone
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -12,7 +12,7 @@ from skorch import dataset as skorch_dataset
 from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader, Dataset
 
-from ._net import ONE_AT_A_TIME
+from ._net import NET_LOCK
 
 
 def as_net_input(X):
@@ -55,7 +55,7 @@ def as_net_input(X):
     dtype('int64')
     """
     if isinstance(X, np.memmap):
-        return SliceDataset(_MappedRows(X))
+        return SliceDataset(MappedRows(X))
     if isinstance(X, np.ndarray):
         return _owned(X, np.float32 if X.dtype.kind == "f" else None)
     if sparse.issparse(X):
@@ -68,7 +68,7 @@ def as_net_input(X):
     return X
 
 
-class _MappedRows(Dataset):
+class MappedRows(Dataset):
     """Read the rows of a memory map one by one, as torch takes them."""
 
     def __init__(self, X):
@@ -127,7 +127,7 @@ def sliced_batches(net):
     """
     steps = ("forward_iter", "get_dataset", "get_iterator")
     is_default = all(getattr(type(net), step, None) is getattr(NeuralNet, step) for step in steps)
-    with ONE_AT_A_TIME:
+    with NET_LOCK:
         if not is_default or net.iterator_valid is not DataLoader:
             yield
             return
@@ -144,7 +144,7 @@ def _iterate(dataset, **options):
     is_plain = type(dataset) is skorch_dataset.Dataset and dataset.y is None
     if is_plain and options.keys() == {"batch_size"} and isinstance(size, Integral) and size > 0:
         X, dtype = dataset.X, None
-        if type(X) is SliceDataset and X.indices is None and type(X.dataset) is _MappedRows:
+        if type(X) is SliceDataset and X.indices is None and type(X.dataset) is MappedRows:
             X, dtype = X.dataset.X, X.dataset.dtype
         if _is_sliceable(X) and len(dataset) == X.shape[0]:
             return _SlicedBatches(X, size, dtype)

@@ -12,7 +12,7 @@ from torch import nn
 
 # Hooks and modes belong to the net, random states to the process: whoever asks a net here takes
 # its turn, or threads would mix them.
-ONE_AT_A_TIME = threading.RLock()
+NET_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -73,9 +73,9 @@ def preserved_rng(seed, *, device=None):
 
 
 @contextmanager
-def _hooked(net, hooks):
+def restored_after(net, hooks):
     """Leave a net as it was, without the hooks and in the modes of its modules."""
-    modes = [(module, module.training) for module in _fitted_modules(net)]
+    modes = [(module, module.training) for module in modules_of(net)]
     try:
         yield
     finally:
@@ -85,13 +85,13 @@ def _hooked(net, hooks):
             module.training = training
 
 
-def _fitted_net(net):
-    net = _as_net(net)
+def as_fitted_net(net):
+    net = as_net(net)
     net.check_is_fitted()
     return net
 
 
-def _as_net(net):
+def as_net(net):
     if isinstance(net, FrozenEstimator):
         net = net.estimator
     if not isinstance(net, NeuralNet):
@@ -102,6 +102,6 @@ def _as_net(net):
     return net
 
 
-def _fitted_modules(net):
+def modules_of(net):
     fitted = (value for name, value in vars(net).items() if name.endswith("_"))
     return [m for value in fitted if isinstance(value, nn.Module) for m in value.modules()]

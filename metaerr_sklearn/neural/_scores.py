@@ -9,7 +9,7 @@ from torch import nn
 
 from .._utils.validation import check_has_rows
 from ._inputs import as_net_input, sliced_batches
-from ._net import _fitted_modules, _fitted_net, _hooked, preserved_rng
+from ._net import as_fitted_net, modules_of, preserved_rng, restored_after
 
 # Public subclasses of Dropout, one by one: their common base class is private to torch.
 _DROPOUTS = (
@@ -84,7 +84,7 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
     >>> max_probability(proba).shape
     (60,)
     """
-    net = _fitted_net(net)
+    net = as_fitted_net(net)
     if isinstance(n_passes, bool) or not isinstance(n_passes, Integral) or n_passes < 1:
         raise ValueError(f"n_passes must be a positive integer, got {n_passes!r}.")
     dropouts = _dropouts(net)
@@ -116,16 +116,18 @@ def _with_dropout(net, dropouts):
 
     The net sets evaluation mode for every batch; its own way of predicting is used unchanged.
     """
-    return _hooked(net, [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts])
+    return restored_after(
+        net, [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts]
+    )
 
 
 def has_dropout(net):
     """Tell whether a fitted skorch net has an active dropout module."""
-    return bool(_dropouts(_fitted_net(net)))
+    return bool(_dropouts(as_fitted_net(net)))
 
 
 def _dropouts(net):
-    return [m for m in _fitted_modules(net) if isinstance(m, _DROPOUTS) and m.p > 0]
+    return [m for m in modules_of(net) if isinstance(m, _DROPOUTS) and m.p > 0]
 
 
 def _set_training(module, args):
@@ -232,7 +234,7 @@ def max_logit_confidence(net, X):
 
 
 def _logits(net, X):
-    net = _fitted_net(net)
+    net = as_fitted_net(net)
     if isinstance(net.criterion_, nn.NLLLoss):
         raise ValueError(
             "This score needs logits, got a net trained with NLLLoss, whose module returns "

@@ -8,7 +8,7 @@ from torch.utils.data import Sampler, Subset
 
 from .._compat import safe_indexing
 from ._inputs import as_net_input
-from ._net import ONE_AT_A_TIME, preserved_rng
+from ._net import NET_LOCK, preserved_rng
 
 
 class _WeightedSampler(Sampler):
@@ -127,7 +127,7 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         if np.ptp(weights) == 0:
             sample_weight = None
     if sample_weight is None:
-        with ONE_AT_A_TIME, preserved_rng(seed, device=net.device):
+        with NET_LOCK, preserved_rng(seed, device=net.device):
             return net.fit(X, y, **fit_params)
 
     own = {"sampler", "batch_sampler"} & set(net.get_params_for("iterator_train"))
@@ -138,7 +138,7 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         )
     user_iterator = net.iterator_train
     net.set_params(iterator_train=_WeightedLoader(user_iterator, weights))
-    with ONE_AT_A_TIME, preserved_rng(seed, device=net.device):
+    with NET_LOCK, preserved_rng(seed, device=net.device):
         net.fit(X, y, **fit_params)
     net.iterator_train = user_iterator
     return net

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from ..metrics import error_roc_auc
-from ..metrics._observation import observe_errors
-from ._style import _BLUE, _VERMILION, _axes, _import_pyplot, _quiet
+from ..metrics._observation import predict_and_compare
+from ._style import BLUE, VERMILION, import_pyplot, make_axes, style_axes
 
 
 class ErrorDistributionDisplay:
@@ -102,13 +102,13 @@ class ErrorDistributionDisplay:
         -------
         display : ErrorDistributionDisplay
         """
-        _import_pyplot(f"{cls.__name__}.from_estimator")
-        seen = observe_errors(estimator, X, y, with_proba=False)
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        predictions = predict_and_compare(estimator, X, y, with_proba=False)
         if name is None:
-            name = "meta-model" if seen.has_meta_model else "1 - max probability"
+            name = "meta-model" if predictions.has_meta_model else "1 - max probability"
         return cls.from_predictions(
-            seen.is_error,
-            seen.error_proba,
+            predictions.is_error,
+            predictions.error_proba,
             sample_weight=sample_weight,
             bins=bins,
             name=name,
@@ -158,7 +158,7 @@ class ErrorDistributionDisplay:
         -------
         display : ErrorDistributionDisplay
         """
-        _import_pyplot(f"{cls.__name__}.from_predictions")
+        import_pyplot(f"{cls.__name__}.from_predictions")
         roc_auc = error_roc_auc(is_error, error_proba, sample_weight=sample_weight)
         is_error = column_or_1d(is_error).astype(bool)
         error_proba = column_or_1d(error_proba).astype(float)
@@ -204,14 +204,14 @@ class ErrorDistributionDisplay:
         """
         from matplotlib.ticker import PercentFormatter
 
-        ax = self.ax_ = _axes(ax, f"{type(self).__name__}.plot")
+        ax = self.ax_ = make_axes(ax, f"{type(self).__name__}.plot")
         self.figure_ = ax.figure
         self.right_ = ax.stairs(
             self.right,
             self.bin_edges,
             fill=True,
-            facecolor=_BLUE + "70",
-            edgecolor=_BLUE,
+            facecolor=BLUE + "70",
+            edgecolor=BLUE,
             linewidth=1.4,
             label=f"right (n = {self.n_right:,})",
         )
@@ -219,8 +219,8 @@ class ErrorDistributionDisplay:
             self.wrong,
             self.bin_edges,
             fill=True,
-            facecolor=_VERMILION + "70",
-            edgecolor=_VERMILION,
+            facecolor=VERMILION + "70",
+            edgecolor=VERMILION,
             linewidth=1.4,
             hatch="///",
             label=f"wrong (n = {self.n_wrong:,})",
@@ -241,7 +241,7 @@ class ErrorDistributionDisplay:
             ylim=(0, None),
         )
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _quiet(ax)
+        style_axes(ax)
         title = [] if name is None else [name]
         if not np.isnan(self.roc_auc):
             title.append(f"AUROC {self.roc_auc:.3f}")

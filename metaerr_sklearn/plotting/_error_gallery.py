@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.rows import as_array, indexable
-from ..metrics._observation import observe_errors
-from ._style import _BLUE, _GREY, _VERMILION, _axes, _import_pyplot
+from ..metrics._observation import predict_and_compare
+from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
 
 
 class ErrorGalleryDisplay:
@@ -116,13 +116,13 @@ class ErrorGalleryDisplay:
         -------
         display : ErrorGalleryDisplay
         """
-        _import_pyplot(f"{cls.__name__}.from_estimator")
+        import_pyplot(f"{cls.__name__}.from_estimator")
         images = _as_images(X if images is None else images, image_shape)
-        seen = observe_errors(estimator, X, with_proba=False)
+        predictions = predict_and_compare(estimator, X, with_proba=False)
         return cls.from_predictions(
             images,
-            seen.labels,
-            seen.error_proba,
+            predictions.labels,
+            predictions.error_proba,
             y_true=y,
             n_images=n_images,
             n_columns=n_columns,
@@ -187,7 +187,7 @@ class ErrorGalleryDisplay:
         ValueError
             If the images are no images, or lengths differ.
         """
-        _import_pyplot(f"{cls.__name__}.from_predictions")
+        import_pyplot(f"{cls.__name__}.from_predictions")
         images = _as_images(images, image_shape)
         y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba).astype(float)
         y_true = None if y_true is None else column_or_1d(y_true)
@@ -234,7 +234,7 @@ class ErrorGalleryDisplay:
         n_rows = max(1, -(-n_images // n_columns))
         n_lines = 1 if self.y_true is None else 2
         cell = 1.15, 1.15 + 0.17 * n_lines
-        ax = self.ax_ = _axes(
+        ax = self.ax_ = make_axes(
             ax,
             f"{type(self).__name__}.plot",
             figsize=(cell[0] * n_columns + 0.3, cell[1] * n_rows + 0.3),
@@ -242,7 +242,7 @@ class ErrorGalleryDisplay:
         self.figure_ = ax.figure
         ax.set_axis_off()
         title = "Predicted label, and its probability of being wrong"
-        ax.set_title(title, fontsize=9, color=_GREY, loc="left")
+        ax.set_title(title, fontsize=9, color=GREY, loc="left")
         low, high = self.value_range or (None, None)
         self.axes_ = np.empty(n_images, dtype=object)
         for i in range(n_images):
@@ -267,7 +267,7 @@ class ErrorGalleryDisplay:
         if self.y_true is not None:
             is_wrong = self.labels[i] != self.y_true[i]
             text += f"\ntrue: {self.y_true[i]}" if is_wrong else "\nright"
-            color = _VERMILION if is_wrong else _BLUE
+            color = VERMILION if is_wrong else BLUE
         ax.set_title(text, fontsize=8, color=color, pad=3, linespacing=1.1)
         ax.spines[:].set(color="0.7" if self.y_true is None else color, linewidth=1.2)
 

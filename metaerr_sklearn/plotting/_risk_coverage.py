@@ -3,13 +3,13 @@
 import numpy as np
 
 from ..metrics import aurc, risk_at_coverage
-from ..metrics._observation import observe_errors
-from ..metrics._risk_coverage import _operating_point
-from ._style import _BLUE, _GREY, _VERMILION, _axes, _import_pyplot, _quiet
+from ..metrics._observation import predict_and_compare
+from ..metrics._risk_coverage import operating_point_of
+from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes, style_axes
 
 _CURVES = (
-    {"color": _BLUE, "linestyle": "-", "linewidth": 2.2},
-    {"color": _VERMILION, "linestyle": (0, (5, 1.5)), "linewidth": 1.8},
+    {"color": BLUE, "linestyle": "-", "linewidth": 2.2},
+    {"color": VERMILION, "linestyle": (0, (5, 1.5)), "linewidth": 1.8},
     {"color": "#009E73", "linestyle": (0, (5, 1.5, 1, 1.5)), "linewidth": 1.8},
     {"color": "#CC79A7", "linestyle": (0, (2, 1)), "linewidth": 1.8},
     {"color": "#56B4E9", "linestyle": "-", "linewidth": 1.8},
@@ -161,16 +161,16 @@ class RiskCoverageDisplay:
         -------
         display : RiskCoverageDisplay
         """
-        _import_pyplot(f"{cls.__name__}.from_estimator")
-        seen = observe_errors(estimator, X, y)
-        scores = {row: score for row, (score, is_probability) in seen.scores().items()}
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        predictions = predict_and_compare(estimator, X, y)
+        scores = {row: score for row, (score, is_probability) in predictions.scores().items()}
         shown = [row for row in ("meta-model", "max probability") if row in scores]
         if not plot_baseline:
             shown = shown[:1]
         return cls.from_predictions(
-            seen.is_error,
+            predictions.is_error,
             {row: scores[row] for row in shown},
-            accepted=seen.accepted,
+            accepted=predictions.accepted,
             sample_weight=sample_weight,
             name=name,
             ax=ax,
@@ -229,7 +229,7 @@ class RiskCoverageDisplay:
         -------
         display : RiskCoverageDisplay
         """
-        _import_pyplot(f"{cls.__name__}.from_predictions")
+        import_pyplot(f"{cls.__name__}.from_predictions")
         scores = error_proba if isinstance(error_proba, dict) else {"meta-model": error_proba}
         weights = {"sample_weight": sample_weight}
         # One point for each row, up to what a line can show.
@@ -246,7 +246,7 @@ class RiskCoverageDisplay:
             error_rate=float(optimal_risk[-1]),
             optimal_risk=optimal_risk,
             optimal_aurc=aurc(is_error, is_error, **weights),
-            operating_point=_operating_point(is_error, accepted, sample_weight),
+            operating_point=operating_point_of(is_error, accepted, sample_weight),
         )
         return display.plot(
             ax,
@@ -280,7 +280,7 @@ class RiskCoverageDisplay:
         -------
         display : RiskCoverageDisplay
         """
-        ax = self.ax_ = _axes(ax, f"{type(self).__name__}.plot")
+        ax = self.ax_ = make_axes(ax, f"{type(self).__name__}.plot")
         self.figure_ = ax.figure
         names = list(self.selective_risk)
         if isinstance(curve_kwargs, dict) or curve_kwargs is None:
@@ -314,7 +314,7 @@ class RiskCoverageDisplay:
             (self.random_line_,) = ax.plot(
                 [0, 1],
                 [self.error_rate] * 2,
-                color=_GREY,
+                color=GREY,
                 linestyle=":",
                 linewidth=1.5,
                 label=f"random order: {1000 * self.error_rate:.1f}",
@@ -323,7 +323,7 @@ class RiskCoverageDisplay:
             (self.optimal_line_,) = ax.plot(
                 self.coverage,
                 self.optimal_risk,
-                color=_GREY,
+                color=GREY,
                 linewidth=1.2,
                 label=f"oracle: {1000 * self.optimal_aurc:.1f}",
             )
@@ -368,7 +368,7 @@ class RiskCoverageDisplay:
         )
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1))
-        _quiet(ax)
+        style_axes(ax)
         legend = ax.legend(
             loc="upper left",
             framealpha=0.8,
@@ -376,4 +376,4 @@ class RiskCoverageDisplay:
             title="Area under the curve (AURC) × 1000, lower is better",
             alignment="left",
         )
-        legend.get_title().set_color(_GREY)
+        legend.get_title().set_color(GREY)

@@ -2,10 +2,10 @@
 
 # Okabe and Ito's palette, which stays apart under all common colour vision deficiencies. Dashes
 # say the same once more, for print in grey.
-_BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "0.45"
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "0.45"
 
 
-def _import_pyplot(caller):
+def import_pyplot(caller):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -16,14 +16,14 @@ def _import_pyplot(caller):
     return plt
 
 
-def _axes(ax, caller, figsize=None):
-    plt = _import_pyplot(caller)
+def make_axes(ax, caller, figsize=None):
+    plt = import_pyplot(caller)
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
     return ax
 
 
-def _quiet(ax):
+def style_axes(ax):
     """Leave the data the darkest thing in the picture."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="0.92", linewidth=0.8)

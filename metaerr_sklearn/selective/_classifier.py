@@ -20,7 +20,12 @@ from .._base_estimator.inspection import (
     is_net,
     unwrap,
 )
-from .._base_estimator.prediction import base_classes, call_base, column_classes, predict_all
+from .._base_estimator.prediction import (
+    call_base,
+    classes_of_fitted,
+    classes_of_prefit,
+    predict_all,
+)
 from .._compat import (
     CallbackSupportMixin,
     routing_enabled,
@@ -41,7 +46,7 @@ from .._utils.validation import (
     is_missing,
     warn_caller,
 )
-from ..model_selection._duplicates import mark_copies
+from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import make_splits
 from ._certificate import _explain_failure, certify_threshold, risk_upper_bound
 
@@ -212,7 +217,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         progress = FitProgress(self, 1 if self._is_prefit() else 2, X, y)
         if self._is_prefit():
             check_is_fitted(self.estimator)
-            self.estimator_, self.classes_ = self.estimator, base_classes(self.estimator, y)
+            self.estimator_, self.classes_ = self.estimator, classes_of_prefit(self.estimator, y)
             if not set(y.tolist()) & set(self.classes_.tolist()):
                 raise ValueError(
                     f"No label in y is a class of the fitted estimator, {self.classes_.tolist()}: "
@@ -446,8 +451,10 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
     def _fit_estimator(self, X, y, groups, fit_params, progress):
         """Fit the estimator on the training rows and return the calibration rows."""
         seed = draw_seed(self.random_state)
-        copies = mark_copies(X, y) if groups is None else None
-        split = make_splits(self.calibration, X, y, groups=groups, copies=copies, seed=seed)
+        duplicate_id = find_duplicates(X, y) if groups is None else None
+        split = make_splits(
+            self.calibration, X, y, groups=groups, duplicate_id=duplicate_id, seed=seed
+        )
         train, held_out = split[0]
         classes = np.unique(y)
         self.estimator_ = fit_base(
@@ -459,7 +466,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             seed=None if self.random_state is None else seed,
             within=partial(progress.within, "estimator"),
         )
-        self.classes_ = column_classes(self.estimator_, classes)
+        self.classes_ = classes_of_fitted(self.estimator_, classes)
         return safe_indexing(X, held_out), y[held_out]
 
     def _choose_reject_label(self, classes):
@@ -519,9 +526,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 return inner._predict_all(X)
             labels, error_proba = inner.predict_with_error(X)
             return labels, None, error_proba
-        labels, predicted, proba, _ = predict_all(self.estimator_, X, np.unique(self.classes_))
+        labels, pred_encoded, proba, _ = predict_all(self.estimator_, X, np.unique(self.classes_))
         # The sum of the others keeps the order where the largest probability rounds to 1.
-        return labels, proba, split_predicted(proba, predicted)[1]
+        return labels, proba, split_predicted(proba, pred_encoded)[1]
 
 
 def _common_dtype(labels, reject_label):

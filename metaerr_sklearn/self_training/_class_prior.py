@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def estimate_shares(proba, shares, *, n_steps=5):
+def estimate_class_prior(proba, prior, *, n_steps=5):
     """Estimate the class shares of rows from their class probabilities.
 
     Rows labeled class by class do not tell how frequent the classes are. Expectation maximisation
@@ -35,18 +35,18 @@ def estimate_shares(proba, shares, *, n_steps=5):
     Examples
     --------
     >>> import numpy as np
-    >>> from metaerr_sklearn.self_training._class_prior import estimate_shares
+    >>> from metaerr_sklearn.self_training._class_prior import estimate_class_prior
     >>> proba = np.repeat([[0.9, 0.1], [0.2, 0.8]], [90, 10], axis=0)
-    >>> estimate_shares(proba, np.array([0.5, 0.5])).round(2)
+    >>> estimate_class_prior(proba, np.array([0.5, 0.5])).round(2)
     array([0.99, 0.01])
     """
-    estimated = shares
+    estimated = prior
     for _ in range(n_steps):
-        estimated = with_shares(proba, shares, estimated).mean(axis=0)
+        estimated = adjust_to_class_prior(proba, prior, estimated).mean(axis=0)
     return estimated
 
 
-def share_reliability(proba, fold_probas, sizes, shares):
+def class_prior_reliability(proba, fold_probas, sizes, prior):
     """Tell how far estimated class shares would come out again with other labels (the jackknife).
 
     Each fold's classifier has learned from other labels than the next. The variance of the shares
@@ -83,30 +83,30 @@ def share_reliability(proba, fold_probas, sizes, shares):
     Examples
     --------
     >>> import numpy as np
-    >>> from metaerr_sklearn.self_training._class_prior import share_reliability
+    >>> from metaerr_sklearn.self_training._class_prior import class_prior_reliability
     >>> proba = np.repeat([[0.9, 0.1], [0.2, 0.8]], [90, 10], axis=0)
-    >>> share_reliability(proba, [proba, proba], [(5, 5), (5, 5)], np.array([0.5, 0.5]))
+    >>> class_prior_reliability(proba, [proba, proba], [(5, 5), (5, 5)], np.array([0.5, 0.5]))
     1.0
-    >>> share_reliability(proba, [proba, 1 - proba], [(5, 5), (5, 5)], np.array([0.5, 0.5]))
+    >>> class_prior_reliability(proba, [proba, 1 - proba], [(5, 5), (5, 5)], np.array([0.5, 0.5]))
     0.0
     """
-    estimated = estimate_shares(proba, shares)
-    distance = np.sum((estimated - shares) ** 2)
+    estimated = estimate_class_prior(proba, prior)
+    distance = np.sum((estimated - prior) ** 2)
     if distance == 0:
         return 0.0
     variance = np.mean(
         [
-            n_train / n_test * np.sum((estimate_shares(fold, shares) - estimated) ** 2)
+            n_train / n_test * np.sum((estimate_class_prior(fold, prior) - estimated) ** 2)
             for fold, (n_train, n_test) in zip(fold_probas, sizes)
         ]
     )
     return float(max(0.0, 1 - variance / distance))
 
 
-def with_shares(proba, shares, new_shares):
+def adjust_to_class_prior(proba, prior, new_prior):
     """Return probabilities that were right for some class shares made right for others."""
     # A class without a labeled row of positive weight has no probabilities to adapt.
-    ratio = np.divide(new_shares, shares, out=np.zeros(len(shares)), where=shares > 0)
+    ratio = np.divide(new_prior, prior, out=np.zeros(len(prior)), where=prior > 0)
     adapted = proba * ratio
     total = adapted.sum(axis=1, keepdims=True)
-    return np.where(total > 0, adapted / np.where(total > 0, total, 1), shares)
+    return np.where(total > 0, adapted / np.where(total > 0, total, 1), prior)

@@ -18,25 +18,30 @@ from .._base_estimator.inspection import (
     can_fit_and_predict,
     check_not_pairwise,
     is_net,
-    weight_name,
+    sample_weight_param,
 )
-from .._base_estimator.prediction import call_base, column_classes, predict_both, predict_labels
+from .._base_estimator.prediction import (
+    call_base,
+    classes_of_fitted,
+    predict_labels,
+    predict_labels_and_proba,
+)
 from .._compat import CallbackSupportMixin, num_samples, safe_indexing, with_callbacks
-from .._utils.probabilities import error_of
+from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import in_chunks, indexable
 from .._utils.validation import check_weights, is_missing, warn_caller
 from ..error_model import ErrorModel
-from ..error_model._error_model import check_asks_nobody
+from ..error_model._error_model import check_no_observers
 from ..model_selection import is_unlabeled
-from ..model_selection._duplicates import mark_copies
+from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import check_split_parameter, make_splits
 from ..representation import fit_representation
-from ._class_prior import estimate_shares, share_reliability, with_shares
-from ._nets import _is_certain, _is_plain_net, _NetEmbedding, _random_stream_kept
+from ._class_prior import adjust_to_class_prior, class_prior_reliability, estimate_class_prior
+from ._nets import NetEmbedding, is_certain, is_plain_net, preserved_rng_if_net
 from ._opinion_pool import OpinionPool
-from ._weighted_base import _Base
+from ._weighted_base import WeightedBase
 
 _CRITERIA = (
     "auto",
@@ -49,16 +54,16 @@ _CRITERIA = (
     "curriculum",
 )
 _SHARES = (0.2, 0.4, 0.6, 0.8)
-_LEAST_CONFIDENCE = 0.9
+_MIN_CONFIDENCE = 0.9
 _CERTAIN_ROUNDS = 2
 # From this many wrong and this many right out-of-fold predictions on, ErrorModel ranks the errors
 # of unlabeled rows better than a pool of opinions (measured on 16 tables).
-_MANY = 100
+_MIN_OUTCOMES_FOR_ERROR_MODEL = 100
 # From this skill on (0 is guessing, 1 is perfect) estimated class shares are trusted in full, and
 # a quarter as far where the folds do not agree on the shares.
-_FULL_TRUST, _LEAST_RELIANCE = 0.5, 0.25
+_FULL_TRUST, _MIN_RELIANCE = 0.5, 0.25
 # Where the pool contradicts the base, the base's label counts half more than the pool gives it.
-_OWN_VOICE = 1.5
+_BASE_LABEL_FACTOR = 1.5
 
 
 class SelfTrainingWithMetaErr(
@@ -315,47 +320,49 @@ class SelfTrainingWithMetaErr(
         ValueError
             If y has no labeled row, labels of one class only, or a parameter does not fit.
         """
-        X, y, truth, weight, seed = self._check_fit(X, y, sample_weight)
+        X, y, y_encoded, weight, seed = self._check_fit(X, y, sample_weight)
         self.criterion_ = self.criterion
         if self.criterion == "auto":
             one_shot = "consensus" if self._is_automatic() else "weight"
             self.criterion_ = "certain" if is_net(self.estimator) else one_shot
-        self._base = _Base(
+        self._base = WeightedBase(
             self.estimator,
             X,
             self.classes_,
             weight,
-            is_labeled=truth >= 0,
+            is_labeled=y_encoded >= 0,
             random_state=None if self.random_state is None else seed,
             as_sklearn=self.meta_learner is None and self.criterion_ in ("threshold", "k_best"),
         )
-        self._target = truth.copy()
-        self._prior = self._check_prior(truth, weight)
-        self.labeled_iter_ = np.where(truth < 0, -1, 0)
-        self.pseudo_error_proba_ = np.full(len(truth), np.nan)
+        self._target = y_encoded.copy()
+        self._prior = self._check_prior(y_encoded, weight)
+        self.labeled_iter_ = np.where(y_encoded < 0, -1, 0)
+        self.pseudo_error_proba_ = np.full(len(y_encoded), np.nan)
         self.n_iter_, self.history_, self._oof_accuracy = 0, [], None
         self._fold_models = self._fold_sizes = None
         # In how many rounds is not known beforehand. Without a meta-learner nothing is printed but
         # what scikit-learn's class prints.
         verbose = self.verbose and self.meta_learner is not None
         self._progress = FitProgress(self, None, X, y, verbose=verbose)
-        with _random_stream_kept(self.estimator, seed):
-            self._fit(X, truth, weight, seed)
+        with preserved_rng_if_net(self.estimator, seed):
+            self._fit(X, y_encoded, weight, seed)
         self._progress.close()
         self._finish(y)
         return self
 
-    def _fit(self, X, truth, weight, seed):
-        labeled = np.flatnonzero(truth >= 0)
+    def _fit(self, X, y_encoded, weight, seed):
+        labeled = np.flatnonzero(y_encoded >= 0)
         self.error_model_, supervised = None, None
         if self.meta_learner is not None:
-            supervised = self._base.fit(labeled, truth)
-            self._fit_error_model(X, truth, weight, supervised, seed)
+            supervised = self._base.fit(labeled, y_encoded)
+            self._fit_error_model(X, y_encoded, weight, supervised, seed)
             self._progress.done("error model")
-        if len(labeled) == len(truth):
+        if len(labeled) == len(y_encoded):
             self.n_iter_ = 0 if self.meta_learner is None else 1
             self.termination_condition_ = "all_labeled"
-            self.estimator_ = self._base.fit(labeled, truth) if supervised is None else supervised
+            self.estimator_ = (
+                self._base.fit(labeled, y_encoded) if supervised is None else supervised
+            )
         elif self.criterion_ in ("threshold", "k_best"):
             self._fit_in_rounds(supervised)
         elif self.criterion_ in ("certain", "curriculum") and self.max_iter == 0:
@@ -438,17 +445,17 @@ class SelfTrainingWithMetaErr(
                 "k_best is larger than the amount of unlabeled samples. All unlabeled samples "
                 "will be labeled in the first iteration"
             )
-        truth = np.full(n_samples, -1)
-        truth[has_label] = encoded
+        y_encoded = np.full(n_samples, -1)
+        y_encoded[has_label] = encoded
         weight = None
         if sample_weight is not None:
-            weight = check_weights(sample_weight, truth)
-            if len(np.unique(truth[has_label & (weight > 0)])) < 2:
+            weight = check_weights(sample_weight, y_encoded)
+            if len(np.unique(y_encoded[has_label & (weight > 0)])) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs labeled samples of at least 2 classes, got one "
                     "class after leaving out rows of sample_weight 0."
                 )
-        return X, y, truth, weight, draw_seed(self.random_state)
+        return X, y, y_encoded, weight, draw_seed(self.random_state)
 
     def _find_labels(self, y):
         """Tell which rows have a label."""
@@ -469,7 +476,7 @@ class SelfTrainingWithMetaErr(
         return has_label
 
     def _check_parameters(self):
-        check_asks_nobody(self.meta_features)
+        check_no_observers(self.meta_features)
         if self.criterion not in _CRITERIA:
             raise ValueError(
                 f"criterion must be one of {', '.join(map(repr, _CRITERIA))}, got "
@@ -515,14 +522,14 @@ class SelfTrainingWithMetaErr(
         chosen = (self.meta_learner, self.meta_features)
         return all(isinstance(value, str) and value == "auto" for value in chosen)
 
-    def _check_prior(self, truth, weight):
+    def _check_prior(self, y_encoded, weight):
         if self.class_prior is None:
             return None
         n_classes = len(self.classes_)
         if isinstance(self.class_prior, str) and self.class_prior == "labeled":
-            labeled = truth >= 0
+            labeled = y_encoded >= 0
             weight = None if weight is None else weight[labeled]
-            counts = np.bincount(truth[labeled], weight, n_classes)
+            counts = np.bincount(y_encoded[labeled], weight, n_classes)
             return counts / counts.sum()
         try:
             prior = np.asarray(self.class_prior, dtype=float)
@@ -549,10 +556,10 @@ class SelfTrainingWithMetaErr(
             random_state=random_state,
         )
 
-    def _fit_error_model(self, X, truth, weight, supervised, seed):
+    def _fit_error_model(self, X, y_encoded, weight, supervised, seed):
         """Learn the error of the base from predictions on labeled rows it has not seen."""
-        labeled = np.flatnonzero(truth >= 0)
-        counts = np.bincount(truth[labeled])
+        labeled = np.flatnonzero(y_encoded >= 0)
+        counts = np.bincount(y_encoded[labeled])
         # Where the one label of a class is tested, two others must be left to train on.
         needed = 2 if isinstance(self.cv, Real) else 1
         if np.sum(counts >= 2) < needed:
@@ -566,17 +573,22 @@ class SelfTrainingWithMetaErr(
         cv = self.cv
         if isinstance(cv, Integral) and counts.min() >= 2:
             cv = min(cv, int(counts.min()))
-        copies = mark_copies(X_labeled, truth[labeled])
+        duplicate_id = find_duplicates(X_labeled, y_encoded[labeled])
         splits = make_splits(
-            cv, X_labeled, truth[labeled], copies=copies, seed=seed, warn=counts.min() < 2
+            cv,
+            X_labeled,
+            y_encoded[labeled],
+            duplicate_id=duplicate_id,
+            seed=seed,
+            warn=counts.min() < 2,
         )
-        name = weight_name(self.estimator)
+        name = sample_weight_param(self.estimator)
         labeled_weight = None if weight is None else weight[labeled]
         with config_context(enable_metadata_routing=False):
             oof, models = cross_fit(
                 self.estimator,
                 X_labeled,
-                self.classes_[truth[labeled]],
+                self.classes_[y_encoded[labeled]],
                 classes=self.classes_,
                 splits=splits,
                 fit_params={name: labeled_weight} if name and weight is not None else None,
@@ -586,9 +598,9 @@ class SelfTrainingWithMetaErr(
                 on_fold=lambda: self._progress.done("fold"),
             )
         tested = oof.fold >= 0
-        is_error = (truth[labeled] != oof.predicted)[tested]
+        is_error = (y_encoded[labeled] != oof.pred_encoded)[tested]
         self._oof_accuracy = float(1 - is_error.mean())
-        is_enough = min(is_error.sum(), (~is_error).sum()) >= _MANY
+        is_enough = min(is_error.sum(), (~is_error).sum()) >= _MIN_OUTCOMES_FOR_ERROR_MODEL
         if self.criterion_ == "consensus":
             self._fold_models = models
             n_train = [len(train) for train, _ in splits]
@@ -597,89 +609,93 @@ class SelfTrainingWithMetaErr(
             representation, _ = fit_representation(self.representation, X, seed=seed)
             self.error_model_ = OpinionPool(n_jobs=self.n_jobs, random_state=seed).fit(
                 X,
-                truth,
+                y_encoded,
                 oof,
                 splits,
                 self.classes_,
                 representation,
-                self._view([*models, supervised]),
+                self._embeddings([*models, supervised]),
                 labeled_weight,
             )
             return
         rows = np.flatnonzero(tested)
         self.error_model_ = self._make_error_model(seed).fit(
             safe_indexing(X_labeled, rows),
-            self.classes_[truth[labeled][rows]],
+            self.classes_[y_encoded[labeled][rows]],
             oof.proba[rows],
-            y_pred=self.classes_[oof.predicted[rows]],
+            y_pred=self.classes_[oof.pred_encoded[rows]],
             classes=self.classes_,
             sample_weight=None if weight is None else labeled_weight[rows],
             fold=oof.fold[rows],
         )
 
-    def _view(self, models):
+    def _embeddings(self, models):
         """Return how nets see X, each in its own way; None for other bases."""
         is_auto = isinstance(self.representation, str) and self.representation == "auto"
-        if is_auto and all(_is_plain_net(model) for model in models):
-            return [_NetEmbedding(model) for model in models]
+        if is_auto and all(is_plain_net(model) for model in models):
+            return [NetEmbedding(model) for model in models]
         return None
 
-    def _ask(self, model, rows):
+    def _predict(self, model, rows):
         """Return the labels of unlabeled rows, all probabilities, and those of the labels."""
 
         def ask(X):
-            predicted, proba = self._base.predict(model, X)
+            pred_encoded, proba = self._base.predict(model, X)
             if isinstance(self.error_model_, ErrorModel):
-                confidence = 1 - self.error_model_._predict_error_proba(X, proba, predicted)
+                confidence = 1 - self.error_model_._predict_error_proba(X, proba, pred_encoded)
             else:
-                confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]
-            return predicted, proba, confidence
+                confidence = np.take_along_axis(proba, pred_encoded[:, None], axis=1)[:, 0]
+            return pred_encoded, proba, confidence
 
         return in_chunks(ask, self._base.X, rows)
 
-    def _pool(self, proba, rows):
+    def _pooled_proba(self, proba, rows):
         """Return the pooled probabilities of unlabeled rows, given the base's."""
         number = np.cumsum(self.labeled_iter_ != 0) - 1
         return self.error_model_.pool_unlabeled(proba, number[rows])
 
-    def _judge(self, model, rows):
+    def _pseudo_label(self, model, rows):
         """Label unlabeled rows and tell how far each label is to be trusted."""
-        predicted, proba, confidence = self._ask(model, rows)
+        pred_encoded, proba, confidence = self._predict(model, rows)
         if isinstance(self.error_model_, OpinionPool):
-            confidence = 1 - error_of(self._pool(proba, rows), predicted)
+            confidence = 1 - proba_of_other_classes(self._pooled_proba(proba, rows), pred_encoded)
         self.pseudo_error_proba_[rows] = 1 - confidence
-        return predicted, confidence
+        return pred_encoded, confidence
 
-    def _agree(self, model, rows):
+    def _consensus(self, model, rows):
         """Label unlabeled rows by consensus; tell how far each label is to be trusted.
 
         Also return where the base itself says otherwise, what, and how probable that is.
         """
-        own, proba, _ = self._ask(model, rows)
-        pooled = self._adapt(self._pool(proba, rows), proba, rows)
-        predicted = pooled.argmax(axis=1)
-        confidence = 1 - error_of(pooled, predicted)
+        own, proba, _ = self._predict(model, rows)
+        pooled = self._adjust_to_prior(self._pooled_proba(proba, rows), proba, rows)
+        pred_encoded = pooled.argmax(axis=1)
+        confidence = 1 - proba_of_other_classes(pooled, pred_encoded)
         self.pseudo_error_proba_[rows] = 1 - confidence
         # Shares that somebody knows are no reason for doubt.
-        contested = np.flatnonzero((predicted != own) & (self._prior is None))
-        return predicted, confidence, (contested, own[contested], pooled[contested, own[contested]])
+        contested = np.flatnonzero((pred_encoded != own) & (self._prior is None))
+        return (
+            pred_encoded,
+            confidence,
+            (contested, own[contested], pooled[contested, own[contested]]),
+        )
 
-    def _adapt(self, pooled, proba, rows):
+    def _adjust_to_prior(self, pooled, proba, rows):
         """Make probabilities learned from the labels right for the unlabeled rows."""
-        shares = self.error_model_.label_shares_
+        prior = self.error_model_.class_prior_
         if self._prior is not None:
-            return with_shares(pooled, shares, self._prior)
+            return adjust_to_class_prior(pooled, prior, self._prior)
         # The base of each fold stands in for its pool, of whose opinions the base's counts most.
         fold_probas = (
             in_chunks(partial(self._base.predict, model), self._base.X, rows)[1]
             for model in self._fold_models
         )
-        reliability = share_reliability(proba, fold_probas, self._fold_sizes, shares)
-        reliance = _LEAST_RELIANCE + (1 - _LEAST_RELIANCE) * reliability
+        reliability = class_prior_reliability(proba, fold_probas, self._fold_sizes, prior)
+        reliance = _MIN_RELIANCE + (1 - _MIN_RELIANCE) * reliability
         # Shares found by a pool that knows little are little more than its mistakes.
-        trust = reliance * float(np.clip(self.error_model_.skill_ / _FULL_TRUST, 0, 1))
-        estimated = estimate_shares(pooled, shares)
-        return with_shares(pooled, shares, shares + trust * (estimated - shares))
+        trust = reliance * float(np.clip(self.error_model_.adjusted_accuracy_ / _FULL_TRUST, 0, 1))
+        estimated = estimate_class_prior(pooled, prior)
+        return adjust_to_class_prior(pooled, prior, prior + trust * (estimated - prior))
 
     def _is_guessing(self):
         """Tell whether the base may be no better than chance, and nobody knows the shares."""
@@ -687,7 +703,10 @@ class SelfTrainingWithMetaErr(
         if self.criterion_ != "consensus" or pool is None or self._prior is not None:
             return False
         # Of a recall that is a mean of fractions the last bit is chance.
-        return pool.base_skill_ <= pool.base_skill_error_ + 1e-9
+        return (
+            pool.base_adjusted_balanced_accuracy_
+            <= pool.base_adjusted_balanced_accuracy_error_ + 1e-9
+        )
 
     def _fit_once(self, supervised):
         """Label all unlabeled rows with the supervised base, and train once more."""
@@ -699,31 +718,35 @@ class SelfTrainingWithMetaErr(
             self.estimator_ = supervised
             return
         self.n_iter_, guesses = 1, self._is_guessing()
-        weight, also = np.ones(len(self._target)), None
+        weight, extra = np.ones(len(self._target)), None
         if self.criterion_ == "consensus" and self.error_model_ is not None and not guesses:
-            predicted, confidence, (contested, own, own_confidence) = self._agree(
+            pred_encoded, confidence, (contested, own, own_confidence) = self._consensus(
                 supervised, unlabeled
             )
-            also = unlabeled[contested], own, self.pseudo_weight * _OWN_VOICE * own_confidence
+            extra = (
+                unlabeled[contested],
+                own,
+                self.pseudo_weight * _BASE_LABEL_FACTOR * own_confidence,
+            )
         else:
-            predicted, confidence = self._judge(supervised, unlabeled)
+            pred_encoded, confidence = self._pseudo_label(supervised, unlabeled)
         if guesses:
             chosen = np.arange(0)
         elif self.criterion_ in ("consensus", "weight"):
             chosen = np.arange(len(unlabeled))
-            weight[unlabeled] = self._pseudo_weight(predicted, confidence)
+            weight[unlabeled] = self._pseudo_weight(pred_encoded, confidence)
         else:
             order = np.argsort(-confidence, kind="stable")
             mean_error = np.cumsum(1 - confidence[order]) / np.arange(1, len(order) + 1)
             # The mean only rises along the order.
             chosen = order[: np.searchsorted(mean_error, self.error_budget, side="right")]
-            chosen = self._within_prior(chosen, predicted, confidence)
-        self._add(unlabeled[chosen], predicted[chosen])
+            chosen = self._within_prior(chosen, pred_encoded, confidence)
+        self._add(unlabeled[chosen], pred_encoded[chosen])
         rows = np.flatnonzero(self._target >= 0)
         is_complete = len(rows) == len(self._target)
         self.termination_condition_ = "all_labeled" if is_complete else "no_change"
         if len(chosen):
-            self.estimator_ = self._base.fit(rows, self._target, weight, also)
+            self.estimator_ = self._base.fit(rows, self._target, weight, extra)
         else:
             self.estimator_ = supervised
 
@@ -734,15 +757,15 @@ class SelfTrainingWithMetaErr(
             if self.n_iter_ > 1 or supervised is None:
                 supervised = self._base.fit(np.flatnonzero(self._target >= 0), self._target)
             rest = np.flatnonzero(self._target < 0)
-            predicted, confidence = self._judge(supervised, rest)
+            pred_encoded, confidence = self._pseudo_label(supervised, rest)
             number = min(self.k_best, len(rest))
             if self.criterion_ == "threshold":
                 chosen = np.flatnonzero(confidence > self.threshold)
-                chosen = self._within_prior(chosen, predicted, confidence)
+                chosen = self._within_prior(chosen, pred_encoded, confidence)
             elif self._prior is not None:
                 # The best of those whose class has room: one that is full must not end it all.
                 everyone = np.arange(len(rest))
-                chosen = self._within_prior(everyone, predicted, confidence, n_chosen=number)
+                chosen = self._within_prior(everyone, pred_encoded, confidence, n_chosen=number)
                 chosen = chosen[np.argsort(-confidence[chosen], kind="stable")[:number]]
             elif number == len(rest):
                 chosen = np.arange(len(rest))
@@ -751,7 +774,7 @@ class SelfTrainingWithMetaErr(
             if len(chosen) == 0:
                 self.termination_condition_ = "no_change"
                 break
-            self._add(rest[chosen], predicted[chosen])
+            self._add(rest[chosen], pred_encoded[chosen])
         if self.n_iter_ == self.max_iter:
             self.termination_condition_ = "max_iter"
         if (self._target >= 0).all():
@@ -764,16 +787,16 @@ class SelfTrainingWithMetaErr(
         unlabeled = np.flatnonzero(self._target < 0)
         if supervised is None:
             supervised = self._base.fit(labeled, self._target)
-        predicted, confidence = self._judge(supervised, unlabeled)
+        pred_encoded, confidence = self._pseudo_label(supervised, unlabeled)
         target, random_state = self._target.copy(), check_random_state(seed)
         for share in _SHARES[: self.max_iter]:
-            chosen = _best_of_each_class(predicted, confidence, share)
-            chosen = self._within_prior(chosen, predicted, confidence)
+            chosen = _best_of_each_class(pred_encoded, confidence, share)
+            chosen = self._within_prior(chosen, pred_encoded, confidence)
             self.n_iter_ += 1
             is_new = self.labeled_iter_[unlabeled[chosen]] < 0
             self._record(unlabeled[chosen[is_new]])
             target[unlabeled] = -1
-            target[unlabeled[chosen]] = predicted[chosen]
+            target[unlabeled[chosen]] = pred_encoded[chosen]
             in_first = np.zeros(len(target), dtype=bool)
             in_first[random_state.permutation(unlabeled)[: len(unlabeled) // 2]] = True
             halves = [np.flatnonzero(in_first[unlabeled]), np.flatnonzero(~in_first[unlabeled])]
@@ -786,62 +809,66 @@ class SelfTrainingWithMetaErr(
             ]
             for half, model in zip(halves, reversed(models)):
                 if len(half):
-                    predicted[half], confidence[half] = self._judge(model, unlabeled[half])
-        self._fit_all(unlabeled, predicted, self._pseudo_weight(predicted, confidence))
+                    pred_encoded[half], confidence[half] = self._pseudo_label(
+                        model, unlabeled[half]
+                    )
+        self._fit_all(unlabeled, pred_encoded, self._pseudo_weight(pred_encoded, confidence))
 
     def _fit_certain(self, supervised, seed):
         """Train on the labels that are certain, twice, then on all of them."""
         labeled = np.flatnonzero(self._target >= 0)
         unlabeled = np.flatnonzero(self._target < 0)
-        truth, target = self._target.copy(), self._target.copy()
-        model = self._base.fit(labeled, truth) if supervised is None else supervised
-        predicted, confidence = self._judge(model, unlabeled)
+        y_encoded, target = self._target.copy(), self._target.copy()
+        model = self._base.fit(labeled, y_encoded) if supervised is None else supervised
+        pred_encoded, confidence = self._pseudo_label(model, unlabeled)
         for _ in range(_CERTAIN_ROUNDS)[: self.max_iter]:
             certain = None
-            if _is_plain_net(model):
-                certain = _is_certain(model, self._base.rows(unlabeled), predicted, seed)
+            if is_plain_net(model):
+                certain = is_certain(model, self._base.rows(unlabeled), pred_encoded, seed)
             if certain is None:
-                certain = confidence >= _LEAST_CONFIDENCE
+                certain = confidence >= _MIN_CONFIDENCE
             chosen = np.flatnonzero(certain & (confidence > 0.5))
-            chosen = self._within_prior(chosen, predicted, confidence)
+            chosen = self._within_prior(chosen, pred_encoded, confidence)
             if not len(chosen):
                 break
             self.n_iter_ += 1
             is_new = self.labeled_iter_[unlabeled[chosen]] < 0
             self._record(unlabeled[chosen[is_new]])
             target[unlabeled] = -1
-            target[unlabeled[chosen]] = predicted[chosen]
+            target[unlabeled[chosen]] = pred_encoded[chosen]
             model = self._base.fit(np.concatenate([labeled, unlabeled[chosen]]), target)
-            self._follow(model, truth)
-            predicted, confidence = self._judge(model, unlabeled)
-        self._fit_all(unlabeled, predicted, self._pseudo_weight(predicted, confidence, scale=1))
-        self._follow(self.estimator_, truth)
+            self._update_graph(model, y_encoded)
+            pred_encoded, confidence = self._pseudo_label(model, unlabeled)
+        self._fit_all(
+            unlabeled, pred_encoded, self._pseudo_weight(pred_encoded, confidence, scale=1)
+        )
+        self._update_graph(self.estimator_, y_encoded)
 
-    def _fit_all(self, unlabeled, predicted, pseudo_weight):
+    def _fit_all(self, unlabeled, pred_encoded, pseudo_weight):
         """Train on all rows as the last round."""
         weight = np.ones(len(self._target))
         weight[unlabeled] = pseudo_weight
-        self._target[unlabeled] = predicted
+        self._target[unlabeled] = pred_encoded
         self.n_iter_ += 1
         self._record(np.flatnonzero(self.labeled_iter_ < 0))
         self.termination_condition_ = "all_labeled"
         self.estimator_ = self._base.fit(np.arange(len(self._target)), self._target, weight)
 
-    def _follow(self, model, truth):
+    def _update_graph(self, model, y_encoded):
         """Let the pool of opinions see rows as this net does."""
         pool = self.error_model_
-        if isinstance(pool, OpinionPool) and isinstance(pool.view_, _NetEmbedding):
-            pool.follow(self._base.X, truth, _NetEmbedding(model))
+        if isinstance(pool, OpinionPool) and isinstance(pool.embedding_, NetEmbedding):
+            pool.update_graph(self._base.X, y_encoded, NetEmbedding(model))
 
-    def _pseudo_weight(self, predicted, confidence, scale=None):
+    def _pseudo_weight(self, pred_encoded, confidence, scale=None):
         weight = (self.pseudo_weight if scale is None else scale) * confidence
         if self._prior is None:
             return weight
-        total = np.bincount(predicted, weights=weight, minlength=len(self._prior))
+        total = np.bincount(pred_encoded, weights=weight, minlength=len(self._prior))
         allowed = self._prior * total.sum()
-        return weight * np.minimum(1, allowed / np.where(total > 0, total, 1))[predicted]
+        return weight * np.minimum(1, allowed / np.where(total > 0, total, 1))[pred_encoded]
 
-    def _within_prior(self, chosen, predicted, confidence, n_chosen=None):
+    def _within_prior(self, chosen, pred_encoded, confidence, n_chosen=None):
         """Keep, of each class, no more rows than its share of those chosen, now and before."""
         if self._prior is None:
             return chosen
@@ -852,12 +879,12 @@ class SelfTrainingWithMetaErr(
         allowed = np.maximum(allowed, 0)
         kept = []
         for label, number in enumerate(allowed):
-            rows = chosen[predicted[chosen] == label]
+            rows = chosen[pred_encoded[chosen] == label]
             kept.append(rows[np.argsort(-confidence[rows], kind="stable")[:number]])
         return np.concatenate(kept)
 
-    def _add(self, rows, predicted):
-        self._target[rows] = predicted
+    def _add(self, rows, pred_encoded):
+        self._target[rows] = pred_encoded
         self._record(rows)
 
     def _record(self, rows):
@@ -883,8 +910,8 @@ class SelfTrainingWithMetaErr(
         del self._base, self._target, self._prior, self._oof_accuracy, self._progress
         del self._fold_models, self._fold_sizes
         if isinstance(self.error_model_, OpinionPool):
-            self.error_model_.forget_unlabeled()
-        self.classes_ = column_classes(self.estimator_, self.classes_)
+            self.error_model_.drop_training_state()
+        self.classes_ = classes_of_fitted(self.estimator_, self.classes_)
         mirror_columns(self)
 
     @available_if(estimator_has("predict"))
@@ -972,11 +999,11 @@ class SelfTrainingWithMetaErr(
         """
         check_is_fitted(self)
         (X,) = indexable(X)
-        predicted, proba = predict_both(self.estimator_, X, np.unique(self.classes_))
+        pred_encoded, proba = predict_labels_and_proba(self.estimator_, X, np.unique(self.classes_))
         if self.error_model_ is None:
-            confidence = np.take_along_axis(proba, predicted[:, None], axis=1)[:, 0]
+            confidence = np.take_along_axis(proba, pred_encoded[:, None], axis=1)[:, 0]
             return np.clip(1 - confidence, 0, 1)
-        return self.error_model_._predict_error_proba(X, proba, predicted)
+        return self.error_model_._predict_error_proba(X, proba, pred_encoded)
 
     def __sklearn_is_fitted__(self):
         """Tell whether the base has been fitted here."""
@@ -996,11 +1023,11 @@ class SelfTrainingWithMetaErr(
         return tags
 
 
-def _best_of_each_class(predicted, confidence, share):
+def _best_of_each_class(pred_encoded, confidence, share):
     """Return the most trusted share of each predicted class, at least one row of each."""
     chosen = []
-    for label in np.unique(predicted):
-        rows = np.flatnonzero(predicted == label)
+    for label in np.unique(pred_encoded):
+        rows = np.flatnonzero(pred_encoded == label)
         number = int(np.ceil(share * len(rows)))
         chosen.append(rows[np.argsort(-confidence[rows], kind="stable")[:number]])
     return np.concatenate(chosen)

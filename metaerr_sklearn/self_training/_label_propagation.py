@@ -43,7 +43,7 @@ class NeighborGraph:
         mutual = directed.maximum(directed.T).tocsr()
         self._transition = sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual
 
-    def forget_rows(self):
+    def drop_training_state(self):
         """Keep only what finding the neighbours of new rows needs."""
         del self.members, self.neighbors, self._transition
 
@@ -57,8 +57,8 @@ class NeighborGraph:
         A search in batches rounds differently in each, which decides between equal distances.
         """
         n_asked = min(self.n_neighbors + _SPARE, len(self.rows_) - is_member)
-        asked = None if is_member else Z
-        found = np.sort(self.index_.kneighbors(asked, n_asked, return_distance=False), axis=1)
+        observed = None if is_member else Z
+        found = np.sort(self.index_.kneighbors(observed, n_asked, return_distance=False), axis=1)
         nearest = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
         for batch in gen_batches(len(Z), 1000):
             distance = ((Z[batch, None] - self.rows_[found[batch]]) ** 2).sum(axis=2)
@@ -66,7 +66,7 @@ class NeighborGraph:
             nearest[batch] = np.take_along_axis(found[batch], order, axis=1)
         return nearest
 
-    def spread(self, seeds, labels, n_classes, *, alpha=0.95, n_steps=30):
+    def propagate(self, labeled_nodes, labels, n_classes, *, alpha=0.95, n_steps=30):
         """Spread labels over the graph: F <- alpha P F + (1 - alpha) Y.
 
         Parameters
@@ -90,19 +90,21 @@ class NeighborGraph:
         position[self.members] = np.arange(len(self.members))
         # A class with more labels is not nearer to a row for that.
         start = np.zeros((len(self.members), n_classes))
-        start[position[seeds], labels] = 1 / np.bincount(labels, minlength=n_classes)[labels]
+        start[position[labeled_nodes], labels] = (
+            1 / np.bincount(labels, minlength=n_classes)[labels]
+        )
         value = start
         for _ in range(n_steps):
             value = alpha * (self._transition @ value) + (1 - alpha) * start
         return value
 
     @staticmethod
-    def read(neighbors, spread):
+    def neighbor_mean(neighbors, propagated):
         """Return class probabilities of rows from what was spread to their neighbours.
 
         A row that nothing has reached has equal probabilities.
         """
-        value = _adjacency(neighbors, len(spread)) @ spread
+        value = _adjacency(neighbors, len(propagated)) @ propagated
         total = value.sum(axis=1, keepdims=True)
         return np.where(total > 0, value / np.where(total > 0, total, 1), 1 / value.shape[1])
 

@@ -10,10 +10,10 @@ from .._base_estimator.fitting import net_input
 from .._base_estimator.inspection import is_net, transform_before
 
 # UPS: a label is certain if it is probable under random dropout masks, and equally so under all.
-_N_PASSES, _LEAST_PROBA, _MOST_STD = 8, 0.7, 0.05
+_N_PASSES, _MIN_PROBA, _MAX_STD = 8, 0.7, 0.05
 
 
-class _NetEmbedding:
+class NetEmbedding:
     """See rows as a fitted net does: its last hidden layer, at unit length."""
 
     def __init__(self, model):
@@ -23,11 +23,11 @@ class _NetEmbedding:
         """Return one row per sample."""
         from ..neural import TorchEmbedding
 
-        net, X = _last_step(self.model, X)
+        net, X = net_and_input(self.model, X)
         return normalize(TorchEmbedding(net).transform(X))
 
 
-def _last_step(model, X):
+def net_and_input(model, X):
     """Return the net at the end of a Pipeline, and X as it gets it."""
     if not isinstance(model, Pipeline):
         return model, X
@@ -35,20 +35,20 @@ def _last_step(model, X):
     return model.steps[-1][1], transform_before(model, X)
 
 
-def _is_certain(model, X, predicted, seed):
+def is_certain(model, X, pred_encoded, seed):
     """Tell which labels random dropout masks agree on; None where there is no dropout."""
     from ..neural import mc_dropout_proba
     from ..neural._scores import has_dropout
 
-    net, X = _last_step(model, X)
+    net, X = net_and_input(model, X)
     if not has_dropout(net):
         return None
     passes = mc_dropout_proba(net, X, n_passes=_N_PASSES, return_passes=True, random_state=seed)[1]
-    own = np.take_along_axis(passes, predicted[None, :, None], axis=2)[:, :, 0]
-    return (own.mean(axis=0) >= _LEAST_PROBA) & (own.std(axis=0) <= _MOST_STD)
+    own = np.take_along_axis(passes, pred_encoded[None, :, None], axis=2)[:, :, 0]
+    return (own.mean(axis=0) >= _MIN_PROBA) & (own.std(axis=0) <= _MAX_STD)
 
 
-def _random_stream_kept(estimator, seed):
+def preserved_rng_if_net(estimator, seed):
     """Keep torch's global stream where a net is fitted: its predictions draw from it as well."""
     if not is_net(estimator):
         return nullcontext()
@@ -57,6 +57,6 @@ def _random_stream_kept(estimator, seed):
     return preserved_rng(seed)
 
 
-def _is_plain_net(model):
+def is_plain_net(model):
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     return is_net(last) and hasattr(last, "module_")

@@ -12,22 +12,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.prediction import predict_proba
 from .._utils import limits
-from .._utils.probabilities import error_of, label_positions
+from .._utils.probabilities import label_positions, proba_of_other_classes
 from .._utils.rows import row_chunks
 from .._utils.validation import check_proba
 from ..representation import represent
 from ._label_propagation import NeighborGraph
 
 
-class _SecondOpinions:
+class _AuxiliaryModels:
     """What others make of the same labels: a forest, a ridge logistic model, the graph."""
 
     names = ("forest", "logistic", "spread")
 
-    def __init__(self, Z, graph, seeds, truth, n_classes, weight, seed):
+    def __init__(self, Z, graph, labeled_nodes, y_encoded, n_classes, weight, seed):
         self.classes, self.graph = np.arange(n_classes), graph
-        y, self.scale = truth[seeds], _scale(Z)
-        self.spread = graph.spread(seeds, y, n_classes)
+        y, self.scale = y_encoded[labeled_nodes], _scale(Z)
+        self.propagated = graph.propagate(labeled_nodes, y, n_classes)
         self.models = [
             # One thread, even if a joblib backend has more: they add up votes in any order.
             ExtraTreesClassifier(
@@ -38,14 +38,16 @@ class _SecondOpinions:
         if len(np.unique(y)) < 2:
             self.models = self.models[:1] * 2  # a logistic model needs two classes
         for model in self.models:
-            model.fit(Z[seeds] / self.scale, y, sample_weight=None if weight is None else weight)
+            model.fit(
+                Z[labeled_nodes] / self.scale, y, sample_weight=None if weight is None else weight
+            )
 
     def predict_proba(self, Z, neighbors):
         """Return class probabilities of shape (n_rows, n_classes, n_opinions)."""
         if not len(Z):
             return np.empty((0, len(self.classes), len(self.names)))
         opinions = [predict_proba(model, Z / self.scale, self.classes) for model in self.models]
-        return np.stack([*opinions, self.graph.read(neighbors, self.spread)], axis=2)
+        return np.stack([*opinions, self.graph.neighbor_mean(neighbors, self.propagated)], axis=2)
 
 
 def _scale(Z):
@@ -93,7 +95,7 @@ class OpinionPool(BaseEstimator):
     weights_ : ndarray of shape (n_opinions,)
         How far each is trusted.
 
-    label_shares_ : ndarray of shape (n_classes,)
+    class_prior_ : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows.
 
     representation_ : fitted transformer or None
@@ -102,16 +104,16 @@ class OpinionPool(BaseEstimator):
     view_ : fitted transformer or None
         X as the base sees it, for the graph; None takes `representation_`.
 
-    skill_ : float
+    adjusted_accuracy_ : float
         Accuracy of the full pool on labels it has not seen, rescaled so that 0 is guessing and 1
         is perfect.
 
-    base_skill_ : float
+    base_adjusted_balanced_accuracy_ : float
         Mean recall of the classes by the base on labels it has not seen, rescaled so that 0 is
         guessing and 1 is perfect.
 
-    base_skill_error_ : float
-        Standard error of `base_skill_`.
+    base_adjusted_balanced_accuracy_error_ : float
+        Standard error of `base_adjusted_balanced_accuracy_`.
 
     error_rate_ : float in [0, 1]
         Share of wrong predictions of the base among the labeled rows.
@@ -127,14 +129,24 @@ class OpinionPool(BaseEstimator):
     _prior_weights = (0.65, 0.35, 0.35, 0.2)
     _precision = 30.0
     # Opinions that are hardly better than guessing move labels at random.
-    _least_skill = 0.25
+    _min_adjusted_accuracy = 0.25
 
     def __init__(self, *, n_neighbors=10, n_jobs=None, random_state=None):
         self.n_neighbors = n_neighbors
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X, truth, oof, splits, classes, representation, views=None, sample_weight=None):
+    def fit(
+        self,
+        X,
+        y_encoded,
+        oof,
+        splits,
+        classes,
+        representation,
+        embeddings=None,
+        sample_weight=None,
+    ):
         """Learn how far to trust each opinion.
 
         Parameters
@@ -169,43 +181,51 @@ class OpinionPool(BaseEstimator):
         self : object
         """
         self.classes_ = classes
-        labeled, self._unlabeled = np.flatnonzero(truth >= 0), np.flatnonzero(truth < 0)
+        labeled, self._unlabeled = np.flatnonzero(y_encoded >= 0), np.flatnonzero(y_encoded < 0)
         weight = np.ones(len(labeled)) if sample_weight is None else sample_weight
         weight = weight / max(weight.mean(), 1e-12)
         n_classes = len(classes)
-        self.label_shares_ = np.bincount(truth[labeled], weight, n_classes) / weight.sum()
+        self.class_prior_ = np.bincount(y_encoded[labeled], weight, n_classes) / weight.sum()
         tested = oof.fold >= 0
-        y = truth[labeled][tested]
-        self.error_rate_ = float(np.average(y != oof.predicted[tested], weights=weight[tested]))
-        self.base_skill_, self.base_skill_error_ = _skill(y, oof.predicted[tested], weight[tested])
+        y = y_encoded[labeled][tested]
+        self.error_rate_ = float(np.average(y != oof.pred_encoded[tested], weights=weight[tested]))
+        self.base_adjusted_balanced_accuracy_, self.base_adjusted_balanced_accuracy_error_ = _skill(
+            y, oof.pred_encoded[tested], weight[tested]
+        )
         self.representation_ = representation
-        self.view_ = None if views is None or representation is None else views[-1]
+        self.embedding_ = None if embeddings is None or representation is None else embeddings[-1]
         self.opinions_, opinions = ["base"], oof.proba[:, :, None]
         if representation is not None:
-            self.opinions_ += _SecondOpinions.names
-            others = self._cross_fit(X, truth, labeled, oof.fold, splits, views, weight)
+            self.opinions_ += _AuxiliaryModels.names
+            others = self._cross_fit(X, y_encoded, labeled, oof.fold, splits, embeddings, weight)
             opinions = np.concatenate([opinions, others], axis=2)
         self._learn(_log(opinions[tested]), y, weight[tested])
         return self
 
-    def _cross_fit(self, X, truth, labeled, fold, splits, views, weight):
+    def _cross_fit(self, X, y_encoded, labeled, fold, splits, embeddings, weight):
         """Return the second opinions on labeled rows; keep those trained on all labels."""
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(np.iinfo(np.int32).max)
         members = self._choose_members(labeled, random_state)
         Z = represent(self.representation_, X)
-        all_weight = self._all_weight = np.zeros(len(truth))
+        all_weight = self._all_weight = np.zeros(len(y_encoded))
         all_weight[labeled] = weight
-        opinions = np.zeros((len(labeled), len(self.classes_), len(_SecondOpinions.names)))
-        graph = None if views else NeighborGraph(Z, members, self.n_neighbors, self.n_jobs)
+        opinions = np.zeros((len(labeled), len(self.classes_), len(_AuxiliaryModels.names)))
+        graph = None if embeddings else NeighborGraph(Z, members, self.n_neighbors, self.n_jobs)
         trains = [labeled[train] for train, _ in splits]
         for number, train in enumerate([*trains, labeled]):
-            if views:
-                view = represent(views[number], X)
-                graph = NeighborGraph(view, members, self.n_neighbors, self.n_jobs)
-            seeds = self._seeds(train, members, all_weight)
-            second = _SecondOpinions(
-                Z, graph, seeds, truth, len(self.classes_), all_weight[seeds], seed
+            if embeddings:
+                embedding = represent(embeddings[number], X)
+                graph = NeighborGraph(embedding, members, self.n_neighbors, self.n_jobs)
+            labeled_nodes = self._labeled_nodes(train, members, all_weight)
+            second = _AuxiliaryModels(
+                Z,
+                graph,
+                labeled_nodes,
+                y_encoded,
+                len(self.classes_),
+                all_weight[labeled_nodes],
+                seed,
             )
             if number < len(splits):
                 rows = labeled[fold == number]
@@ -216,10 +236,10 @@ class OpinionPool(BaseEstimator):
         return opinions
 
     @staticmethod
-    def _seeds(rows, members, weight):
+    def _labeled_nodes(rows, members, weight):
         """Return the members whose labels are shown: not those of weight 0."""
-        seeds = np.intersect1d(rows, members)
-        return seeds[weight[seeds] > 0]
+        labeled_nodes = np.intersect1d(rows, members)
+        return labeled_nodes[weight[labeled_nodes] > 0]
 
     def _choose_members(self, labeled, random_state):
         rows = labeled
@@ -237,8 +257,8 @@ class OpinionPool(BaseEstimator):
         self.weights_ = self._maximise(log_opinions, y, weight, prior, prior > 0)
         is_right = (log_opinions @ self.weights_).argmax(axis=1) == y
         chance, accuracy = 1 / n_classes, np.average(is_right, weights=weight)
-        self.skill_ = float((accuracy - chance) / (1 - chance))
-        if n_opinions > 1 and self.skill_ <= self._least_skill:
+        self.adjusted_accuracy_ = float((accuracy - chance) / (1 - chance))
+        if n_opinions > 1 and self.adjusted_accuracy_ <= self._min_adjusted_accuracy:
             self.weights_ = self._maximise(log_opinions, y, weight, alone, alone > 0)
 
     def _maximise(self, log_opinions, y, weight, prior, used):
@@ -280,7 +300,7 @@ class OpinionPool(BaseEstimator):
             opinions = np.concatenate([opinions, second if rows is None else second[rows]], axis=2)
         return softmax(_log(opinions) @ self.weights_, axis=1)
 
-    def follow(self, X, truth, view):
+    def update_graph(self, X, y_encoded, embedding):
         """See the neighbours of rows as a base that was trained anew does.
 
         Parameters
@@ -291,23 +311,28 @@ class OpinionPool(BaseEstimator):
         truth : ndarray of int, shape (n_samples,)
             As in the fit: no pseudo-labels.
 
-        view : fitted transformer
+        embedding : fitted transformer
             X as the new base sees it.
         """
         second, members, classes = self._second, self._second.graph.members, self.classes_
-        graph = NeighborGraph(represent(view, X), members, self.n_neighbors, self.n_jobs)
-        seeds = self._seeds(np.flatnonzero(truth >= 0), members, self._all_weight)
-        second.graph, second.spread = graph, graph.spread(seeds, truth[seeds], len(classes))
+        graph = NeighborGraph(represent(embedding, X), members, self.n_neighbors, self.n_jobs)
+        labeled_nodes = self._labeled_nodes(
+            np.flatnonzero(y_encoded >= 0), members, self._all_weight
+        )
+        second.graph, second.propagated = (
+            graph,
+            graph.propagate(labeled_nodes, y_encoded[labeled_nodes], len(classes)),
+        )
         neighbors = graph.neighbors[self._unlabeled]
-        self._unlabeled_opinions[:, :, -1] = graph.read(neighbors, second.spread)
-        self.view_ = view
+        self._unlabeled_opinions[:, :, -1] = graph.neighbor_mean(neighbors, second.propagated)
+        self.embedding_ = embedding
 
-    def forget_unlabeled(self):
+    def drop_training_state(self):
         """Let go of what only `pool_unlabeled` needs; new rows need none of it."""
         del self._unlabeled
         if self.representation_ is not None:
             del self._unlabeled_opinions, self._all_weight
-            self._second.graph.forget_rows()
+            self._second.graph.drop_training_state()
 
     def pool(self, X, proba):
         """Return the pooled class probabilities of any rows.
@@ -332,8 +357,8 @@ class OpinionPool(BaseEstimator):
             opinions = proba[batch][:, :, None]
             if self.representation_ is not None:
                 Z = represent(self.representation_, part)
-                view = Z if self.view_ is None else represent(self.view_, part)
-                second = self._second.predict_proba(Z, self._second.graph.find(view))
+                embedding = Z if self.embedding_ is None else represent(self.embedding_, part)
+                second = self._second.predict_proba(Z, self._second.graph.find(embedding))
                 opinions = np.concatenate([opinions, second], axis=2)
             pooled[batch] = softmax(_log(opinions) @ self.weights_, axis=1)
         return pooled
@@ -358,22 +383,22 @@ class OpinionPool(BaseEstimator):
             Higher = more likely wrong.
         """
         if y_pred is None:
-            predicted = np.argmax(proba, axis=1)
+            pred_encoded = np.argmax(proba, axis=1)
         else:
             check_consistent_length(proba, y_pred)
-            predicted = label_positions(np.asarray(y_pred), self.classes_)
-        return self._predict_error_proba(X, proba, predicted)
+            pred_encoded = label_positions(np.asarray(y_pred), self.classes_)
+        return self._predict_error_proba(X, proba, pred_encoded)
 
-    def _predict_error_proba(self, X, proba, predicted):
-        return error_of(self.pool(X, proba), predicted)
+    def _predict_error_proba(self, X, proba, pred_encoded):
+        return proba_of_other_classes(self.pool(X, proba), pred_encoded)
 
 
-def _skill(y, predicted, weight):
+def _skill(y, pred_encoded, weight):
     """Return the mean recall of the classes, rescaled so that 0 is guessing, and its error."""
     labels = np.unique(y[weight > 0])
     if len(labels) < 2:
         return 0.0, 0.0
-    recall = recall_score(y, predicted, labels=labels, average=None, sample_weight=weight)
+    recall = recall_score(y, pred_encoded, labels=labels, average=None, sample_weight=weight)
     total, total_squared = (
         np.array([values[y == label].sum() for label in labels]) for values in (weight, weight**2)
     )

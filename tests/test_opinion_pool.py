@@ -12,9 +12,9 @@ from sklearn.tree import DecisionTreeClassifier
 from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
 from metaerr_sklearn.model_selection._splitting import make_splits
 from metaerr_sklearn.self_training._class_prior import (
-    estimate_shares,
-    share_reliability,
-    with_shares,
+    adjust_to_class_prior,
+    class_prior_reliability,
+    estimate_class_prior,
 )
 from metaerr_sklearn.self_training._label_propagation import NeighborGraph
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
@@ -22,16 +22,18 @@ from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 IDENTITY = FunctionTransformer()
 
 
-def pooled(X, truth, base, *, splits=None, representation=IDENTITY, views=None, weight=None):
+def pooled(
+    X, y_encoded, base, *, splits=None, representation=IDENTITY, embeddings=None, weight=None
+):
     """Fit a pool as self-training does; also return what the base says about unlabeled rows."""
-    labeled, unlabeled = np.flatnonzero(truth >= 0), np.flatnonzero(truth < 0)
-    classes = np.unique(truth[labeled])
+    labeled, unlabeled = np.flatnonzero(y_encoded >= 0), np.flatnonzero(y_encoded < 0)
+    classes = np.unique(y_encoded[labeled])
     if splits is None:
-        splits = make_splits(5, X[labeled], truth[labeled], seed=0)
-    oof, _ = cross_fit(base, X[labeled], truth[labeled], classes=classes, splits=splits)
-    proba = base.fit(X[labeled], truth[labeled]).predict_proba(X[unlabeled])
+        splits = make_splits(5, X[labeled], y_encoded[labeled], seed=0)
+    oof, _ = cross_fit(base, X[labeled], y_encoded[labeled], classes=classes, splits=splits)
+    proba = base.fit(X[labeled], y_encoded[labeled]).predict_proba(X[unlabeled])
     pool = OpinionPool(random_state=0)
-    pool.fit(X, truth, oof, splits, classes, representation, views, sample_weight=weight)
+    pool.fit(X, y_encoded, oof, splits, classes, representation, embeddings, sample_weight=weight)
     return pool, proba
 
 
@@ -40,9 +42,9 @@ def digits():
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))[:900]
     X, y = X[order] / 16, y[order]
-    truth = y.copy()
-    truth[100:] = -1
-    return X, truth, y
+    y_encoded = y.copy()
+    y_encoded[100:] = -1
+    return X, y_encoded, y
 
 
 def test_a_row_is_described_by_its_nearest_other_rows():
@@ -67,7 +69,7 @@ def test_neighbours_do_not_depend_on_the_rows_asked_together():
 def test_spread_converges_to_the_closed_form():
     Z = np.random.default_rng(1).normal(size=(25, 2))
     graph = NeighborGraph(Z, np.arange(25), n_neighbors=3)
-    seeds, labels = np.array([0, 4, 7]), np.array([0, 1, 1])
+    labeled_nodes, labels = np.array([0, 4, 7]), np.array([0, 1, 1])
     adjacency = np.zeros((25, 25))
     for row, neighbors in enumerate(graph.neighbors):
         adjacency[row, neighbors] = adjacency[neighbors, row] = 1
@@ -75,18 +77,20 @@ def test_spread_converges_to_the_closed_form():
     start = np.zeros((25, 2))
     start[0, 0], start[[4, 7], 1] = 1, 0.5
     expected = 0.1 * np.linalg.solve(np.eye(25) - 0.9 * walk, start)
-    assert_allclose(graph.spread(seeds, labels, 2, alpha=0.9, n_steps=400), expected, atol=1e-12)
+    assert_allclose(
+        graph.propagate(labeled_nodes, labels, 2, alpha=0.9, n_steps=400), expected, atol=1e-12
+    )
 
 
 def test_a_row_reads_the_mean_of_its_neighbours():
-    spread = np.array([[1.0, 0], [0, 3], [0, 0], [0, 0]])
-    proba = NeighborGraph.read(np.array([[0, 1], [0, 2], [2, 3]]), spread)
+    propagated = np.array([[1.0, 0], [0, 3], [0, 0], [0, 0]])
+    proba = NeighborGraph.neighbor_mean(np.array([[0, 1], [0, 2], [2, 3]]), propagated)
     assert_allclose(proba, [[0.25, 0.75], [1, 0], [0.5, 0.5]])
 
 
 def test_opinions_on_a_labeled_row_do_not_depend_on_its_own_label(digits, monkeypatch):
     """A leak here makes every opinion look too good: error AUROC .90 instead of .77."""
-    X, truth, _ = digits
+    X, y_encoded, _ = digits
     seen = []
     learn = OpinionPool._learn
 
@@ -96,10 +100,10 @@ def test_opinions_on_a_labeled_row_do_not_depend_on_its_own_label(digits, monkey
 
     monkeypatch.setattr(OpinionPool, "_learn", spy)
     base = LogisticRegression(max_iter=500)
-    splits = make_splits(5, X[:100], truth[:100], seed=0)
-    pooled(X, truth, base, splits=splits)
-    other = truth.copy()
-    other[0] = (truth[0] + 1) % 10
+    splits = make_splits(5, X[:100], y_encoded[:100], seed=0)
+    pooled(X, y_encoded, base, splits=splits)
+    other = y_encoded.copy()
+    other[0] = (y_encoded[0] + 1) % 10
     pooled(X, other, base, splits=splits)
     assert_allclose(seen[0][0], seen[1][0], rtol=1e-10)
     assert not np.allclose(seen[0], seen[1])
@@ -110,9 +114,9 @@ def test_noise_labels_look_unpredictable():
     for seed in range(8):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(300, 5))
-        truth = np.where(np.arange(300) < 60, rng.integers(2, size=300), -1)
-        pool, _ = pooled(X, truth, LogisticRegression())
-        skills.append(pool.skill_)
+        y_encoded = np.where(np.arange(300) < 60, rng.integers(2, size=300), -1)
+        pool, _ = pooled(X, y_encoded, LogisticRegression())
+        skills.append(pool.adjusted_accuracy_)
     assert -0.15 < np.mean(skills) < 0.1
 
 
@@ -134,8 +138,8 @@ def test_weights_have_the_largest_posterior():
 
 
 def test_pool_beats_the_base_alone(digits):
-    X, truth, y = digits
-    pool, proba = pooled(X, truth, LogisticRegression(max_iter=500))
+    X, y_encoded, y = digits
+    pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     together, y = pool.pool_unlabeled(proba), y[100:]
     assert pool.opinions_ == ["base", "forest", "logistic", "spread"]
     assert_allclose(together.sum(axis=1), 1)
@@ -151,24 +155,24 @@ def test_pool_beats_the_base_alone(digits):
 def test_opinions_that_guess_are_not_heard():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(200, 8))
-    truth = np.where(np.arange(200) < 40, rng.integers(2, size=200), -1)
-    pool, proba = pooled(X, truth, LogisticRegression())
-    assert pool.skill_ < 0.25
+    y_encoded = np.where(np.arange(200) < 40, rng.integers(2, size=200), -1)
+    pool, proba = pooled(X, y_encoded, LogisticRegression())
+    assert pool.adjusted_accuracy_ < 0.25
     assert_array_equal(pool.weights_[1:], 0)
     assert_array_equal(pool.pool_unlabeled(proba).argmax(axis=1), proba.argmax(axis=1))
 
 
 def test_without_representation_the_base_is_calibrated(digits):
-    X, truth, _ = digits
-    pool, proba = pooled(X, truth, LogisticRegression(max_iter=500), representation=None)
+    X, y_encoded, _ = digits
+    pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500), representation=None)
     assert pool.opinions_ == ["base"]
     assert_array_equal(pool.pool_unlabeled(proba).argmax(axis=1), proba.argmax(axis=1))
     assert_allclose(pool.pool(X[100:], proba), pool.pool_unlabeled(proba))
 
 
 def test_new_rows_and_unlabeled_rows_follow_one_rule(digits):
-    X, truth, _ = digits
-    pool, proba = pooled(X, truth, LogisticRegression(max_iter=500))
+    X, y_encoded, _ = digits
+    pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     inside, outside = pool.pool_unlabeled(proba), pool.pool(X[100:], proba)
     assert np.mean(inside.argmax(axis=1) == outside.argmax(axis=1)) > 0.98
     assert_allclose(pool.pool(X[100:110], proba[:10]), outside[:10], atol=1e-6)
@@ -178,8 +182,8 @@ def test_new_rows_and_unlabeled_rows_follow_one_rule(digits):
 
 def test_labels_without_errors_leave_the_opinions_in_place():
     X, y = make_blobs(300, centers=3, cluster_std=0.5, random_state=0)
-    truth = np.where(np.arange(300) < 30, y, -1)
-    pool, proba = pooled(X, truth, LogisticRegression())
+    y_encoded = np.where(np.arange(300) < 30, y, -1)
+    pool, proba = pooled(X, y_encoded, LogisticRegression())
     assert pool.error_rate_ == 0
     assert (pool.weights_ > 0).all()
     assert_array_equal(pool.pool_unlabeled(proba).argmax(axis=1), y[30:])
@@ -187,21 +191,21 @@ def test_labels_without_errors_leave_the_opinions_in_place():
 
 def test_rows_of_no_weight_teach_nothing():
     X, y = make_classification(200, random_state=0)
-    truth = np.where(np.arange(200) < 60, y, -1)
-    wrong = truth.copy()
-    wrong[50:60] = 1 - truth[50:60]
+    y_encoded = np.where(np.arange(200) < 60, y, -1)
+    wrong = y_encoded.copy()
+    wrong[50:60] = 1 - y_encoded[50:60]
     weight = np.where(np.arange(60) < 50, 1.0, 0.0)
-    splits = make_splits(5, X[:60], truth[:60], seed=0)
+    splits = make_splits(5, X[:60], y_encoded[:60], seed=0)
     proba = LogisticRegression().fit(X[:50], y[:50]).predict_proba(X)
     classes = np.array([0, 1])
-    oof, _ = cross_fit(LogisticRegression(), X[:60], truth[:60], classes=classes, splits=splits)
+    oof, _ = cross_fit(LogisticRegression(), X[:60], y_encoded[:60], classes=classes, splits=splits)
     pools = [
         OpinionPool(random_state=0).fit(
             X, labels, oof, splits, classes, IDENTITY, sample_weight=weight
         )
-        for labels in (truth, wrong)
+        for labels in (y_encoded, wrong)
     ]
-    assert_allclose(pools[0].label_shares_, pools[1].label_shares_)
+    assert_allclose(pools[0].class_prior_, pools[1].class_prior_)
     # Only the graph shows all labels alike.
     assert_allclose(pools[0].weights_, pools[1].weights_, atol=0.05)
     assert pools[0].pool(X, proba).shape == (200, 2)
@@ -209,15 +213,15 @@ def test_rows_of_no_weight_teach_nothing():
 
 def test_graph_is_bounded(digits, monkeypatch):
     monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300)
-    X, truth, y = digits
-    pool, proba = pooled(X, truth, LogisticRegression(max_iter=500))
+    X, y_encoded, y = digits
+    pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     assert len(pool._second.graph.members) == 300
     assert accuracy_score(y[100:], pool.pool_unlabeled(proba).argmax(axis=1)) > 0.85
 
 
 def test_predict_checks_its_input(digits):
-    X, truth, _ = digits
-    pool, proba = pooled(X, truth, LogisticRegression(max_iter=500))
+    X, y_encoded, _ = digits
+    pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     with pytest.raises(ValueError, match="one column per class"):
         pool.predict_error_proba(X[100:], proba[:, :9])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
@@ -227,15 +231,15 @@ def test_predict_checks_its_input(digits):
 
 
 def test_following_a_new_view_is_fitting_with_it(digits):
-    X, truth, _ = digits
+    X, y_encoded, _ = digits
     base = LogisticRegression(max_iter=500)
-    pool, proba = pooled(X, truth, base)
-    view = FunctionTransformer(np.sqrt)
+    pool, proba = pooled(X, y_encoded, base)
+    embedding = FunctionTransformer(np.sqrt)
     before = pool.pool_unlabeled(proba)
-    pool.follow(X, truth, view)
+    pool.update_graph(X, y_encoded, embedding)
     after = pool.pool_unlabeled(proba)
     assert not np.allclose(before, after)
-    fitted, _ = pooled(X, truth, base, views=[IDENTITY] * 5 + [view])
+    fitted, _ = pooled(X, y_encoded, base, embeddings=[IDENTITY] * 5 + [embedding])
     fitted.weights_ = pool.weights_
     assert_allclose(after, fitted.pool_unlabeled(proba))
     assert_allclose(pool.pool(X[100:], proba), fitted.pool(X[100:], proba))
@@ -257,9 +261,9 @@ def test_estimated_shares_are_most_likely():
     """Many steps solve the equation of the maximum: the mean of the adapted probabilities."""
     proba = np.random.default_rng(0).dirichlet([2, 1, 1], size=500)
     shares = np.array([0.2, 0.5, 0.3])
-    found = estimate_shares(proba, shares, n_steps=5000)
-    assert_allclose(with_shares(proba, shares, found).mean(axis=0), found, atol=1e-6)
-    assert_array_equal(estimate_shares(proba, shares, n_steps=0), shares)
+    found = estimate_class_prior(proba, shares, n_steps=5000)
+    assert_allclose(adjust_to_class_prior(proba, shares, found).mean(axis=0), found, atol=1e-6)
+    assert_array_equal(estimate_class_prior(proba, shares, n_steps=0), shares)
 
     def log_likelihood(candidate):
         return np.log((proba * candidate / shares).sum(axis=1)).sum()
@@ -271,13 +275,13 @@ def test_estimated_shares_are_most_likely():
 @pytest.mark.parametrize("rare_share", [0.05, 0.3, 0.5])
 def test_estimated_shares_find_the_truth_where_classes_lie_apart(rare_share):
     proba, is_rare = overlapping(rare_share, distance=4.0)
-    assert_allclose(estimate_shares(proba, HALF)[1], is_rare.mean(), atol=0.01)
+    assert_allclose(estimate_class_prior(proba, HALF)[1], is_rare.mean(), atol=0.01)
 
 
 def test_estimated_shares_hardly_move_where_classes_overlap():
     """The first steps tell little there; the maximum is at the mercy of the probabilities."""
     proba, _ = overlapping(0.05, distance=0.3)
-    early, late = (estimate_shares(proba, HALF, n_steps=n)[1] for n in (5, 5000))
+    early, late = (estimate_class_prior(proba, HALF, n_steps=n)[1] for n in (5, 5000))
     assert 0.4 < early < 0.5
     assert_allclose(late, 0.05, atol=0.05)
 
@@ -292,10 +296,13 @@ def test_shares_are_reliable_as_far_as_labels_repeat_them():
         return proba * tilt / (proba * tilt).sum(axis=1, keepdims=True)
 
     sizes = [(16, 4)] * 5
-    assert share_reliability(proba, [proba] * 5, sizes, HALF) == 1
+    assert class_prior_reliability(proba, [proba] * 5, sizes, HALF) == 1
     values = [
         np.mean(
-            [share_reliability(proba, [tilted(s) for _ in sizes], sizes, HALF) for _ in range(20)]
+            [
+                class_prior_reliability(proba, [tilted(s) for _ in sizes], sizes, HALF)
+                for _ in range(20)
+            ]
         )
         for s in (0.02, 0.1, 0.3, 3.0)
     ]
@@ -303,17 +310,17 @@ def test_shares_are_reliable_as_far_as_labels_repeat_them():
     assert values == sorted(values, reverse=True)
     assert values[-1] < 0.1
     folds = [tilted(0.2) for _ in sizes]
-    estimated = estimate_shares(proba, HALF)
-    apart = [((estimate_shares(fold, HALF) - estimated) ** 2).sum() for fold in folds]
+    estimated = estimate_class_prior(proba, HALF)
+    apart = [((estimate_class_prior(fold, HALF) - estimated) ** 2).sum() for fold in folds]
     expected = 1 - 4 * np.mean(apart) / ((estimated - HALF) ** 2).sum()
-    assert_allclose(share_reliability(proba, folds, sizes, HALF), expected)
+    assert_allclose(class_prior_reliability(proba, folds, sizes, HALF), expected)
 
 
 def test_adapting_finds_rare_classes():
     proba, is_rare = overlapping(0.05)
-    estimated = estimate_shares(proba, HALF)
+    estimated = estimate_class_prior(proba, HALF)
     errors = [
-        np.mean((with_shares(proba, HALF, shares)[:, 1] > 0.5) != is_rare)
+        np.mean((adjust_to_class_prior(proba, HALF, shares)[:, 1] > 0.5) != is_rare)
         for shares in (HALF, (HALF + estimated) / 2, estimated)
     ]
     assert errors[2] < errors[1] < errors[0]
@@ -321,39 +328,41 @@ def test_adapting_finds_rare_classes():
 
 @pytest.mark.parametrize("weight", [None, np.random.default_rng(0).integers(0, 3, 100)])
 def test_skill_of_the_base_is_its_adjusted_balanced_accuracy(digits, weight):
-    X, truth, _ = digits
-    base, folds = LogisticRegression(max_iter=500), make_splits(5, X[:100], truth[:100], seed=0)
-    oof, _ = cross_fit(base, X[:100], truth[:100], classes=np.arange(10), splits=folds)
-    pool, _ = pooled(X, truth, base, splits=folds, weight=weight)
+    X, y_encoded, _ = digits
+    base, folds = LogisticRegression(max_iter=500), make_splits(5, X[:100], y_encoded[:100], seed=0)
+    oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=folds)
+    pool, _ = pooled(X, y_encoded, base, splits=folds, weight=weight)
     expected = balanced_accuracy_score(
-        truth[:100], oof.predicted, sample_weight=weight, adjusted=True
+        y_encoded[:100], oof.pred_encoded, sample_weight=weight, adjusted=True
     )
-    assert_allclose(pool.base_skill_, expected)
+    assert_allclose(pool.base_adjusted_balanced_accuracy_, expected)
 
 
 def test_skill_of_the_base_has_a_standard_error(digits):
-    X, truth, _ = digits
+    X, y_encoded, _ = digits
     base = DecisionTreeClassifier(max_depth=4, random_state=0)
-    splits = make_splits(5, X[:100], truth[:100], seed=0)
-    oof, _ = cross_fit(base, X[:100], truth[:100], classes=np.arange(10), splits=splits)
-    pool, _ = pooled(X, truth, base, splits=splits)
-    of_class = [np.flatnonzero(truth[:100] == label) for label in range(10)]
+    splits = make_splits(5, X[:100], y_encoded[:100], seed=0)
+    oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=splits)
+    pool, _ = pooled(X, y_encoded, base, splits=splits)
+    of_class = [np.flatnonzero(y_encoded[:100] == label) for label in range(10)]
     rng, drawn = np.random.default_rng(0), []
     for _ in range(1000):  # the bootstrap, which needs no formula; classes keep their number
         rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
-        drawn.append(balanced_accuracy_score(truth[:100][rows], oof.predicted[rows], adjusted=True))
-    assert_allclose(pool.base_skill_error_, np.std(drawn), rtol=0.1)
+        drawn.append(
+            balanced_accuracy_score(y_encoded[:100][rows], oof.pred_encoded[rows], adjusted=True)
+        )
+    assert_allclose(pool.base_adjusted_balanced_accuracy_error_, np.std(drawn), rtol=0.1)
 
 
 def test_labels_of_weight_0_tell_nothing(digits):
     """Not by label propagation either, in the fit and after a net is followed."""
-    X, truth, _ = digits
+    X, y_encoded, _ = digits
     weight = (np.arange(100) >= 20).astype(float)
-    other = truth.copy()
+    other = y_encoded.copy()
     other[:20] = (other[:20] + 1) % 10
     splits = [(np.arange(60), np.arange(60, 100)), (np.arange(40, 100), np.arange(40))]
     pools = []
-    for labels in (truth, other):
+    for labels in (y_encoded, other):
         oof, _ = cross_fit(
             GaussianNB(),
             X[:100],
@@ -367,6 +376,6 @@ def test_labels_of_weight_0_tell_nothing(digits):
         pools.append(pool)
     new, proba = X[-50:] + 0.1, np.full((50, 10), 0.1)
     assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)
-    for pool, labels in zip(pools, (truth, other)):
-        pool.follow(X, labels, IDENTITY)
+    for pool, labels in zip(pools, (y_encoded, other)):
+        pool.update_graph(X, labels, IDENTITY)
     assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)
