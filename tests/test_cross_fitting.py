@@ -30,10 +30,11 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import ErrorModel, MetaErrorClassifier
+from metaerr_sklearn._base_estimator.adapter import adapt
 from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
 from metaerr_sklearn._base_estimator.fitting import fit_base
-from metaerr_sklearn._base_estimator.inspection import is_net, sample_weight_param, transform_before
-from metaerr_sklearn._base_estimator.prediction import predict_labels_and_proba, predict_proba
+from metaerr_sklearn._base_estimator.inspection import transform_before
+from metaerr_sklearn._base_estimator.prediction import predict_base
 from metaerr_sklearn._utils.probabilities import label_positions
 from metaerr_sklearn._utils.random import draw_seed
 from metaerr_sklearn.model_selection._duplicates import find_duplicates
@@ -137,7 +138,7 @@ def test_fit_parameters_with_one_entry_per_row_are_cut_to_the_fold():
 def test_probabilities_of_a_base_without_them_agree_with_its_labels(base, n_classes):
     X, y = make_classification(150, n_classes=n_classes, n_informative=5, random_state=0)
     base.fit(X, y)
-    proba = predict_proba(base, X, np.arange(n_classes))
+    proba = adapt(base).predict_proba(X, np.arange(n_classes))
     assert_allclose(proba.sum(axis=1), 1)
     assert_array_equal(proba.argmax(axis=1), base.predict(X))
 
@@ -147,7 +148,7 @@ def test_two_class_scores_become_the_sigmoid_of_twice_the_score():
     base = LinearSVC().fit(X, y)
     scores = base.decision_function(X)
     softmax_of_both = np.exp(scores) / (np.exp(scores) + np.exp(-scores))
-    assert_allclose(predict_proba(base, X, np.arange(2))[:, 1], softmax_of_both)
+    assert_allclose(adapt(base).predict_proba(X, np.arange(2))[:, 1], softmax_of_both)
 
 
 class RawScores(GaussianNB):
@@ -158,7 +159,7 @@ class RawScores(GaussianNB):
 def test_probabilities_that_do_not_sum_to_one_say_how_to_mend_them():
     X, y = make_classification(100, random_state=0)
     with pytest.raises(ValueError, match=r"summing to 1. Row 0 sums to 100 .* needs a softmax"):
-        predict_proba(RawScores().fit(X, y), X, np.arange(2))
+        adapt(RawScores().fit(X, y)).predict_proba(X, np.arange(2))
 
 
 def test_labels_come_from_predict_and_not_from_the_largest_probability():
@@ -168,7 +169,7 @@ def test_labels_come_from_predict_and_not_from_the_largest_probability():
 
     X, y = make_classification(200, flip_y=0.3, random_state=0)
     base = Cautious().fit(X, y)
-    pred_encoded, proba = predict_labels_and_proba(base, X, np.arange(2))
+    _, pred_encoded, proba, _ = predict_base(base, X, np.arange(2))
     assert_array_equal(pred_encoded, base.predict(X))
     assert (pred_encoded != proba.argmax(axis=1)).any()
 
@@ -199,7 +200,7 @@ def test_seed_from_none_leaves_the_global_generator_alone():
 def test_bases_without_torch_are_no_nets():
     search = GridSearchCV(LogisticRegression(), {"C": [1]})
     for base in (LogisticRegression(), make_pipeline(StandardScaler(), GaussianNB()), search):
-        assert not is_net(base)
+        assert not adapt(base).is_net
 
 
 def test_positions_of_labels():
@@ -467,7 +468,7 @@ def test_observers_ask_clones_about_rows_that_these_have_not_seen(monkeypatch, m
     assert asked.share_seen == [0, 0, 0]
     clf.predict_error_proba(X)
     assert asked.share_seen == [0, 0, 0, 1]
-    assert clf.meta_feature_names_[-1] == "asked0_0"
+    assert clf.meta_feature_names_[-1] == "observer0_0"
 
 
 def test_observer_that_returns_too_few_rows_is_named():
@@ -479,7 +480,7 @@ def test_observer_that_returns_too_few_rows_is_named():
     clf = MetaErrorClassifier(GaussianNB(), meta_features=["confidence", Short()], cv=2)
     with pytest.raises(ValueError, match=r"Short.observe must return .* shape \(3, 1\) for 30"):
         clf.fit(X, y)
-    with pytest.raises(ValueError, match="Short in meta_features asks the base itself"):
+    with pytest.raises(ValueError, match="Short in meta_features observes the base classifier"):
         ErrorModel(meta_features=["confidence", Short()]).fit(X, y, np.full((60, 2), 0.5))
 
 
@@ -496,11 +497,16 @@ def test_copies_in_a_wide_sparse_matrix_with_empty_columns_and_zeros_written_out
 
 def test_weights_are_for_a_search_whose_candidates_all_take_them():
     pipe = make_pipeline(LogisticRegression())
-    assert sample_weight_param(GridSearchCV(LogisticRegression(), {"C": [1.0]})) == "sample_weight"
-    assert sample_weight_param(GridSearchCV(pipe, [{}])) == "logisticregression__sample_weight"
+    assert (
+        adapt(GridSearchCV(LogisticRegression(), {"C": [1.0]})).sample_weight_param()
+        == "sample_weight"
+    )
+    assert (
+        adapt(GridSearchCV(pipe, [{}])).sample_weight_param() == "logisticregression__sample_weight"
+    )
     exchanged = {"logisticregression": [LogisticRegression(), KNeighborsClassifier()]}
-    assert sample_weight_param(GridSearchCV(pipe, exchanged)) is None
-    assert sample_weight_param(GridSearchCV(KNeighborsClassifier(), {})) is None
+    assert adapt(GridSearchCV(pipe, exchanged)).sample_weight_param() is None
+    assert adapt(GridSearchCV(KNeighborsClassifier(), {})).sample_weight_param() is None
 
 
 def test_samplers_of_a_pipeline_act_in_the_fit_alone():

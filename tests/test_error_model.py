@@ -235,7 +235,7 @@ def test_custom_meta_feature_is_used(deployed):
         ({"cv": 1}, "cv == 1, must be >= 2"),
         (
             {"meta_learner": "mlp", "meta_features": "input"},
-            "meta_features='input' holds nothing that 'mlp' looks at. Add \"confidence\"",
+            "meta_features='input' holds no block that 'mlp' uses. Add \"confidence\"",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_bad_data(deployed):
     X, y, proba = (v[:100] for v in deployed)
     with pytest.raises(ValueError, match="summing to 1"):
         ErrorModel().fit(X, y, 2 * proba)
-    with pytest.raises(ValueError, match="shows X to the meta-learner, and X is None"):
+    with pytest.raises(ValueError, match="passes X to the meta-learner, and X is None"):
         ErrorModel(LogisticRegression(), meta_features="input").fit(None, y, proba)
     with pytest.raises(ValueError, match="got 2 columns for 3 classes"):
         ErrorModel().fit(X, np.r_[y[:-1], 2], proba)
@@ -288,7 +288,7 @@ def test_second_opinion_that_knows_nothing_loses_its_vote():
     proba = np.eye(2)[pred_encoded] * (2 * confidence - 1)[:, None] + (1 - confidence)[:, None]
     X = rng.normal(size=(2000, 5))
     model = ErrorModel("confidence", random_state=0).fit(X[:1000], y[:1000], proba[:1000])
-    assert model._term_weights == {"confidence": 1.0, "second_opinion": 0.0}
+    assert model._offset._term_weights == {"confidence": 1.0, "second_opinion": 0.0}
     is_error = pred_encoded[1000:] != y[1000:]
     error_proba = model.predict_error_proba(X[1000:], proba[1000:])
     plain = roc_auc_score(is_error, 1 - confidence[1000:])
@@ -422,7 +422,7 @@ def test_number_of_threads_changes_nothing(bound):
 def test_rows_of_one_group_are_judged_by_confidence(deployed):
     (X, y, proba), (X_new, _, new) = halves(deployed)
     wrong = proba.argmax(axis=1) != y
-    with pytest.warns(UserWarning, match="are of one group, which tells nothing: nothing is "):
+    with pytest.warns(UserWarning, match="are of one group: nothing is "):
         model = ErrorModel(random_state=0).fit(X, y, proba, groups=np.zeros(len(y)))
     assert model.fallback_reason_.startswith(f"All {len(y)} rows")
     error_proba = model.predict_error_proba(X_new, new)
@@ -449,7 +449,7 @@ def test_copies_of_two_rows_are_judged_by_confidence():
 def test_missing_labels_are_refused(deployed):
     (X, y, proba), _ = halves(deployed)
     y = np.where(np.arange(len(y)) < 3, np.nan, y)
-    with pytest.raises(ValueError, match="y contains None or NaN in 3 of"):
+    with pytest.raises(ValueError, match="y contains NaN, inf or None in 3 of"):
         ErrorModel().fit(X, y, proba, classes=np.unique(y[3:]))
 
 
@@ -477,7 +477,7 @@ def test_errors_of_one_group_alone_are_judged_by_confidence(learner):
     y = (X[:, 0] > 0).astype(int)
     proba = np.column_stack([1 - expit(3 * X[:, 0]), expit(3 * X[:, 0])])
     y = np.where((groups == 3) & (rng.random(200) < 0.4), 1 - y, y)
-    with pytest.warns(UserWarning, match=r"The \d+ errors belong together \(groups, copies"):
+    with pytest.warns(UserWarning, match=r"The \d+ errors are related \(groups, duplicates"):
         model = ErrorModel(learner, random_state=0).fit(X, y, proba, groups=groups)
     assert model.meta_learner_ is None
     error_proba = model.predict_error_proba(X, proba)

@@ -1,6 +1,7 @@
-"""Each block describes a prediction, and a training row never by its own answer."""
+"""Each block describes a prediction, and a training row never by its own label."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from scipy.stats import entropy
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
+from metaerr_sklearn._base_estimator.observations import Observations
 from metaerr_sklearn._utils.lightgbm import BoostedTrees
 from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predicted
+from metaerr_sklearn.meta_features._base import TrainingRows
 from metaerr_sklearn.meta_features._blocks import (
     ConfidenceBlock,
     CustomBlock,
@@ -21,7 +24,6 @@ from metaerr_sklearn.meta_features._blocks import (
     check_meta_features,
 )
 from metaerr_sklearn.meta_features._neighbors import NeighborIndex, NeighborsBlock, _effective_rank
-from metaerr_sklearn.meta_features._rows import Rows
 from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
 from metaerr_sklearn.representation import NumericRepresentation, is_of_images
 
@@ -35,11 +37,20 @@ def rows():
     proba = rng.dirichlet(np.ones(n_classes), size=n_samples)
     pred_encoded = proba.argmax(axis=1)
     X = rng.normal(size=(n_samples, 4)).astype(np.float32)
-    return Rows(X, X, proba, pred_encoded, y, pred_encoded != y)
+    return Observations(X, proba, pred_encoded, y, pred_encoded != y, representation=X)
 
 
 def new(rows, part):
-    return Rows(rows.X[part], rows.representation[part], rows.proba[part], rows.pred_encoded[part])
+    """Return some rows as if nothing but the predictions were known."""
+    rows = rows.take(part)
+    return Observations(rows.X, rows.proba, rows.pred_encoded, representation=rows.representation)
+
+
+def fit_transform(block, rows, seed=0, *, folds=None, reference=None, is_image=False):
+    """Fit a block on training rows as the error model does."""
+    reference = np.arange(len(rows)) if reference is None else reference
+    training = TrainingRows(rows, reference, folds, seed, None, is_image)
+    return block.fit_transform(training)
 
 
 def test_compressed_logit_is_the_logit_inside_and_keeps_the_order_outside():
@@ -67,7 +78,7 @@ def test_class_without_a_column_has_probability_zero():
 
 def test_confidence_block_against_its_definition(rows):
     block = ConfidenceBlock()
-    features = block.fit_transform(rows, 0)
+    features = fit_transform(block, rows, 0)
     p1, p2, p3 = -np.sort(-rows.proba, axis=1).T
     columns = dict(zip(block.names_, features.T))
     assert_allclose(columns["p1"], p1)
@@ -81,13 +92,13 @@ def test_confidence_block_against_its_definition(rows):
 def test_two_classes_have_no_third_probability():
     proba = np.array([[0.3, 0.7]])
     block = ConfidenceBlock()
-    assert block.fit_transform(Rows(None, None, proba, np.array([1])), 0).shape == (1, 5)
+    assert fit_transform(block, Observations(None, proba, np.array([1])), 0).shape == (1, 5)
 
 
 def test_predicted_class_is_left_out_beyond_thirty_classes(rows):
-    assert_array_equal(PredictedClassBlock().fit_transform(rows, 0), np.eye(3)[rows.pred_encoded])
-    many = rows._replace(proba=np.full((300, 31), 1 / 31))
-    assert PredictedClassBlock().fit_transform(many, 0).shape == (300, 0)
+    assert_array_equal(fit_transform(PredictedClassBlock(), rows, 0), np.eye(3)[rows.pred_encoded])
+    many = replace(rows, proba=np.full((300, 31), 1 / 31))
+    assert fit_transform(PredictedClassBlock(), many, 0).shape == (300, 0)
 
 
 @pytest.fixture
@@ -149,12 +160,12 @@ def test_a_row_finds_itself_first_whatever_the_slack():
 
 def test_neighbors_against_a_slow_definition(rows, exact_search):
     block = NeighborsBlock()
-    block.fit_transform(rows, 0)
-    queries = new(rows, slice(0, 20))._replace(representation=rows.X[:20] + 0.1)
+    fit_transform(block, rows, 0)
+    queries = replace(new(rows, slice(0, 20)), representation=rows.X[:20] + 0.1)
     got = dict(zip(block.names_, block.transform(queries).T))
     distance, index = NearestNeighbors(n_neighbors=25).fit(rows.X).kneighbors(rows.X[:20] + 0.1)
     for row in range(20):
-        agrees = rows.y[index[row]] == rows.pred_encoded[row]
+        agrees = rows.y_encoded[index[row]] == rows.pred_encoded[row]
         assert_allclose(got["agreement_5"][row], agrees[:5].mean())
         assert_allclose(got["agreement_25"][row], agrees.mean())
         errors = rows.is_error[index[row]].sum()
@@ -167,7 +178,7 @@ def test_neighbors_against_a_slow_definition(rows, exact_search):
 def test_training_row_is_not_its_own_neighbor(rows):
     """Red if the row itself is listed: its own error would decide its local error rate."""
     block = NeighborsBlock()
-    training = block.fit_transform(rows, 0)
+    training = fit_transform(block, rows, 0)
     as_if_new = block.transform(new(rows, slice(None)))
     block._ignore_coinciding = False
     leaking = block.transform(new(rows, slice(None)))
@@ -180,10 +191,10 @@ def test_training_row_is_not_its_own_neighbor(rows):
 def test_row_that_coincides_with_a_training_row_is_described_by_the_others(rows, exact_search):
     """The deployed base knows such a row: its out-of-fold error is no news about it."""
     block = NeighborsBlock()
-    block.fit_transform(rows, 0)
+    fit_transform(block, rows, 0)
     for row in range(10):
         without = NeighborsBlock()
-        without.fit_transform(Rows(*(v if v is None else np.delete(v, row, 0) for v in rows)), 0)
+        fit_transform(without, rows.take(np.delete(np.arange(len(rows)), row)), 0)
         without._error_rate = block._error_rate
         one = new(rows, slice(row, row + 1))
         assert_allclose(block.transform(one), without.transform(one), rtol=1e-5)
@@ -192,13 +203,13 @@ def test_row_that_coincides_with_a_training_row_is_described_by_the_others(rows,
 def test_training_row_is_described_by_other_folds(rows):
     """Red under leave-one-out: a mean without the row, beside the mean of its place, tells it."""
     block = NeighborsBlock()
-    before = block.fit_transform(rows, 0)
+    before = fit_transform(block, rows, 0)
     (train, test), *_ = NeighborsBlock._folds(300, 0)
-    flipped = rows._replace(y=rows.y.copy(), is_error=rows.is_error.copy())
-    flipped.y[test[1:]] = (flipped.y[test[1:]] + 1) % 3
+    flipped = replace(rows, y_encoded=rows.y_encoded.copy(), is_error=rows.is_error.copy())
+    flipped.y_encoded[test[1:]] = (flipped.y_encoded[test[1:]] + 1) % 3
     flipped.is_error[test[1:]] ^= True
     block._error_rate = float(np.mean(rows.is_error))
-    after = block.fit_transform(flipped, 0)
+    after = fit_transform(block, flipped, 0)
     by_labels = [block.names_.index(name) for name in ("log_trust_score", "agreement_weighted")]
     assert_array_equal(after[test[0], by_labels], before[test[0], by_labels])
     assert (after[train][:, by_labels] != before[train][:, by_labels]).any()
@@ -206,19 +217,19 @@ def test_training_row_is_described_by_other_folds(rows):
 
 @pytest.mark.parametrize("n_rows", [1, 2, 3])
 def test_few_rows_have_few_neighbors(rows, n_rows):
-    few = Rows(*(None if v is None else v[:n_rows] for v in rows))
+    few = rows.take(slice(0, n_rows))
     block = NeighborsBlock()
-    assert np.isfinite(block.fit_transform(few, 0)).all()
+    assert np.isfinite(fit_transform(block, few, 0)).all()
     assert np.isfinite(block.transform(new(rows, slice(0, 9)))).all()
-    apart = few._replace(folds=[(np.arange(0), np.arange(n_rows))], base_fold=np.arange(n_rows))
-    assert np.isfinite(block.fit_transform(apart, 0)).all()
+    apart, folds = replace(few, fold=np.arange(n_rows)), [(np.arange(0), np.arange(n_rows))]
+    assert np.isfinite(fit_transform(block, apart, folds=folds)).all()
 
 
 def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, exact_search):
     """The slow definition; another clone has trained on the row, and errs where its label is."""
     base_fold = np.arange(300) % 2
     block = NeighborsBlock()
-    features = block.fit_transform(rows._replace(base_fold=base_fold), 0)
+    features = fit_transform(block, replace(rows, fold=base_fold), 0)
     position = block.names_.index("local_error_25")
     for train, test in NeighborsBlock._folds(300, 0):
         for row in test[:10]:
@@ -228,21 +239,21 @@ def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, ex
             expected = (errors.sum() + 5 * rows.is_error.mean()) / 30
             assert_allclose(features[row, position], expected, rtol=1e-6)
     block.drop_training_state()
-    assert block._clones == {}
+    assert block._parts == {}
 
 
 def test_rows_that_coincide_by_chance_are_neighbors(rows):
-    cells = rows._replace(representation=np.round(rows.representation[:, :1]))
+    cells = replace(rows, representation=np.round(rows.representation[:, :1]))
     block = NeighborsBlock()
-    block.fit_transform(cells, 0)
+    fit_transform(block, cells, 0)
     assert not block._ignore_coinciding
     features = block.transform(new(cells, slice(None)))
     assert features[:, block.names_.index("log_distance")].min() < -5
 
 
 def test_training_row_is_dropped_among_many_coinciding_rows(rows):
-    same = rows._replace(representation=np.zeros_like(rows.representation))
-    assert np.isfinite(NeighborsBlock().fit_transform(same, 0)).all()
+    same = replace(rows, representation=np.zeros_like(rows.representation))
+    assert np.isfinite(fit_transform(NeighborsBlock(), same, 0)).all()
 
 
 @pytest.mark.parametrize("limits", [{}, {"few_rows": 1000}, {"many_rows": 100}])
@@ -251,7 +262,7 @@ def test_second_opinion_of_a_training_row_does_not_know_its_label(monkeypatch, r
     for name, value in limits.items():
         monkeypatch.setattr(SecondOpinionBlock, name, value)
     block = SecondOpinionBlock()
-    training = block.fit_transform(rows, 0)
+    training = fit_transform(block, rows, 0)
     as_if_new = block.transform(new(rows, slice(None)))
     column = block.names_.index("second_proba")
     assert abs(np.corrcoef(training[:, column], rows.is_error)[0, 1]) < 0.15
@@ -266,9 +277,9 @@ def second_proba(block, rows):
 def test_second_opinion_equals_the_forest_where_rows_are_few(monkeypatch, rows):
     monkeypatch.setattr(SecondOpinionBlock, "few_rows", 301)
     block = SecondOpinionBlock()
-    block.fit_transform(rows, 5)
+    fit_transform(block, rows, 5)
     forest = ExtraTreesClassifier(200, min_samples_leaf=2, bootstrap=True, random_state=5)
-    forest.fit(rows.X, rows.y)
+    forest.fit(rows.X, rows.y_encoded)
     own = forest.predict_proba(rows.X)[np.arange(300), rows.pred_encoded]
     assert_allclose(second_proba(block, rows), own)
     assert not hasattr(block._models[0], "oob_decision_function_")
@@ -277,8 +288,8 @@ def test_second_opinion_equals_the_forest_where_rows_are_few(monkeypatch, rows):
 def test_second_opinion_equals_the_boosted_trees_where_rows_are_many(monkeypatch, rows):
     monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
     block = SecondOpinionBlock()
-    block.fit_transform(rows, 5)
-    trees = BoostedTrees(rows.X, rows.y, None, many=True, seed=5)
+    fit_transform(block, rows, 5)
+    trees = BoostedTrees(rows.X, rows.y_encoded, None, many=True, seed=5)
     own = trees.predict_proba(rows.X)[np.arange(300), rows.pred_encoded]
     assert_allclose(second_proba(block, rows), own)
 
@@ -290,7 +301,9 @@ def test_second_opinion_takes_the_models_with_the_lower_loss_on_unseen_rows():
     def models(X, y):
         X, proba = X.astype(np.float32), np.full((len(X), 2), 0.5)
         block = SecondOpinionBlock()
-        block.fit_transform(Rows(X, X, proba, np.zeros(len(X), int), y, y > 0), 0)
+        fit_transform(
+            block, Observations(X, proba, np.zeros(len(X), int), y, y > 0, representation=X), 0
+        )
         return [type(model).__name__ for model in block._models]
 
     X = rng.uniform(size=(1000, 12))
@@ -308,8 +321,8 @@ def test_on_components_of_images_the_forest_is_alone_up_to_many_rows(monkeypatch
         assert not is_of_images(NumericRepresentation(4).fit(others))
 
     def models():
-        block = SecondOpinionBlock(of_images=True)
-        block.fit_transform(rows, 0)
+        block = SecondOpinionBlock()
+        fit_transform(block, rows, is_image=True)
         return block._models
 
     (forest,) = models()
@@ -351,7 +364,7 @@ def test_trees_in_parts_give_what_the_whole_booster_gives(n_classes):
 @pytest.mark.parametrize("block_class", [NeighborsBlock, SecondOpinionBlock])
 def test_rows_that_belong_together_do_not_tell_about_each_other(rows, block_class):
     """Each row has a copy with the same label: without folds the copy gives it away."""
-    twice = Rows(*(None if v is None else np.repeat(v, 2, axis=0) for v in rows[:6]))
+    twice = rows.take(np.repeat(np.arange(len(rows)), 2))
     order = np.arange(600).reshape(-1, 2)
     folds = [
         (np.delete(order, np.arange(k, 300, 5), axis=0).ravel(), order[k::5].ravel())
@@ -359,8 +372,8 @@ def test_rows_that_belong_together_do_not_tell_about_each_other(rows, block_clas
     ]
     column = {"NeighborsBlock": "agreement_weighted", "SecondOpinionBlock": "second_proba"}
     block = block_class()
-    leaking = block.fit_transform(twice, 0)
-    honest = block.fit_transform(twice._replace(folds=folds), 0)
+    leaking = fit_transform(block, twice, 0)
+    honest = fit_transform(block, twice, folds=folds)
     position = block.names_.index(column[block_class.__name__])
     assert np.corrcoef(leaking[:, position], twice.is_error)[0, 1] < -0.5
     assert abs(np.corrcoef(honest[:, position], twice.is_error)[0, 1]) < 0.15
@@ -369,23 +382,23 @@ def test_rows_that_belong_together_do_not_tell_about_each_other(rows, block_clas
 def test_models_are_made_of_the_reference_rows_and_other_rows_are_new(rows, exact_search):
     some = np.arange(0, 300, 3)
     for block in (NeighborsBlock(), SecondOpinionBlock()):
-        features = block.fit_transform(rows._replace(reference=some), 0)
+        features = fit_transform(block, rows, reference=some)
         others = np.setdiff1d(np.arange(300), some)
         described = block.transform(new(rows, others))
         few = block.__class__()
-        few.fit_transform(Rows(*(None if v is None else v[some] for v in rows[:6])), 0)
+        fit_transform(few, rows.take(some), 0)
         assert_allclose(described, few.transform(new(rows, others)), rtol=1e-6)
         if isinstance(block, SecondOpinionBlock):
             assert_allclose(features[others], described, rtol=1e-6)
             continue
-        flipped = rows._replace(reference=some, is_error=rows.is_error.copy())
+        flipped = replace(rows, is_error=rows.is_error.copy())
         flipped.is_error[others] ^= True
-        assert_array_equal(block.fit_transform(flipped, 0), features)
+        assert_array_equal(fit_transform(block, flipped, reference=some), features)
 
 
 def test_rows_do_not_depend_on_their_company(rows):
     for block in (ConfidenceBlock(), NeighborsBlock(), SecondOpinionBlock(), InputBlock()):
-        block.fit_transform(rows, 0)
+        fit_transform(block, rows, 0)
         together = block.transform(new(rows, slice(None)))
         alone = block.transform(new(rows, slice(7, 8)))
         assert_allclose(together[7], alone[0], rtol=1e-6, atol=1e-9)
@@ -402,13 +415,13 @@ class FittedScale:
 
 def test_callable_and_transformer_give_columns(rows):
     mine = CustomBlock(lambda X, proba: proba[:, 0], 1)
-    assert mine.fit_transform(rows, 0).shape == (300, 1)
+    assert fit_transform(mine, rows, 0).shape == (300, 1)
     assert mine.names_ == ["custom1_0"]
     given = FittedScale()
-    assert CustomBlock(given, 0).fit_transform(rows, 0).shape == (300, 4)
+    assert fit_transform(CustomBlock(given, 0), rows, 0).shape == (300, 4)
     assert not hasattr(given, "mean_")
     with pytest.raises(ValueError, match="one row of numbers per sample"):
-        CustomBlock(lambda X, proba: np.ones(3), 0).fit_transform(rows, 0)
+        fit_transform(CustomBlock(lambda X, proba: np.ones(3), 0), rows, 0)
 
 
 def test_block_names_are_checked():

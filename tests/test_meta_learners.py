@@ -142,15 +142,15 @@ def test_weight_two_is_the_row_twice(problem):
 
 def test_input_block_is_for_trees_only(problem):
     Z, _, offset = problem
-    names = ["a", "b", "c", "d", "input_0"]
-    logistic = fit(LogisticMetaLearner(), problem, names=names)
+    is_for_trees = np.arange(5) == 4
+    logistic = fit(LogisticMetaLearner(), problem, is_for_trees=is_for_trees)
     assert logistic.coef_.shape == (4,)
     changed = Z.copy()
     changed[:, 4] += 100
     assert_array_equal(
         logistic.decision_function(Z, offset), logistic.decision_function(changed, offset)
     )
-    average = fit(LEARNERS[3], problem, names=names)
+    average = fit(LEARNERS[3], problem, is_for_trees=is_for_trees)
     assert average.learners_[0].booster_.num_feature() == 5
     assert average.learners_[1].coef_.shape == (4,)
 

@@ -1193,7 +1193,7 @@ def test_cross_fitted_net_is_asked_about_views_too(cnn, digits, tmp_path):
         random_state=0,
     )
     clf.fit(SliceDataset(Dataset(X, y), idx=0), y)
-    assert clf.meta_feature_names_[-5:] == [f"asked0_{j}" for j in range(5)]
+    assert clf.meta_feature_names_[-5:] == [f"observer0_{j}" for j in range(5)]
     error_proba = clf.predict_error_proba(X_test)
     assert_array_equal(clone(clf).fit(X, y).predict_error_proba(X_test), error_proba)
     assert clf.explain_error(X_test[:3]).contributions.shape[0] == 3

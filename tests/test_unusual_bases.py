@@ -208,8 +208,11 @@ def measured(clf, X, y):
             lambda y: np.unique(y, return_inverse=True)[1],
             "y holds labels like [012], but the classes",
         ),
-        (lambda y: np.where(np.arange(len(y)) < 75, None, y), "None or NaN in 75 of 300 rows"),
-        (lambda y: np.where(np.arange(len(y)) < 75, np.nan, 1.0), "None or NaN in 75 of 300 rows"),
+        (lambda y: np.where(np.arange(len(y)) < 75, None, y), "NaN, inf or None in 75 of 300 rows"),
+        (
+            lambda y: np.where(np.arange(len(y)) < 75, np.nan, 1.0),
+            "NaN, inf or None in 75 of 300 rows",
+        ),
         (lambda y: y[:1], "inconsistent numbers of samples"),
     ],
 )

@@ -1,29 +1,15 @@
 """Predict each row with a clone of the base that was not trained on it."""
 
-from typing import NamedTuple
-
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import num_samples, slice_fit_params
-from .fitting import fit_base, take_rows
-from .inspection import final_estimator, is_net
-from .prediction import observe, predict_labels_and_proba
-
-
-class BasePredictions(NamedTuple):
-    """What a base estimator says about some rows.
-
-    ``predicted`` holds positions in the sorted classes, shape (n_samples,), ``proba`` the
-    probabilities aligned to them, shape (n_samples, n_classes), and ``fold`` the number of the fold
-    that predicted each row: -1 where none did, so that the row's other values mean nothing.
-    ``asked`` holds one array of shape (n_samples, n_features) per observer, see `ask`.
-    """
-
-    pred_encoded: np.ndarray
-    proba: np.ndarray
-    fold: np.ndarray
-    observed: list = ()
+from .._utils.probabilities import label_positions
+from .._utils.validation import check_same_kind
+from .adapter import adapt
+from .fitting import fit_base
+from .observations import Observations
+from .prediction import observe, predict_base
 
 
 def cross_fit(
@@ -41,7 +27,7 @@ def cross_fit(
     on_fold=None,
     observers=(),
 ):
-    """Predict every row with a clone of the base that has not seen it.
+    """Predict every row with a clone of the base that was not trained on it.
 
     Parameters
     ----------
@@ -57,7 +43,7 @@ def cross_fit(
     fit_params : dict, default=None
         Arguments of ``fit``; those with one entry per row are cut to each training part.
     n_jobs : int, default=None
-        Folds at once, through joblib: any joblib backend carries them.
+        Folds at once, through any joblib backend.
     memory : joblib.Memory, default=None
         Caches each fold by itself, so that an interrupted cross-fitting resumes.
     seed : int, default=None
@@ -67,58 +53,108 @@ def cross_fit(
     on_fold : callable, default=None
         Called without arguments after each fold.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
-        Each asks the clone about the rows that it has not seen.
+        Each describes the rows that the clone was not trained on.
 
     Returns
     -------
-    predictions : BasePredictions
+    observations : Observations
+        With labels, errors, folds and observed meta-features.
     estimators : list of fitted estimators, or None
+
+    Notes
+    -----
+    The parameters are those of a cross-validation, each of which a caller sets.
     """
     y = np.asarray(y)
     job = _fit_and_predict if memory is None else memory.cache(_fit_and_predict)
-    if is_net(estimator) and str(getattr(final_estimator(estimator), "device", "")) != "cpu":
-        n_jobs = 1  # one accelerator: folds in other processes would only wait for it
     options = classes, fit_params or {}, seed, keep_estimators, observers
-    results = _parallel(n_jobs)(
+    results = _parallel(adapt(estimator).n_jobs(n_jobs))(
         delayed(job)(estimator, X, y, train, test, *options) for train, test in splits
     )
     n_samples = num_samples(X)
     pred_encoded = np.zeros(n_samples, dtype=np.intp)
     proba = np.zeros((n_samples, len(classes)))
     fold = np.full(n_samples, -1)
-    estimators, observed = [], []
-    for number, ((_, test), (test_predicted, test_proba, fitted, answers)) in enumerate(
-        zip(splits, results)
-    ):
-        new = fold[test] < 0
-        rows = test[new]
+    observed, estimators = None, []
+    for number, ((_, test), (predictions, features, fitted)) in enumerate(zip(splits, results)):
+        is_new = fold[test] < 0
+        rows = test[is_new]
         fold[rows] = number
-        pred_encoded[rows], proba[rows] = test_predicted[new], test_proba[new]
-        observed = observed or [np.zeros((n_samples, answer.shape[1])) for answer in answers]
-        for features, answer in zip(observed, answers):
-            features[rows] = answer[new]
+        pred_encoded[rows], proba[rows] = (
+            predictions.pred_encoded[is_new],
+            predictions.proba[is_new],
+        )
+        if observed is None:
+            observed = tuple(np.zeros((n_samples, values.shape[1])) for values in features)
+        for all_values, values in zip(observed, features):
+            all_values[rows] = values[is_new]
         estimators.append(fitted)
         if on_fold is not None:
             on_fold()
-    predictions = BasePredictions(pred_encoded, proba, fold, observed)
-    return predictions, estimators if keep_estimators else None
+    y_encoded = label_positions(y, classes)
+    observations = Observations(
+        X, proba, pred_encoded, y_encoded, y_encoded != pred_encoded, fold=fold, observed=observed
+    )
+    return observations, estimators if keep_estimators else None
+
+
+def observe_fitted(estimator, X, y, *, embedding=None, observers=()):
+    """Predict rows with a fitted base that was not trained on them.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        The base classifier.
+    X, y : array-likes of length n_samples
+        Rows and labels.
+    embedding : object with ``record()``, default=None
+        Records a hidden layer of the base.
+    observers : sequence of objects with ``observe(estimator, X)``, default=()
+        Each describes the rows.
+
+    Returns
+    -------
+    observations : Observations
+        With labels, errors, the recorded hidden layer and observed meta-features.
+    classes : ndarray of shape (n_classes,)
+        Sorted classes of the base and of y.
+    """
+    own_classes = adapt(estimator).classes_of_prefit(y)
+    check_same_kind(y, own_classes, "y")
+    classes = np.union1d(own_classes, np.unique(y))
+    _, pred_encoded, proba, hidden = predict_base(estimator, X, classes, embedding=embedding)
+    y_encoded = label_positions(y, classes)
+    observations = Observations(
+        X,
+        proba,
+        pred_encoded,
+        y_encoded,
+        y_encoded != pred_encoded,
+        observed=observe(estimator, X, observers),
+        embedding=hidden,
+    )
+    return observations, classes
 
 
 def _parallel(n_jobs):
     try:
         return Parallel(n_jobs=n_jobs, return_as="generator")
-    except ValueError:  # Ray, Spark and multiprocessing hand over all folds together
+    except ValueError:  # Ray, Spark and multiprocessing return all folds together
         return Parallel(n_jobs=n_jobs)
 
 
 def _fit_and_predict(
     estimator, X, y, train, test, classes, fit_params, seed, keep_estimator, observers
 ):
-    labels = y[train]
+    """Fit a clone on the training part of a split and predict the test part.
+
+    The parameters stand one by one because joblib.Memory looks each of them up.
+    """
+    base, labels = adapt(estimator), y[train]
     try:
         fitted = fit_base(
             estimator,
-            take_rows(estimator, X, train),
+            base.take_rows(X, train),
             labels,
             classes=classes,
             fit_params=slice_fit_params(X, fit_params, indices=train),
@@ -128,15 +164,10 @@ def _fit_and_predict(
         if len(np.unique(labels)) > 1:
             raise
         raise ValueError(
-            f"{type(final_estimator(estimator)).__name__} cannot be fitted on the training part of "
-            f"a split: its {len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give "
-            "more rows of the other classes, or splits that keep two classes in each training part."
+            f"{type(base.final).__name__} cannot be fitted on the training part of a split: its "
+            f"{len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give more rows of "
+            "the other classes, or splits that keep two classes in each training part."
         ) from error
-    unseen = take_rows(estimator, X, test)
-    pred_encoded, proba = predict_labels_and_proba(fitted, unseen, classes)
-    return (
-        pred_encoded,
-        proba,
-        fitted if keep_estimator else None,
-        observe(fitted, unseen, observers),
-    )
+    unseen = base.take_rows(X, test)
+    predictions = predict_base(fitted, unseen, classes)._replace(labels=None)
+    return predictions, observe(fitted, unseen, observers), fitted if keep_estimator else None

@@ -1,4 +1,10 @@
-"""Give the methods and attributes of the base to the classifier that wraps it."""
+"""Give a classifier that wraps a base the base's class outputs, tags and columns."""
+
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .adapter import adapt
 
 
 def estimator_has(method):
@@ -11,8 +17,112 @@ def estimator_has(method):
     return check
 
 
+class DelegatesToBase:
+    """Delegate class outputs, tags and columns to the base classifier.
+
+    For classes with a parameter ``estimator``, whose fit sets ``estimator_`` and ``classes_``.
+    """
+
+    @available_if(estimator_has("predict"))
+    def predict(self, X):
+        """Predict class labels with the base classifier.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Passed to the base as it is.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        return adapt(self.estimator_).predict(X, self.classes_)
+
+    @available_if(estimator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities with the base classifier.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Passed to the base as it is.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            The base's own.
+        """
+        check_is_fitted(self)
+        return adapt(self.estimator_).call("predict_proba", X)
+
+    @available_if(estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities with the base classifier.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Passed to the base as it is.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            The base's own.
+        """
+        check_is_fitted(self)
+        return adapt(self.estimator_).call("predict_log_proba", X)
+
+    @available_if(estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Compute decision scores of the classes with the base classifier.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Passed to the base as it is.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            The base's own.
+        """
+        check_is_fitted(self)
+        return adapt(self.estimator_).call("decision_function", X)
+
+    def _set_base(self, estimator, classes):
+        """Set the deployed base, its classes in the order of its columns, and the columns of X.
+
+        Attributes of an earlier fit that this base does not have are deleted.
+        """
+        self.estimator_ = estimator
+        self.classes_ = adapt(estimator).classes_of_output(classes)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(estimator, name):
+                setattr(self, name, getattr(estimator, name))
+            elif name in vars(self):
+                delattr(self, name)
+
+    def __sklearn_is_fitted__(self):
+        """Return whether a base has been fitted here."""
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self):
+        """Return the tags of a classifier with the input tags of the base."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self.estimator is None:
+            return tags
+        base = get_tags(self.estimator)
+        tags.input_tags = base.input_tags
+        if base.classifier_tags is not None:
+            tags.classifier_tags.multi_class = base.classifier_tags.multi_class
+            tags.classifier_tags.poor_score = base.classifier_tags.poor_score
+        return tags
+
+
+# SHIMS
 def mirror_columns(model):
-    """Tell of the columns of X what the fitted base tells, and nothing from an earlier fit."""
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(model.estimator_, name):
             setattr(model, name, getattr(model.estimator_, name))

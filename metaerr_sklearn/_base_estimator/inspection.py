@@ -2,42 +2,21 @@
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTrainingClassifier
+from sklearn.svm import SVC, NuSVC
 from sklearn.utils import get_tags
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
-from .._utils.rows import is_instance_by_name
 from ..model_selection import is_unlabeled
 
-
-def can_fit_and_predict(estimator):
-    """Tell whether an estimator has the methods of a classifier, or will have once it is fitted.
-
-    The methods of a `StackingClassifier` are those of its fitted final estimator.
-    """
-    return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
-
-
-def check_not_pairwise(estimator):
-    """Refuse a base whose X is a matrix between rows, of which a fold would be rows alone."""
-    if get_tags(estimator).input_tags.pairwise:
-        raise ValueError(
-            f"{type(estimator).__name__} takes a precomputed matrix between the training rows as "
-            "X, which cannot be divided into rows to train and to test on. Give it the rows "
-            "themselves, and a metric or kernel to compute."
-        )
-
-
-_OWN_LABELS = (
-    "FixedThresholdClassifier",
-    "TunedThresholdClassifierCV",
-    "SVC",
-    "NuSVC",
-    "SelectiveClassifier",
-)
-_ARGMAX_OF_MEMBERS = ("ForestClassifier", "BaggingClassifier")
-_SEMI_SUPERVISED = ("SelfTrainingClassifier", "BaseLabelPropagation")
+# Their label is not always the class of the largest probability: a threshold, or votes, decide.
+_LABELS_OF_THEIR_OWN = (FixedThresholdClassifier, TunedThresholdClassifierCV, SVC, NuSVC)
+_LABELS_BY_ARGMAX = (RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier)
+_SEMI_SUPERVISED = (SelfTrainingClassifier, LabelPropagation, LabelSpreading)
 
 
 def final_estimator(estimator):
@@ -49,40 +28,47 @@ def final_estimator(estimator):
 
 
 def without_wrappers(estimator):
-    """Return what frozen and search wrappers hold."""
+    """Return the estimator inside frozen and search wrappers."""
     while True:
         if isinstance(estimator, FrozenEstimator):
             estimator = estimator.estimator
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
-        elif _searched(estimator) is not None:
+        elif searched_parameters(estimator) is not None:
             estimator = estimator.estimator
         else:
             return estimator
 
 
-def _searched(estimator):
-    """Return the parameters that a search tries, or None."""
+def searched_parameters(estimator):
+    """Return the parameters that a search tries, or None if the estimator is no search."""
     return getattr(estimator, "param_grid", getattr(estimator, "param_distributions", None))
 
 
-def transform_before(pipeline, X):
-    """Return X as the last step of a fitted Pipeline gets it.
+def is_search(estimator):
+    """Return whether the estimator, or the last step of a Pipeline, is a search."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return searched_parameters(estimator) is not None
 
-    Step by step: a Pipeline of the steps before would ask whether the last of them is fitted, which
-    a transformer that learns nothing need not tell.
+
+def transform_before(pipeline, X):
+    """Return X as the last step of a fitted Pipeline receives it.
+
+    The steps are called one by one. A Pipeline of the steps before the last would check whether
+    its own last step is fitted, which fails for transformers that learn nothing.
     """
     for _, step in pipeline.steps[:-1]:
-        # imbalanced-learn's samplers act in the fit alone.
+        # The samplers of imbalanced-learn act only in fit.
         if step is not None and not isinstance(step, str) and not hasattr(step, "fit_resample"):
             X = step.transform(X)
     return X
 
 
 def unwrap(estimator, X):
-    """Return the fitted `final_estimator`, and X as it gets it.
+    """Return the fitted `final_estimator`, and X as it receives it.
 
-    Wrappers do not pass on methods that scikit-learn does not know.
+    Wrappers do not pass on methods that scikit-learn does not define.
     """
     estimator = without_wrappers(estimator)
     while isinstance(estimator, Pipeline):
@@ -91,95 +77,122 @@ def unwrap(estimator, X):
     return estimator, X
 
 
-def is_search(estimator):
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    return _searched(estimator) is not None
-
-
-def is_net(estimator):
-    """Tell whether a skorch net predicts, without importing skorch."""
-    mro = type(final_estimator(estimator)).__mro__
-    return any(cls.__module__.split(".")[0] == "skorch" for cls in mro)
-
-
-def sample_weight_param(estimator):
-    """Return the name under which ``fit`` takes sample weights, or None."""
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        inner = sample_weight_param(last)
-        return None if inner is None else f"{name}__{inner}"
-    grid = _searched(estimator)
-    if grid is not None:
-        grids = [grid] if hasattr(grid, "values") else grid
-        options = [values for part in grids for values in part.values() if np.iterable(values)]
-        if any(hasattr(value, "fit") for values in options for value in values):
-            return None  # not every candidate need take them
-        return sample_weight_param(estimator.estimator)  # searches pass on what their fit is given
-    takes = not is_net(estimator) and has_fit_parameter(estimator, "sample_weight")
-    return "sample_weight" if takes else None
-
-
-def check_all_labeled(estimator, y):
-    """Raise where y has unlabeled rows for a base that learns from them: it judges nothing.
+def freeze_if_prefit(estimator, option):
+    """Return the estimator as a `FrozenEstimator` if it is fitted already, else as it is.
 
     Parameters
     ----------
     estimator : estimator
-        The base.
+        The base classifier.
+    option : any
+        Value of ``cv`` or ``calibration``; "prefit" means that the estimator is fitted.
+
+    Returns
+    -------
+    estimator : estimator
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator must be fitted and is not.
+    """
+    is_frozen = isinstance(estimator, FrozenEstimator)
+    is_prefit = isinstance(option, str) and option == "prefit"
+    if is_frozen or is_prefit:
+        check_is_fitted(estimator)
+    return FrozenEstimator(estimator) if is_prefit and not is_frozen else estimator
+
+
+def can_fit_and_predict(estimator):
+    """Return whether an estimator has the methods of a classifier, or will have them after fit.
+
+    A `StackingClassifier` has the methods of its fitted final estimator.
+    """
+    return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
+
+
+def check_not_pairwise(estimator):
+    """Raise if X is a matrix between rows, because its folds cannot be cut out by rows alone."""
+    if get_tags(estimator).input_tags.pairwise:
+        raise ValueError(
+            f"{type(estimator).__name__} takes a precomputed matrix between the training rows as "
+            "X, which cannot be divided into rows to train and to test on. Give it the rows "
+            "themselves, and a metric or kernel to compute."
+        )
+
+
+def check_all_labeled(estimator, y):
+    """Raise if y has unlabeled rows for a base that learns from them.
+
+    Errors can be counted only on labeled rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The base classifier.
     y : ndarray of shape (n_samples,)
         Class labels.
     """
     base = final_estimator(estimator)
-    if is_instance_by_name(base, "metaerr_sklearn.", "SelfTrainingWithMetaErr"):
+    if isinstance(base, _SEMI_SUPERVISED):
+        marker = -1
+    elif hasattr(base, "unlabeled"):  # SelfTrainingWithMetaErr
         marker = base.unlabeled
         if set(np.unique(y).tolist()) == {-1, 1}:
-            return  # it takes them for classes too
-    elif any(
-        is_instance_by_name(base, "sklearn.semi_supervised", name) for name in _SEMI_SUPERVISED
-    ):
-        marker = -1
+            return  # it takes both for classes
     else:
         return
     is_marked = is_unlabeled(y, marker)
     if is_marked.any():
         raise ValueError(
             f"y holds {marker!r}, the mark of an unlabeled row, in {is_marked.sum()} of {len(y)} "
-            f"rows, but whether {type(base).__name__} is right shows on labeled rows alone. Fit it "
+            f"rows, but only labeled rows show whether {type(base).__name__} is right. Fit it "
             "first, and give it frozen or prefit, with labeled rows that it was not fitted on. "
             "SelfTrainingWithMetaErr itself also has predict_error_proba."
         )
 
 
 def labels_by_argmax(estimator):
-    """Tell whether a base may be trusted to give its most probable class as label.
+    """Return whether the label of a scikit-learn classifier is its most probable class.
 
-    True for nets whose ``predict`` is skorch's own, unless at another threshold than one half, and
-    for scikit-learn's forests and bagging, which would ask all their members again for a label.
-    False for scikit-learn's classifiers at a threshold, for its support vector machines, whose
-    labels come from votes, and for whatever else has one of these inside. Of others nothing is
-    known (None).
+    Parameters
+    ----------
+    estimator : estimator
+        A `final_estimator` that is no net.
+
+    Returns
+    -------
+    by_argmax : bool or None
+        True for scikit-learn's forests and bagging, whose ``predict`` would evaluate all members
+        again. False for classifiers with a threshold, for support vector machines, whose labels
+        come from votes, for classifiers that abstain, and for whatever has one of them inside.
+        None if it is not known.
     """
-    estimator = final_estimator(estimator)
-    if is_net(estimator):
-        is_own = _has_predict_of(estimator, "skorch.")
-        return is_own and getattr(estimator, "threshold", 0.5) == 0.5
-    package = "sklearn.ensemble."
-    is_ensemble = any(is_instance_by_name(estimator, package, name) for name in _ARGMAX_OF_MEMBERS)
-    if is_ensemble and _has_predict_of(estimator, package):
+    if isinstance(estimator, _LABELS_BY_ARGMAX) and has_predict_of(estimator, "sklearn.ensemble."):
         return True
     parts = [estimator]
     if hasattr(estimator, "get_params"):
         parts += estimator.get_params(deep=True).values()
-    modules = ("sklearn.", "metaerr_sklearn.")
-    return (
-        False
-        if any(is_instance_by_name(p, modules, name) for p in parts for name in _OWN_LABELS)
-        else None
-    )
+    for part in parts:
+        if isinstance(part, _LABELS_OF_THEIR_OWN) or getattr(part, "abstains", False):
+            return False
+    return None
 
 
-def _has_predict_of(estimator, package):
-    """Tell whether ``predict`` is that of a package's class, and not of a subclass elsewhere."""
+def has_predict_of(estimator, package):
+    """Return whether ``predict`` comes from a class of a package, not from a subclass elsewhere."""
     owner = next(cls for cls in type(estimator).__mro__ if "predict" in vars(cls))
     return owner.__module__.startswith(package)
+
+
+# SHIMS
+def is_net(estimator):
+    from .adapter import adapt
+
+    return adapt(estimator).is_net
+
+
+def sample_weight_param(estimator):
+    from .adapter import adapt
+
+    return adapt(estimator).sample_weight_param()

@@ -5,7 +5,8 @@ from scipy.special import expit, softmax
 
 from . import limits
 
-# Of whatever LightGBM learns here: bins from at most so many rows, one thread, equal results.
+# Parameters of every LightGBM model here: bins from a bounded number of rows, one thread, and
+# equal results in every run.
 LIGHTGBM_PARAMS = {
     "max_bin": 63,
     "bin_construct_sample_cnt": limits.MANY_ROWS,
@@ -17,11 +18,11 @@ LIGHTGBM_PARAMS = {
 
 
 class SplitBooster:
-    """A LightGBM booster that rows walk through a few trees at a time.
+    """Predict with a LightGBM booster in parts of a few trees.
 
-    LightGBM leads each row through all trees, and fetches every tree anew for every row. In parts
-    that stay in the processor's cache the same takes two thirds of the time. They are boosters of
-    their own: ranges of rounds, asked from several threads of one booster, would get mixed up.
+    LightGBM passes each row through all trees, and loads every tree again for every row. Parts
+    that fit into the processor's cache take two thirds of the time. Each part is a booster of its
+    own, because several threads that request ranges of rounds from one booster get mixed results.
 
     Parameters
     ----------
@@ -52,12 +53,12 @@ class SplitBooster:
         ]
 
     def __getstate__(self):
-        """Leave out the parts: the booster is split again in milliseconds."""
+        """Return the state without the parts: the booster is split again in milliseconds."""
         return {**self.__dict__, "_parts": None}
 
 
 class BoostedTrees:
-    """Class probabilities from boosted trees on a numeric matrix, quick to fit and to ask.
+    """Predict class probabilities by boosted trees on a numeric matrix, quick to fit.
 
     Parameters
     ----------

@@ -5,21 +5,23 @@ from scipy.special import logit
 
 
 def label_positions(labels, classes):
-    """Return where each label stands in the sorted classes; -1 for a label that is not there."""
+    """Return the position of each label among the sorted classes; -1 for any other label."""
     try:
         positions = np.searchsorted(classes, labels)
     except TypeError as error:
         raise ValueError(
             f"Predicted labels cannot be compared with the classes {classes[:5].tolist()}: "
-            f"{error}. A base that abstains with None has no error to learn; give the classifier "
-            "inside."
+            f"{error}. A base that abstains with None makes no error in these rows: give the "
+            "classifier inside it."
         ) from error
     positions[positions == len(classes)] = 0
     return np.where(classes[positions] == labels, positions, -1)
 
 
 def soft_clipped_logit(proba_not, proba):
-    """Return log(proba_not / proba), compressed beyond 1e-4 so that extremes keep only order.
+    """Return log(proba_not / proba), where values beyond the logit of 1e-4 grow 100 times slower.
+
+    Extreme values keep their order, but do not decide a mean.
 
     Parameters
     ----------
@@ -39,30 +41,31 @@ def soft_clipped_logit(proba_not, proba):
 
 
 def split_predicted(proba, pred_encoded):
-    """Return the probability of the predicted class, of all others together, and the others.
+    """Return the probability of the predicted class, of a wrong prediction, and of other classes.
 
-    The others are summed rather than subtracted from 1: where the predicted class is at 1 in
-    floating point, the sum still tells the rows apart.
+    The probability of a wrong prediction is the sum over the other classes. Unlike 1 minus the
+    probability of the predicted class, it keeps the order of rows whose prediction has
+    probability 1 in floating point.
 
     Parameters
     ----------
     proba : ndarray of shape (n_samples, n_classes)
         Probabilities.
-    predicted : ndarray of int, shape (n_samples,)
+    pred_encoded : ndarray of int, shape (n_samples,)
         Position of the predicted class; -1 for a class that has no column.
 
     Returns
     -------
-    own, rest : ndarrays of shape (n_samples,)
-    others : ndarray of shape (n_samples, n_classes)
+    proba_pred, proba_wrong : ndarrays of shape (n_samples,)
+    proba_other : ndarray of shape (n_samples, n_classes)
         Probabilities with the predicted class at 0.
     """
     rows = np.flatnonzero(pred_encoded >= 0)
-    own = np.zeros(len(proba))
-    own[rows] = proba[rows, pred_encoded[rows]]
-    others = np.array(proba, dtype=np.float64)
-    others[rows, pred_encoded[rows]] = 0
-    return own, others.sum(axis=1), others
+    proba_pred = np.zeros(len(proba))
+    proba_pred[rows] = proba[rows, pred_encoded[rows]]
+    proba_other = np.array(proba, dtype=np.float64)
+    proba_other[rows, pred_encoded[rows]] = 0
+    return proba_pred, proba_other.sum(axis=1), proba_other
 
 
 def log_loss_of_logits(is_error, logits, sample_weight=None):

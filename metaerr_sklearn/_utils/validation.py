@@ -1,16 +1,19 @@
-"""Checks of what the user gives."""
+"""Check the arguments that a user passes."""
 
+import os
 import sys
 import warnings
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
 
 
 def warn_caller(message):
-    """Warn the user where a method of ours was called, whatever decorators lie between."""
+    """Warn, and point to the user's line that called a method of this package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
@@ -21,27 +24,73 @@ def _is_inside(module):
     return module.startswith((f"{__name__.partition('.')[0]}.", "sklearn.callback"))
 
 
-def check_labels(y, X):
-    """Return true labels as one column if each row of X has one, or raise.
+def check_target(y, name):
+    """Return class labels for training as one column, or raise.
 
-    A missing label equals nothing, and every prediction for it would count as an error.
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        One label for each row.
+    name : str
+        Name of the class that is fitted, for error messages.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If y is None, has several labels per row, lacks a label, or is not a target of
+        classification.
     """
-    y = column_or_1d(y)
-    check_consistent_length(X, y)
-    if y.dtype.kind in "fO":
-        missing = np.fromiter(map(is_missing, y.tolist()), dtype=bool, count=len(y))
-        if missing.any():
-            raise ValueError(
-                f"y contains None or NaN in {missing.sum()} of {len(y)} rows. Whether a prediction "
-                "is right shows on labeled rows alone: drop the others."
-            )
+    check_has_target(y, name)
+    if np.ndim(y) > 1 and np.shape(y)[1] > 1:
+        raise ValueError(
+            f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "
+            f"label per row. For several labels per row fit one {name} per label."
+        )
+    y = column_or_1d(y, warn=True)
+    _check_no_label_is_missing(
+        y, "Drop these rows; to learn from unlabeled rows use SelfTrainingWithMetaErr."
+    )
+    check_classification_targets(y)
     return y
 
 
-def check_same_kind(labels, classes, name):
-    """Raise where labels are texts and the classes numbers, or the other way round.
+def check_has_target(y, name):
+    """Raise if there is no target."""
+    if y is None:
+        raise ValueError(f"{name} requires y to be passed, but the target y is None.")
 
-    None of them could be met, and every prediction would count as an error.
+
+def check_labels(y, X):
+    """Return class labels for evaluation as one column, or raise if a row of X has none."""
+    y = column_or_1d(y)
+    check_consistent_length(X, y)
+    _check_no_label_is_missing(
+        y, "Only labeled rows show whether a prediction is right: drop them."
+    )
+    return y
+
+
+def _check_no_label_is_missing(y, advice):
+    # A missing label equals no other label, so that every prediction for it would be an error.
+    missing = np.zeros(len(y), dtype=bool)
+    if y.dtype.kind == "f":
+        missing = ~np.isfinite(y)
+    elif y.dtype.kind == "O":
+        missing = np.fromiter(map(is_missing, y.tolist()), dtype=bool, count=len(y))
+    if missing.any():
+        raise ValueError(
+            f"y contains NaN, inf or None in {missing.sum()} of {len(y)} rows. {advice}"
+        )
+
+
+def check_same_kind(labels, classes, name):
+    """Raise if labels are strings and the classes are numbers, or the other way round.
+
+    No label would equal a class, so that every prediction would be an error.
     """
     labels, classes = np.asarray(labels), np.asarray(classes)
     if len(labels) and len(classes) and isinstance(labels[0], str) != isinstance(classes[0], str):
@@ -53,7 +102,7 @@ def check_same_kind(labels, classes, name):
 
 
 def check_proba(proba, *, name="proba", n_classes=None):
-    """Return class probabilities as a float array, or say what is wrong with them.
+    """Return class probabilities as a float array, or raise.
 
     Parameters
     ----------
@@ -61,7 +110,7 @@ def check_proba(proba, *, name="proba", n_classes=None):
         Each row non-negative, finite and summing to 1 within 1e-3.
 
     name : str, default="proba"
-        What to call them in an error message.
+        Their name in an error message.
 
     n_classes : int, default=None
         Expected number of columns; None accepts any number.
@@ -113,7 +162,7 @@ def check_fraction(value, name, *, closed="right"):
 
 
 def check_weights(sample_weight, X):
-    """Return weights as an array, one for each row of X: none below 0, not all of them 0."""
+    """Return weights as an array: one for each row of X, none negative, at least one positive."""
     values = np.asarray(sample_weight)
     if values.size and not values.any():
         raise ValueError(
@@ -124,7 +173,7 @@ def check_weights(sample_weight, X):
 
 
 def check_groups(groups):
-    """Return groups as one column if each row has one and sorting tells them apart, or raise."""
+    """Return groups as one column, or raise if a row has none or they cannot be sorted."""
     if groups is None:
         return None
     groups = column_or_1d(groups)
@@ -147,7 +196,7 @@ def check_groups(groups):
 
 
 def is_missing(label):
-    """Tell whether a label is None, NaN or another missing value, which never equal themselves."""
+    """Return whether a label is None, NaN or another missing value, which never equals itself."""
     try:
         return label is None or bool(label != label)
     except TypeError:  # pandas.NA
@@ -155,9 +204,16 @@ def is_missing(label):
 
 
 def check_has_rows(X, net):
-    """Raise where X has no row: skorch asks for "at least one array to concatenate" then."""
+    """Raise if X has no row, for which skorch's own message is hard to understand."""
     if hasattr(X, "__len__") and num_samples(X) == 0:
         raise ValueError(
             f"X has 0 sample(s), while a minimum of 1 is required by "
             f"{type(net).__name__}. Give at least one row."
         )
+
+
+def check_memory_parameter(memory):
+    """Return a joblib.Memory, or None; scikit-learn's check does not take paths."""
+    if memory is None:
+        return None
+    return check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)

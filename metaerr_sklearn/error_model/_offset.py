@@ -4,15 +4,17 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
-# Weight of the second opinion in the offset: a half, or one of these where they are better.
+from .._utils.probabilities import log_losses_of_logits
+
+# Weights of the second opinion in the offset that are tried besides one half.
 _OTHER_SECOND_WEIGHTS = (0.25, 0.0)
 
 
 class PlattScaling:
     """Calibrate an error score by a line in log-odds, with Platt's smoothed targets.
 
-    The slope is kept positive, so that the order of the score survives where a sample suggests
-    that it is useless.
+    The slope is kept positive. The order of the score then survives even if a sample suggests that
+    the score is useless.
     """
 
     min_slope = 0.05
@@ -39,7 +41,7 @@ class PlattScaling:
         start = [1.0, logit(rate) - float(np.average(score, weights=sample_weight))]
         theta = minimize(loss, start, jac=True, hess=hessian, method="trust-exact").x
         if theta[0] < self.min_slope:
-            # The loss is convex: its least value under the bound lies on the bound.
+            # The loss is convex, so that its minimum under the bound lies on the bound.
             level = np.average(target, weights=sample_weight)
             theta = [self.min_slope, shift_to_rate(self.min_slope * score, level, sample_weight)]
         self.slope_, self.intercept_ = map(float, theta)
@@ -58,10 +60,102 @@ class PlattScaling:
 
 
 def shift_to_rate(score, rate, sample_weight):
-    """Return what to add to scores in log-odds so that their mean probability is `rate`."""
+    """Return the number to add to log-odds so that their mean probability is `rate`."""
     bound = np.abs(score).max(initial=0) + 40
 
     def excess(shift):
         return np.average(expit(score + shift), weights=sample_weight) - rate
 
     return brentq(excess, -bound, bound)
+
+
+class CalibratedOffset:
+    """Average several log-odds of an error and calibrate the mean by Platt scaling.
+
+    The terms have equal weights. With two terms, the second one gets a lower weight if that lowers
+    the cross-fitted log-loss by more than its standard error: a second opinion that is worse than
+    the base's confidence blurs it.
+    """
+
+    def fit(self, terms, is_error, weight, folds):
+        """Fit the offset.
+
+        Parameters
+        ----------
+        terms : dict of str to ndarray of shape (n_samples,)
+            Log-odds of an error by name.
+        is_error : ndarray of bool, shape (n_samples,)
+            True where the prediction is wrong.
+        weight : ndarray of shape (n_samples,)
+            Weights of the rows.
+        folds : list of (train, test)
+            Positions for cross-fitting.
+
+        Returns
+        -------
+        oof : ndarray of shape (n_samples,)
+            Cross-fitted offset of the training rows. A line that is fitted on its own rows looks
+            better than it is, and the meta-learner would correct too little.
+        """
+
+        def cross_fitted(score):
+            offset = np.empty(len(score))
+            for train, test in folds:
+                part = PlattScaling().fit(score[train], is_error[train], weight[train])
+                offset[test] = part.predict(score[test])
+            return offset
+
+        self._set_equal_weights(terms, weight)
+        oof = cross_fitted(self._mean(terms))
+        if len(terms) == 2:
+            losses, best = log_losses_of_logits(is_error, oof), 0.0
+            for second in _OTHER_SECOND_WEIGHTS:
+                term_weights = dict(zip(terms, (1 - second, second)))
+                other = cross_fitted(self._mean(terms, term_weights))
+                gain = losses - log_losses_of_logits(is_error, other)
+                mean = np.average(gain, weights=weight)
+                error = np.sqrt(np.average((gain - mean) ** 2, weights=weight) / len(gain))
+                if mean > max(error, best):
+                    best, oof, self._term_weights = mean, other, term_weights
+        self._scaling = PlattScaling().fit(self._mean(terms), is_error, weight)
+        return oof
+
+    def fit_level(self, terms, is_error, weight):
+        """Only shift the mean of the terms to the level of the error rate; return the offset."""
+        self._set_equal_weights(terms, weight)
+        score = self._mean(terms)
+        self._scaling = PlattScaling().fit_level(score, is_error, weight)
+        return self._scaling.predict(score)
+
+    def predict(self, terms):
+        """Return the calibrated log-odds of an error."""
+        return self._scaling.predict(self._mean(terms))
+
+    def contributions(self, terms):
+        """Split the offset into one part for each term.
+
+        Returns
+        -------
+        parts : list of ndarray of shape (n_samples,)
+            Relative to the weighted mean of the training rows.
+        names : list of str
+        base_value : float
+            Offset of a training row with mean terms.
+        """
+        slope = self._scaling.slope_
+        parts = [
+            slope * self._term_weights[name] * (term - self._typical_terms[name])
+            for name, term in terms.items()
+        ]
+        base_value = self._scaling.intercept_ + slope * self._mean(self._typical_terms)
+        return parts, [f"offset: {name}" for name in terms], base_value
+
+    def _set_equal_weights(self, terms, weight):
+        self._typical_terms = {
+            name: float(np.average(term, weights=weight)) for name, term in terms.items()
+        }
+        self._term_weights = dict.fromkeys(terms, 1 / len(terms))
+
+    def _mean(self, terms, term_weights=None):
+        term_weights = self._term_weights if term_weights is None else term_weights
+        return sum(term_weights[name] * term for name, term in terms.items())

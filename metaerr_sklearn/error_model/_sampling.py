@@ -1,5 +1,6 @@
-"""Draw the rows that an error model is trained on."""
+"""Sample the rows that an error model is trained on."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,51 +8,99 @@ import numpy as np
 from .._utils import limits
 
 
-class DrawnRows(NamedTuple):
-    """The rows to learn from, and what is known of how they were drawn.
+class Sample(NamedTuple):
+    """Rows to train on, and how they were sampled.
 
-    ``rows`` are positions, ``reference`` the positions in `rows` of those drawn whatever their
-    outcome (None = all), ``weight`` makes up for outcomes drawn beyond their share (None = none),
-    and ``later`` are the positions of rows that tell nothing about the drawn ones, nor these about
-    them: the fitted model is honest there.
+    ``rows`` are positions, or None for all rows. ``reference`` are the positions in `rows` of
+    those that were sampled regardless of their outcome, or None for all. ``weight`` corrects for
+    outcomes that were oversampled, or is None. ``unused`` holds rows that are neither sampled nor
+    related to a sampled row: predictions of the fitted model are out-of-sample for them.
     """
 
-    rows: object
-    reference: np.ndarray
-    weight: np.ndarray
-    unused: np.ndarray
+    rows: np.ndarray = None
+    reference: np.ndarray = None
+    weight: np.ndarray = None
+    unused: np.ndarray = np.arange(0)
 
 
-ALL_ROWS = DrawnRows(slice(None), None, None, np.arange(0))
+def sample_rows(is_error, relation, seed, *, oversample_errors):
+    """Sample `limits.MAX_FIT_ROWS` rows if there are more.
 
+    Groups and duplicates are sampled as a whole, unless one of them is too large for that. If the
+    rarer outcome, mostly the errors, makes up less than a quarter of the sample, more rows of it
+    are added and down-weighted.
 
-def draw_rows(is_error, relation, seed, *, oversample_errors):
-    """Draw `MAX_FIT_ROWS` rows; groups and copies as a whole, if they are not too large for that.
+    Parameters
+    ----------
+    is_error : ndarray of bool, shape (n_samples,)
+        True where the prediction is wrong.
+    relation : ndarray of shape (n_samples,) or None
+        Equal values mark related rows: groups or duplicates.
+    seed : int
+        Seed.
+    oversample_errors : bool
+        Whether rows of the rarer outcome may be added; never with related rows.
 
-    The rarer outcome, mostly the errors, is what there is to learn about: where it makes up less
-    than a quarter of the rows, some more of it are drawn and count less, if `oversample_errors`.
+    Returns
+    -------
+    sample : Sample
     """
-    random_state = np.random.default_rng(seed)
     n_samples, weight = len(is_error), None
-    is_drawn = np.zeros(n_samples, dtype=bool)
+    if n_samples <= limits.MAX_FIT_ROWS:
+        return Sample()
+    random_state = np.random.default_rng(seed)
+    is_sampled = np.zeros(n_samples, dtype=bool)
     if relation is not None:
         _, group, size = np.unique(relation, return_inverse=True, return_counts=True)
         if size.max() <= limits.MAX_FIT_ROWS // 10:
             order = random_state.permutation(len(size))
             whole = order[np.cumsum(size[order]) <= limits.MAX_FIT_ROWS]
-            is_drawn = np.isin(group, whole)
-    if not is_drawn.any():
-        is_drawn[random_state.permutation(n_samples)[: limits.MAX_FIT_ROWS]] = True
-    is_reference = is_drawn.copy()
+            is_sampled = np.isin(group, whole)
+    if not is_sampled.any():
+        is_sampled[random_state.permutation(n_samples)[: limits.MAX_FIT_ROWS]] = True
+    is_reference = is_sampled.copy()
     if relation is None and oversample_errors:
         is_rare = is_error if 2 * is_error.sum() <= n_samples else ~is_error
-        n_more = max(0, limits.MAX_FIT_ROWS // 4 - np.sum(is_rare & is_drawn))
-        more = random_state.permutation(np.flatnonzero(is_rare & ~is_drawn))[:n_more]
-        is_drawn[more] = True
+        n_more = max(0, limits.MAX_FIT_ROWS // 4 - np.sum(is_rare & is_sampled))
+        more = random_state.permutation(np.flatnonzero(is_rare & ~is_sampled))[:n_more]
+        is_sampled[more] = True
         if len(more):
-            share = np.mean(is_rare) * limits.MAX_FIT_ROWS / np.sum(is_rare & is_drawn)
-            weight = np.where(is_rare, share, 1.0)[is_drawn]
-    is_unused = ~is_drawn if relation is None else ~np.isin(group, group[is_drawn])
-    rows = np.flatnonzero(is_drawn)
-    reference = np.flatnonzero(is_reference[rows])
-    return DrawnRows(rows, reference, weight, np.flatnonzero(is_unused))
+            share = np.mean(is_rare) * limits.MAX_FIT_ROWS / np.sum(is_rare & is_sampled)
+            weight = np.where(is_rare, share, 1.0)[is_sampled]
+    is_unused = ~is_sampled if relation is None else ~np.isin(group, group[is_sampled])
+    rows = np.flatnonzero(is_sampled)
+    return Sample(rows, np.flatnonzero(is_reference[rows]), weight, np.flatnonzero(is_unused))
+
+
+def without_zero_weights(observations):
+    """Return the positions of the rows of positive weight, and these rows with mean weight 1.
+
+    Equal weights become None, so that they give the unweighted result to the last bit. So does the
+    fold if one classifier predicted all rows.
+    """
+    rows, weight = slice(None), observations.sample_weight
+    if weight is not None and (weight == 0).any():
+        rows = np.flatnonzero(weight > 0)
+        observations = observations.take(rows)
+        weight = observations.sample_weight
+    if weight is not None:
+        weight = None if np.ptp(weight) == 0 else weight / weight.mean()
+    fold = observations.fold
+    if fold is not None and len(np.unique(fold)) < 2:
+        fold = None
+    return rows, replace(observations, sample_weight=weight, fold=fold)
+
+
+def why_no_folds(observations):
+    """Return why related rows leave no two parts to train and to test on, or None."""
+    y_encoded = observations.y_encoded
+    if observations.groups is not None:
+        if len(np.unique(observations.groups)) < 2:
+            return f"All {len(observations)} rows whose errors are known are of one group"
+    elif observations.duplicate_id is not None:
+        y_encoded = y_encoded[np.unique(observations.duplicate_id, return_index=True)[1]]
+    else:
+        return None
+    if np.unique(y_encoded, return_counts=True)[1].max() < 2:
+        return "No class has two rows that are not duplicates of each other"
+    return None

@@ -1,39 +1,41 @@
-"""Choose the blocks of meta-features."""
+"""Choose the blocks of meta-features, and define the simple ones."""
 
 import numpy as np
 from sklearn.base import clone
 
 from .._utils.probabilities import soft_clipped_logit, split_predicted
+from ..representation import source_names
+from ._base import Block
 from ._neighbors import NeighborsBlock
-from ._observers import is_observer
+from ._observers import ObserverBlock, is_observer
 from ._second_opinion import SecondOpinionBlock
 
-BLOCKS = ("confidence", "predicted_class", "neighbors", "second_opinion", "input")
 
-
-class ConfidenceBlock:
+class ConfidenceBlock(Block):
     """Describe a prediction by the shape of its class probabilities."""
 
-    def fit_transform(self, rows, seed):
-        """Learn the number of classes and describe the training rows."""
-        self.n_classes_ = rows.proba.shape[1]
+    def fit_transform(self, training):
+        """Set the columns by the number of classes and describe the training rows."""
+        self.n_classes_ = training.observations.proba.shape[1]
         self.names_ = ["logit_p1", "p1", "margin", "entropy", "logit_p2"]
         if self.n_classes_ > 2:
             self.names_ += ["logit_p3", "log_p1_p2"]
-        return self.transform(rows)
+        return self.transform(training.observations)
 
-    def transform(self, rows):
+    def transform(self, observations):
         """Describe new rows."""
         tiny = 1e-12
-        own, rest, others = split_predicted(rows.proba, rows.pred_encoded)
+        proba_pred, proba_wrong, proba_other = split_predicted(
+            observations.proba, observations.pred_encoded
+        )
         n_top = min(2, self.n_classes_)
-        top = -np.sort(-np.partition(others, -n_top, axis=1)[:, -n_top:], axis=1)
+        top = -np.sort(-np.partition(proba_other, -n_top, axis=1)[:, -n_top:], axis=1)
         second = top[:, 0]
-        p = np.maximum(rows.proba, tiny)
+        p = np.maximum(observations.proba, tiny)
         columns = [
-            -soft_clipped_logit(rest, own),
-            own,
-            own - second,
+            -soft_clipped_logit(proba_wrong, proba_pred),
+            proba_pred,
+            proba_pred - second,
             -(p * np.log(p)).sum(axis=1),
             -soft_clipped_logit(np.maximum(1 - second, 0), second),
         ]
@@ -41,74 +43,184 @@ class ConfidenceBlock:
             third = top[:, 1]
             columns += [
                 -soft_clipped_logit(np.maximum(1 - third, 0), third),
-                -soft_clipped_logit(second, own),
+                -soft_clipped_logit(second, proba_pred),
             ]
         return np.column_stack(columns)
 
+    def readable_names(self, X, representation):
+        """Return the names of the columns behind the name of the block."""
+        return [f"confidence: {name}" for name in self.names_]
 
-class PredictedClassBlock:
-    """Tell which class was predicted, for up to 30 classes."""
 
-    def fit_transform(self, rows, seed):
+class PredictedClassBlock(Block):
+    """Describe a prediction by its class, one-hot encoded for up to 30 classes."""
+
+    # Each clone of a net has class biases of its own.
+    is_specific_to_net = True
+
+    def fit_transform(self, training):
         """Choose the classes that get a column and describe the training rows."""
-        n_classes = rows.proba.shape[1]
+        n_classes = training.observations.proba.shape[1]
         self.classes_ = np.arange(n_classes) if n_classes <= 30 else np.arange(0)
         self.names_ = [f"predicted_{c}" for c in self.classes_]
-        return self.transform(rows)
+        return self.transform(training.observations)
 
-    def transform(self, rows):
+    def transform(self, observations):
         """Describe new rows."""
-        return (rows.pred_encoded[:, None] == self.classes_).astype(float)
+        return (observations.pred_encoded[:, None] == self.classes_).astype(float)
+
+    def readable_names(self, X, representation):
+        """Return one name for all columns."""
+        return ["predicted_class"] * len(self.names_)
 
 
-class InputBlock:
-    """Give the representation of X itself, for tree learners."""
+class InputBlock(Block):
+    """Return the representation of X itself, for tree learners."""
 
-    def fit_transform(self, rows, seed):
+    needs_representation = True
+    is_for_trees = True
+
+    def fit_transform(self, training):
         """Name the columns and return them."""
-        self.names_ = [f"input_{j}" for j in range(rows.representation.shape[1])]
-        return rows.representation
+        matrix = training.observations.representation
+        self.names_ = [f"input_{j}" for j in range(matrix.shape[1])]
+        return matrix
 
-    def transform(self, rows):
+    def transform(self, observations):
         """Return the representation of new rows."""
-        return rows.representation
+        return observations.representation
+
+    def readable_names(self, X, representation):
+        """Return the columns of X that the columns of the representation come from."""
+        sources = source_names(representation, X, len(self.names_))
+        return [f"input: {source}" for source in sources]
 
 
-class CustomBlock:
-    """Call what the user gave: ``f(X, proba)``, or an object with ``transform(X, proba)``."""
+class CustomBlock(Block):
+    """Call a user's ``f(X, proba)``, or an object with ``transform(X, proba)``.
+
+    Parameters
+    ----------
+    source : callable or object
+        Cloned if it can be cloned.
+    number : int
+        Position among the blocks, for the names of the columns.
+    """
+
+    needs_inputs = True
 
     def __init__(self, source, number):
         self.source = clone(source, safe=False)
         self.number = number
 
-    def fit_transform(self, rows, seed):
-        """Fit the user's object if it can be fitted, never on labels, and describe the rows."""
+    def fit_transform(self, training):
+        """Fit the user's object if it has ``fit``, without labels, and describe the rows."""
+        observations = training.observations
         if hasattr(self.source, "fit"):
-            self.source.fit(rows.X, rows.proba)
-        features = self.transform(rows)
+            self.source.fit(observations.X, observations.proba)
+        features = self.transform(observations)
         self.names_ = [f"custom{self.number}_{j}" for j in range(features.shape[1])]
         return features
 
-    def transform(self, rows):
+    def transform(self, observations):
         """Describe new rows."""
         call = getattr(self.source, "transform", self.source)
-        features = np.asarray(call(rows.X, rows.proba), dtype=float)
+        features = np.asarray(call(observations.X, observations.proba), dtype=float)
         features = features[:, None] if features.ndim == 1 else features
-        if features.ndim != 2 or len(features) != len(rows.proba):
+        if features.ndim != 2 or len(features) != len(observations):
             raise ValueError(
                 f"A callable in meta_features must return one row of numbers per sample, got shape "
-                f"{features.shape} for {len(rows.proba)} samples."
+                f"{features.shape} for {len(observations)} samples."
             )
         return features
 
 
+#: The blocks that users choose by name, in the order of their columns.
+BLOCKS = {
+    "confidence": ConfidenceBlock,
+    "predicted_class": PredictedClassBlock,
+    "neighbors": NeighborsBlock,
+    "second_opinion": SecondOpinionBlock,
+    "input": InputBlock,
+}
+
+
+def choose_blocks(meta_features, *, for_trees, for_other_net):
+    """Return the blocks in `meta_features`; "auto" leaves out those that would not be used.
+
+    Parameters
+    ----------
+    meta_features : "auto", block name, callable, or list of names and callables
+        As the user gave it.
+    for_trees : bool
+        Whether the meta-learner uses columns that are for trees only.
+    for_other_net : bool
+        Whether another net than the deployed one made the predictions.
+
+    Returns
+    -------
+    sources : list
+    """
+    sources = check_meta_features(meta_features)
+    if not (isinstance(meta_features, str) and meta_features == "auto"):
+        return sources
+    return [
+        name
+        for name in sources
+        if not (BLOCKS[name].is_for_trees and not for_trees)
+        and not (BLOCKS[name].is_specific_to_net and for_other_net)
+    ]
+
+
+def needs_representation(source):
+    """Return whether a block in `meta_features` uses the representation of X."""
+    return isinstance(source, str) and BLOCKS[source].needs_representation
+
+
+def make_blocks(sources, estimator=None):
+    """Return the blocks that names and users' objects stand for.
+
+    Parameters
+    ----------
+    sources : list
+        From `check_meta_features`.
+    estimator : fitted classifier, default=None
+        The deployed base, from which observers compute meta-features of new rows.
+
+    Returns
+    -------
+    blocks : list of Block
+    """
+    observers = [source for source in sources if is_observer(source)]
+    blocks = []
+    for number, source in enumerate(sources):
+        if isinstance(source, str):
+            blocks.append(BLOCKS[source]())
+        elif is_observer(source):
+            blocks.append(ObserverBlock(source, observers.index(source), estimator))
+        else:
+            blocks.append(CustomBlock(source, number))
+    return blocks
+
+
 def observers_in(meta_features):
-    """Return the objects in `meta_features` that ask the base itself, in their order."""
+    """Return the objects in `meta_features` that observe the base, in their order."""
     return [block for block in check_meta_features(meta_features) if is_observer(block)]
 
 
+def check_no_observers(meta_features):
+    """Raise if meta-features observe the base, for estimators that do not have it."""
+    observers = observers_in(meta_features)
+    if observers:
+        raise ValueError(
+            f"{type(observers[0]).__name__} in meta_features observes the base classifier and its "
+            "clones, which only MetaErrorClassifier has. Leave it out here, or use "
+            "MetaErrorClassifier."
+        )
+
+
 def check_meta_features(meta_features):
-    """Return the blocks that `meta_features` names as a list, or say what is wrong.
+    """Return the blocks in `meta_features` as a list, or raise.
 
     Parameters
     ----------
@@ -144,18 +256,3 @@ def _expected_blocks():
         f'expected "auto" or a list of {", ".join(map(repr, BLOCKS))}, callables f(X, proba), '
         "objects with transform(X, proba), and objects with observe(estimator, X)."
     )
-
-
-def make_block(block, number, n_jobs, of_images=False):
-    """Return the block that a name or a user's callable stands for."""
-    if block == "confidence":
-        return ConfidenceBlock()
-    if block == "predicted_class":
-        return PredictedClassBlock()
-    if block == "neighbors":
-        return NeighborsBlock(n_jobs)
-    if block == "second_opinion":
-        return SecondOpinionBlock(n_jobs, of_images)
-    if block == "input":
-        return InputBlock()
-    return CustomBlock(block, number)

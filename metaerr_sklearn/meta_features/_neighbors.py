@@ -1,5 +1,7 @@
 """Describe a prediction by the nearest training rows."""
 
+from dataclasses import replace
+
 import numpy as np
 from joblib import effective_n_jobs
 from scipy.spatial import KDTree
@@ -8,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from .._utils import limits
 from ..model_selection._splitting import make_splits
-from ._rows import _take
+from ._base import Block
 
 _NEIGHBOR_NAMES = (
     "log_trust_score",
@@ -23,15 +25,14 @@ _LOCAL_ERROR = slice(4, 6)
 
 
 class NeighborIndex:
-    """Find near rows: in a tree, or among all rows where a tree would have to visit most of them.
+    """Find near rows, in a k-d tree or, in high dimensions, by brute force.
 
-    The tree cuts along principal axes, which are as near to each other as the columns are and of
-    which few tell most. How many do is told by the entropy of their shares of the variance, the
-    effective rank [1]_. The search in it stops where nothing can be nearer than a fifth of the
-    distance found so far (a half up to rank 12, where a closer look costs little and tells more; an
-    eleventh among more than 5,000 rows): the neighbours are a few percent farther away than the
-    nearest, at a fraction of the time. What is found for a row does not depend on the rows that are
-    asked with it.
+    The k-d tree is built on principal components. Distances are unchanged, but a few components
+    carry most of the variance. Their number is measured by the effective rank [1]_. The search is
+    approximate: it stops if no row can be nearer than a fifth of the distance found so far (a half
+    up to rank 12, where an exact search is cheap; an eleventh among more than 5,000 rows). The
+    neighbours are then a few percent farther away than the nearest ones, at a fraction of the
+    time. The result for a row does not depend on the other rows of the query.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class NeighborIndex:
     # A fifth of the distance is 1 / (1 + slack).
     slack, slack_at_low_rank, slack_among_many = 4, 1, 10
     low_rank = 12
-    # Beyond, a tree takes longer than to look at all rows: measured from 500 to 20,000 rows.
+    # In more dimensions a tree takes longer than brute force (measured at 500 to 20,000 rows).
     max_rank, max_rank_among_many = 30, 75
     many_rows = limits.MANY_ROWS
     leaf_size = 32
@@ -74,81 +75,89 @@ class NeighborIndex:
         return self._tree.query(self._rotated(matrix), numbers, eps=self._slack, workers=workers)
 
     def _rotated(self, matrix):
-        # Not by BLAS: its threads would stand in the way of those that share the chunks of rows,
-        # and what it gives for a row can depend on the rows beside.
+        # BLAS is not used: its threads would compete with the threads that predict chunks of rows,
+        # and its result for a row can depend on the other rows.
         return np.einsum("ij,kj->ik", matrix, self._axes)
 
     def __getstate__(self):
-        """Leave out the tree: it is built again in milliseconds."""
+        """Return the state without the tree, which is built again in milliseconds."""
         return {**self.__dict__, "_tree": None}
 
 
 def _effective_rank(variance):
-    """Return how many independent directions of equal variance are as many as these."""
+    """Return the number of independent directions of equal variance with the same entropy."""
     share = np.maximum(variance, 0)
     share = share / max(share.sum(), np.finfo(float).tiny)
     return np.exp(entr(share).sum())
 
 
-class NeighborsBlock:
+class NeighborsBlock(Block):
     """Describe a prediction by the labels and the errors of the nearest training rows.
 
-    What describes a training row must not know its label, not even in a roundabout way:
+    The description of a training row must not contain its label, not even indirectly:
 
-    - Its neighbours come from other folds. Left out of the mean over its neighbourhood, it would be
-      what the mean over all has more: a learner that knows the place knows the difference.
-    - Their errors count only where the same clone of the base made them (`Rows.base_fold`), which
-      has seen neither. Any other clone has trained on the row, and shows its label where it errs.
+    - Its neighbours come from other folds. Leaving out the row alone is not enough: the mean over
+      the neighbourhood without the row, compared with the mean over all rows, reveals the row's
+      own label to a flexible learner.
+    - An error of a neighbour counts only if the same clone of the base made it
+      (``Observations.fold``), because that clone was trained on neither row. Any other clone was
+      trained on the row, and its errors reveal the row's label.
 
-    The distance to the neighbours tells nothing of labels; there a row is only not its own
-    neighbour.
+    The distance to the neighbours contains no label. For this column a row is only kept from being
+    its own neighbour.
     """
 
+    needs_representation = True
     n_neighbors = 25
     n_close = 5
     prior_strength = 5
 
-    def __init__(self, n_jobs=None):
-        self.n_jobs = n_jobs
-
-    def fit_transform(self, rows, seed):
-        """Index the training rows and describe each by others."""
+    def fit_transform(self, training):
+        """Index the training rows and describe each row by rows of other folds."""
         self.names_ = list(_NEIGHBOR_NAMES)
-        chosen = rows.reference_rows()
+        rows, chosen = training.observations.without_inputs(), training.reference
         weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
         self._error_rate = float(np.average(rows.is_error[chosen], weights=weight))
-        features = np.zeros((len(rows.y), len(self.names_)))
+        features = np.zeros((len(rows), len(self.names_)))
         features[:, _LOCAL_ERROR] = self._error_rate
-        nearest = np.full(len(rows.y), np.inf)
-        for train, test in rows.folds or self._folds(len(rows.y), seed):
-            known, near = np.intersect1d(chosen, train), _take(rows, test)
+        nearest = np.full(len(rows), np.inf)
+        for train, test in training.folds or self._folds(len(rows), training.seed):
+            known = np.intersect1d(chosen, train)
             if not len(known):
                 continue
             self._set_index(rows, known)
-            features[test], nearest[test] = self._describe(near, n_jobs=self.n_jobs)
+            features[test], nearest[test] = self._describe(rows.take(test), training.n_jobs)
         self._set_index(rows, chosen)
-        if rows.folds is None and len(chosen) > 1:
-            position = np.full(len(rows.y), -1)
+        if training.folds is None and len(chosen) > 1:
+            position = np.full(len(rows), -1)
             position[chosen] = np.arange(len(chosen))
-            distance, _ = self._search(rows.representation, position, self.n_jobs)
+            distance, _ = self._search(rows.representation, position, training.n_jobs)
             features[:, -1], nearest = _log_distance(distance), distance[:, 0]
-        # What is projected is rounded differently in each batch of rows.
         known = nearest[np.isfinite(nearest)]
         if len(known):
+            # Projections are rounded differently in each batch of rows.
             self._coincides = max(self._tolerance, 1e-3 * float(np.median(known)))
-        # A deployed base has trained on the row that a new row coincides with; the out-of-fold
-        # error of that row is no news about it, and training rows have not seen their like. Only
-        # where rows coincide by chance did training rows see it too.
+        # The deployed base was trained on the training row that equals a new row. The out-of-fold
+        # error of that training row does not describe the deployed base, and no training row was
+        # described by its equal. Only if rows coincide by chance was this so in training, too.
         self._ignore_coinciding = bool(np.mean(nearest <= self._coincides) < 0.01)
         return features
 
-    def transform(self, rows):
+    def transform(self, observations):
         """Describe new rows by the training rows."""
-        return self._describe(rows, n_jobs=1)[0]
+        return self._describe(observations)[0]
+
+    def log_distance(self, features):
+        """Return the column of the log-distance to the neighbours."""
+        return features[:, -1]
+
+    def readable_names(self, X, representation):
+        """Return the names of the columns behind the name of the block."""
+        return [f"neighbors: {name}" for name in self.names_]
 
     def drop_training_state(self):
-        """Let go of what only rows need that a clone of the base has trained on."""
-        self._clones = {}
+        """Delete the indexes of single clones, which only training rows need."""
+        self._parts = {}
 
     @staticmethod
     def _folds(n_samples, seed):
@@ -161,25 +170,26 @@ class NeighborsBlock:
         self._index = NeighborIndex(matrix)
         self._tolerance = 1e-6 * float(np.sqrt(np.mean(matrix.astype(float) ** 2) + 1e-30))
         self._coincides, self._ignore_coinciding = self._tolerance, False
-        self._y = rows.y[chosen]
+        self._y = rows.y_encoded[chosen]
         self._is_error = rows.is_error[chosen].astype(np.float32)
-        self._clones = {}
-        if rows.base_fold is None:
+        # One index for the rows that each clone predicted.
+        self._parts = {}
+        if rows.fold is None:
             return
-        number = rows.base_fold[chosen]
-        for clone_number in np.unique(number):
-            self._clones[clone_number] = part = NeighborsBlock(self.n_jobs)
+        fold = rows.fold[chosen]
+        for number in np.unique(fold):
+            self._parts[number] = part = NeighborsBlock()
             part._error_rate = self._error_rate
-            part._set_index(rows._replace(base_fold=None), chosen[number == clone_number])
+            part._set_index(replace(rows, fold=None), chosen[fold == number])
 
     def _search(self, matrix, own_position=None, n_jobs=None):
-        """Return distances and positions of neighbours, other than rows that are left out."""
+        """Return distances and positions of neighbours, without the rows to be left out."""
         n_dropped = 1 if own_position is not None else 3 * self._ignore_coinciding
-        n_asked = min(self.n_neighbors + n_dropped, len(self._y))
-        n_kept = n_asked - n_dropped
+        n_found = min(self.n_neighbors + n_dropped, len(self._y))
+        n_kept = n_found - n_dropped
         if n_kept < 1 or not len(matrix):
             return np.zeros((len(matrix), 1)), np.zeros((len(matrix), 0), dtype=np.intp)
-        distance, index = self._index.query(matrix, n_asked, n_jobs)
+        distance, index = self._index.query(matrix, n_found, n_jobs)
         if n_dropped:
             if own_position is None:
                 drop = distance <= self._coincides
@@ -192,16 +202,16 @@ class NeighborsBlock:
             distance, index = distance[:, :n_kept], index[:, :n_kept]
         return np.maximum(distance, self._tolerance), index
 
-    def _describe(self, rows, n_jobs=None):
+    def _describe(self, rows, n_jobs=1):
         """Return the features and the distance to the nearest neighbour."""
         near, index = self._search(rows.representation, n_jobs=n_jobs)
         if not index.size:
-            return np.zeros((len(rows.pred_encoded), len(_NEIGHBOR_NAMES))), near[:, 0]
+            return np.zeros((len(rows), len(_NEIGHBOR_NAMES))), near[:, 0]
         agrees = self._y[index] == rows.pred_encoded[:, None]
         is_error = self._is_error[index]
-        # Bounded: a neighbour at distance 0 counts more than the others, not alone.
+        # The weight is bounded: a neighbour at distance 0 counts most, but not alone.
         weight = 1 / (near + 0.1 * near.mean(axis=1, keepdims=True))
-        # A class that is not among the neighbours is at least as far as the last of them.
+        # A class that is not among the neighbours is at least as far away as the last of them.
         last = near[:, -1]
         nearest_same = np.where(agrees, near, np.inf).min(axis=1)
         nearest_other = np.where(agrees, np.inf, near).min(axis=1)
@@ -221,12 +231,12 @@ class NeighborsBlock:
                 _log_distance(near),
             ]
         )
-        if rows.base_fold is not None:
+        if rows.fold is not None:
             features[:, _LOCAL_ERROR] = self._error_rate
-            for number, part in self._clones.items():
-                asking = np.flatnonzero(rows.base_fold == number)
-                described, _ = part._describe(_take(rows, asking)._replace(base_fold=None), n_jobs)
-                features[asking, _LOCAL_ERROR] = described[:, _LOCAL_ERROR]
+            for number, part in self._parts.items():
+                of_clone = np.flatnonzero(rows.fold == number)
+                described, _ = part._describe(replace(rows.take(of_clone), fold=None), n_jobs)
+                features[of_clone, _LOCAL_ERROR] = described[:, _LOCAL_ERROR]
         return features, near[:, 0]
 
 

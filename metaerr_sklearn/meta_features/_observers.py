@@ -3,29 +3,45 @@
 from sklearn.base import clone
 
 from .._base_estimator.prediction import observe
-
-
-class ObserverBlock:
-    """Ask the base itself: what an observer hears from the clone that has not seen the row."""
-
-    def __init__(self, observer, number, base):
-        self.observer = clone(observer, safe=False)
-        self.number = number
-        self.base = base
-
-    def fit_transform(self, rows, seed):
-        """Name the columns of what the clones said of the rows that they had not seen."""
-        features = rows.observed[self.number]
-        self.names_ = [f"asked{self.number}_{j}" for j in range(features.shape[1])]
-        return features
-
-    def transform(self, rows):
-        """Ask the deployed base about new rows."""
-        if rows.observed is not None:
-            return rows.observed[self.number]
-        return observe(self.base, rows.X, [self.observer])[0]
+from ._base import Block
 
 
 def is_observer(block):
-    """Tell whether a block asks the base itself."""
+    """Return whether a block computes meta-features from the base itself."""
     return hasattr(block, "observe")
+
+
+class ObserverBlock(Block):
+    """Return the meta-features of an observer, an object with ``observe(estimator, X)``.
+
+    Training rows are described by the clone that was not trained on them, while it is
+    cross-fitted; new rows by the deployed base.
+
+    Parameters
+    ----------
+    observer : object
+        Cloned if it can be cloned.
+    number : int
+        Position among the observers, for the names of the columns.
+    estimator : fitted classifier
+        The deployed base.
+    """
+
+    needs_inputs = True
+
+    def __init__(self, observer, number, estimator):
+        self.observer = clone(observer, safe=False)
+        self.number = number
+        self.estimator = estimator
+
+    def fit_transform(self, training):
+        """Name the columns and return what was observed of the training rows."""
+        features = training.observations.observed[self.number]
+        self.names_ = [f"observer{self.number}_{j}" for j in range(features.shape[1])]
+        return features
+
+    def transform(self, observations):
+        """Return what was observed of training rows; observe the deployed base for new rows."""
+        if observations.observed is not None:
+            return observations.observed[self.number]
+        return observe(self.estimator, observations.X, [self.observer])[0]

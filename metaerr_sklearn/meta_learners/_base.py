@@ -10,10 +10,10 @@ _EPS = 1e-6
 
 
 class Standardizer:
-    """Standardise columns, clip to what training saw, put 0 where a value is missing.
+    """Standardise columns, clip them to the range of the training rows, replace missing by 0.
 
-    A new row may coincide with a training row, which no training row does after its copies were
-    set aside: its distances are then far outside of what the learner has seen.
+    A new row may equal a training row, but no training row was described by its equal: the
+    distances of such a new row are far outside the range that the learner was trained on.
     """
 
     def fit(self, Z, sample_weight=None):
@@ -34,25 +34,28 @@ class Standardizer:
 
 
 class ResidualMetaLearner(BaseEstimator):
-    """Base of the learners that correct an offset."""
+    """Base class of the learners that correct an offset."""
 
-    uses_input = False
+    #: Whether the learner uses columns that are for trees only.
+    takes_tree_columns = False
+    #: Whether the correction is a sum over the meta-features.
     is_additive = True
+    #: Whether rows can have weights.
     takes_weights = True
 
     def check_parameters(self):
-        """Refuse parameters that nothing can be learned with, before anything is fitted.
+        """Raise if a parameter has no valid value, before anything is fitted.
 
         Raises
         ------
         TypeError, ValueError
-            Says which parameter, what it is and what it must be.
+            Names the parameter, its value and the valid values.
         """
 
     def _check_number(self, name, kind, **bounds):
         check_scalar(getattr(self, name), f"{name} of {type(self).__name__}", kind, **bounds)
 
-    def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
+    def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
         """Learn the correction.
 
         Parameters
@@ -65,8 +68,8 @@ class ResidualMetaLearner(BaseEstimator):
             Calibrated log-odds of an error, cross-fitted.
         folds : list of (train, test)
             Folds for choosing the amount of correction.
-        names : list of str, default=None
-            Names of the meta-features.
+        is_for_trees : ndarray of bool, shape (n_meta_features,), default=None
+            Columns that only tree learners use; None means none.
         sample_weight : ndarray of shape (n_samples,), default=None
             Weights.
         seed : int, default=0
@@ -81,13 +84,9 @@ class ResidualMetaLearner(BaseEstimator):
         Z = np.asarray(Z, dtype=float)
         weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, float)
         self.n_features_in_ = Z.shape[1]
-        self._used = np.array(
-            [
-                self.uses_input or not name.startswith("input_")
-                for name in names or [""] * Z.shape[1]
-            ],
-            dtype=bool,
-        )
+        self._used = np.ones(Z.shape[1], dtype=bool)
+        if is_for_trees is not None and not self.takes_tree_columns:
+            self._used = ~np.asarray(is_for_trees, dtype=bool)
         self._fit(Z[:, self._used], np.asarray(is_error, bool), offset, folds, weight, seed)
         return self
 
@@ -109,7 +108,7 @@ class ResidualMetaLearner(BaseEstimator):
         return offset + self._correct(np.asarray(Z, float)[:, self._used])
 
     def contributions(self, Z):
-        """Split the correction into one part per meta-feature; for learners that `is_additive`.
+        """Split the correction into one part per meta-feature, if the learner `is_additive`.
 
         Parameters
         ----------
@@ -135,7 +134,7 @@ class ResidualMetaLearner(BaseEstimator):
 
 
 class ConfidenceMetaLearner(ResidualMetaLearner):
-    """Correct nothing: predict errors by the calibrated offset alone.
+    """Correct nothing: the error probability is the calibrated offset.
 
     Examples
     --------
@@ -158,6 +157,9 @@ class ConfidenceMetaLearner(ResidualMetaLearner):
 
 
 def index_of_least_loss(is_error, pooled, weight):
-    """Return which correction has the least loss; no number is no loss, and the first is none."""
+    """Return the index of the correction with the least loss; NaN is never the least.
+
+    The first correction is none at all.
+    """
     with np.errstate(invalid="ignore"):
         return int(np.nanargmin(log_loss_of_logits(is_error, pooled, weight)))

@@ -7,10 +7,9 @@ from scipy.special import logit
 from sklearn import config_context
 from sklearn.base import clone
 
+from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
-from .._base_estimator.inspection import final_estimator, sample_weight_param
-from .._base_estimator.prediction import predict_proba
 from .._utils.threads import run_in_threads
 from .._utils.validation import warn_caller
 from ._base import _EPS, ResidualMetaLearner
@@ -35,7 +34,7 @@ class AverageMetaLearner(ResidualMetaLearner):
     Examples
     --------
     >>> from metaerr_sklearn import AverageMetaLearner, LightGBMMetaLearner, LogisticMetaLearner
-    >>> AverageMetaLearner([LightGBMMetaLearner(), LogisticMetaLearner()]).uses_input
+    >>> AverageMetaLearner([LightGBMMetaLearner(), LogisticMetaLearner()]).is_additive
     True
     """
 
@@ -44,7 +43,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         self.n_jobs = n_jobs
 
     def check_parameters(self):
-        """Refuse what is no list of meta-learners, and what these refuse."""
+        """Raise unless `learners` is a list of meta-learners with valid parameters."""
         learners = self.learners if isinstance(self.learners, (list, tuple)) else []
         if not learners or not all(isinstance(v, ResidualMetaLearner) for v in learners):
             raise ValueError(
@@ -55,16 +54,16 @@ class AverageMetaLearner(ResidualMetaLearner):
             learner.check_parameters()
 
     @property
-    def uses_input(self):
-        """Whether one of the learners reads the input block."""
-        return any(learner.uses_input for learner in self.learners)
+    def takes_tree_columns(self):
+        """Whether one of the learners uses columns that are for trees only."""
+        return any(learner.takes_tree_columns for learner in self.learners)
 
     @property
     def is_additive(self):
         """Whether the correction of every learner splits into parts."""
         return all(learner.is_additive for learner in self.learners)
 
-    def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
+    def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
         """Fit a clone of each learner; parameters as in the learners themselves.
 
         Returns
@@ -73,7 +72,12 @@ class AverageMetaLearner(ResidualMetaLearner):
         """
         self.check_parameters()
         self.n_features_in_ = Z.shape[1]
-        learn = {"folds": folds, "names": names, "sample_weight": sample_weight, "seed": seed}
+        learn = {
+            "folds": folds,
+            "is_for_trees": is_for_trees,
+            "sample_weight": sample_weight,
+            "seed": seed,
+        }
         works = [
             partial(clone(learner).fit, Z, is_error, offset, **learn) for learner in self.learners
         ]
@@ -106,14 +110,14 @@ class AverageMetaLearner(ResidualMetaLearner):
 
 
 class ClassifierMetaLearner(ResidualMetaLearner):
-    """Learn the error with any classifier, which sees the offset as a further column.
+    """Learn the error with any classifier, which gets the offset as a further column.
 
     Parameters
     ----------
     estimator : classifier
         Cloned. Fitted on the meta-features and the offset, target 1 where the base is wrong.
     raw_input : bool, default=False
-        Whether the classifier sees the input X itself, and nothing else.
+        Whether the classifier gets X itself in place of meta-features and offset.
     """
 
     def __init__(self, estimator, raw_input=False):
@@ -124,10 +128,10 @@ class ClassifierMetaLearner(ResidualMetaLearner):
 
     @property
     def takes_weights(self):
-        """Tell whether the classifier can count some rows more than others."""
-        return sample_weight_param(self.estimator) is not None
+        """Whether the ``fit`` of the classifier takes sample weights."""
+        return adapt(self.estimator).sample_weight_param() is not None
 
-    def fit(self, Z, is_error, offset, *, folds, names=None, sample_weight=None, seed=0):
+    def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
 
         Returns
@@ -137,14 +141,15 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         classes = np.array([0, 1])
         target = np.asarray(is_error).astype(np.int64)
         features = self._features(Z, offset)
-        name = None if sample_weight is None else sample_weight_param(self.estimator)
+        base = adapt(self.estimator)
+        name = None if sample_weight is None else base.sample_weight_param()
         if sample_weight is not None and name is None:
             warn_caller(
-                f"The fit of {type(final_estimator(self.estimator)).__name__}, the meta-learner, "
-                "takes no sample_weight: to it all rows count the same."
+                f"The fit of {type(base.final).__name__}, the meta-learner, takes no "
+                "sample_weight: all rows have the same weight in it."
             )
         options = {"classes": classes, "fit_params": {name: sample_weight} if name else {}}
-        # Weights go to the step that takes them; what the user lets be routed does not matter.
+        # The weights are passed by name, so that the user's metadata routing does not apply here.
         with config_context(enable_metadata_routing=False):
             predictions, _ = cross_fit(
                 self.estimator, features, target, splits=folds, seed=seed, **options
@@ -161,7 +166,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         -------
         logit : ndarray of shape (n_samples,)
         """
-        proba = predict_proba(self.estimator_, self._features(Z, offset), np.array([0, 1]))
+        proba = adapt(self.estimator_).predict_proba(self._features(Z, offset), np.array([0, 1]))
         return logit(np.clip(proba[:, 1].astype(float), _EPS, 1 - _EPS))
 
     def _features(self, Z, offset):

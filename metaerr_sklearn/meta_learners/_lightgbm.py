@@ -13,7 +13,7 @@ from ._base import ResidualMetaLearner, index_of_least_loss
 
 
 class LightGBMMetaLearner(ResidualMetaLearner):
-    """Correct the offset by small boosted trees, as few rounds as the held-out folds ask for.
+    """Correct the offset by small boosted trees, with early stopping by the held-out folds.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     True
     """
 
-    uses_input = True
+    takes_tree_columns = True
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     _step = 5
 
     def check_parameters(self):
-        """Refuse parameters that LightGBM would refuse after the base has been fitted."""
+        """Raise if LightGBM would raise for a parameter, before the base is fitted."""
         if self.n_estimators is not None:
             self._check_number("n_estimators", Integral, min_val=1)
         if self.learning_rate is not None:
@@ -164,7 +164,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         return self._split_booster.raw_score(Z)
 
     def __getstate__(self):
-        """Leave out the second copy of the trees."""
+        """Return the state without the second copy of the trees."""
         state = dict(super().__getstate__())
         if "_split_booster" in state:
             state["_split_booster"] = None

@@ -23,7 +23,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
     alpha_ : float
         Chosen ridge weight; ``inf`` if no correction was better.
     coef_ : ndarray of shape (n_meta_features,)
-        Coefficients on the standardised meta-features, without those of the block "input".
+        Coefficients of the standardised meta-features, without the columns for trees.
     intercept_ : float
         Constant part of the correction.
     oof_logit_ : ndarray of shape (n_samples,)
@@ -46,7 +46,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
         self.alphas = alphas
 
     def check_parameters(self):
-        """Refuse weights of the ridge that are no positive numbers, or none."""
+        """Raise unless the ridge weights are a sequence of positive numbers."""
         alphas = [] if np.ndim(self.alphas) != 1 else list(self.alphas)
         if not alphas or not all(isinstance(a, Real) and 0 < a < np.inf for a in alphas):
             raise ValueError(
@@ -55,8 +55,8 @@ class LogisticMetaLearner(ResidualMetaLearner):
             )
 
     def _fit(self, Z, is_error, offset, folds, weight, seed):
-        # On few columns more threads gain nothing; where they wait they spin, on the cores of those
-        # that learn beside. And how many there are decides how sums are rounded.
+        # With few columns, more threads of BLAS gain nothing. Waiting threads spin on the cores of
+        # learners that are fitted at the same time, and their number decides how sums are rounded.
         with one_thread_of_blas():
             self._fit_path(Z, is_error, offset, folds, weight)
 
@@ -84,7 +84,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
         self.intercept_, self.coef_ = float(beta[0]), beta[1:]
 
     def _correct(self, Z):
-        # Not by BLAS: what it gives for a row can depend on the rows beside.
+        # BLAS is not used: its result for a row can depend on the other rows.
         parts, constant = self._contributions(Z)
         return np.ascontiguousarray(parts).sum(axis=1) + constant
 
@@ -107,7 +107,7 @@ def _fit_ridge(Z, is_error, offset, weight, alpha, start):
     def hessian(beta):
         p = expit(offset + Z1 @ beta)
         scaled = Z1 * np.sqrt(weight * p * (1 - p))[:, None]
-        return scaled.T @ scaled + np.diag(penalty)  # of a matrix and itself: half of the work
+        return scaled.T @ scaled + np.diag(penalty)  # BLAS computes half of a symmetric product
 
-    # A trust region keeps Newton's steps safe where the data separate.
+    # A trust region keeps Newton's steps finite if a column separates the errors.
     return minimize(loss, start, jac=True, hess=hessian, method="trust-exact").x

@@ -9,7 +9,7 @@ from ._base import ResidualMetaLearner, Standardizer, index_of_least_loss
 
 
 class MLPMetaLearner(ResidualMetaLearner):
-    """Correct the offset by a small network, as few epochs as the held-out folds ask for.
+    """Correct the offset by a small network, with early stopping by the held-out folds.
 
     Needs torch to fit, not to predict.
 
@@ -68,7 +68,7 @@ class MLPMetaLearner(ResidualMetaLearner):
         self.random_state = random_state
 
     def check_parameters(self):
-        """Refuse sizes and rates that no network can have."""
+        """Raise unless sizes and rates are valid for a network."""
         self._check_number("hidden_size", Integral, min_val=1)
         self._check_number("dropout", Real, min_val=0, max_val=1, include_boundaries="left")
         self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")

@@ -3,47 +3,42 @@
 from functools import partial
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d, get_tags
+from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from .._base_estimator.delegation import estimator_has, mirror_columns
+from .._base_estimator.adapter import adapt, check_classifier
+from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
 from .._base_estimator.inspection import (
     check_all_labeled,
     check_not_pairwise,
     final_estimator,
-    is_net,
+    freeze_if_prefit,
     unwrap,
 )
-from .._base_estimator.prediction import (
-    call_base,
-    classes_of_fitted,
-    classes_of_prefit,
-    predict_all,
-)
+from .._base_estimator.prediction import predict_base
 from .._compat import (
     CallbackSupportMixin,
-    routing_enabled,
     safe_indexing,
     slice_fit_params,
     with_callbacks,
 )
-from .._utils.probabilities import split_predicted
+from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.validation import (
     check_fraction,
     check_groups,
+    check_has_target,
     check_labels,
     check_same_kind,
+    check_target,
     check_weights,
-    is_missing,
     warn_caller,
 )
 from ..model_selection._duplicates import find_duplicates
@@ -51,22 +46,25 @@ from ..model_selection._splitting import make_splits
 from ._certificate import _explain_failure, certify_threshold, risk_upper_bound
 
 
-class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+class SelectiveClassifier(
+    DelegatesToBase, ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+):
     """Answer where the error rate can be kept low, and abstain elsewhere.
 
-    Rows are ranked by the error score of `estimator`. A threshold for it is set on calibration rows
-    that the estimator has not seen: the largest one whose error rate among the answered rows is at
-    most `target_risk` with probability `confidence_level` (see `certify_threshold` for the method
-    and its proof), or the one that answers a share `target_coverage` of the rows. `predict` gives
-    the estimator's label up to the threshold and `reject_label_` above it.
+    Rows are ranked by the error score of `estimator`. The threshold is set on calibration rows that
+    the estimator was not trained on. With `target_risk` it is the largest threshold whose error
+    rate among the answered rows is at most `target_risk` with probability `confidence_level` (see
+    `certify_threshold` for the method and its proof). With `target_coverage` it is the threshold
+    that answers this share of the rows. `predict` returns the estimator's label up to the
+    threshold, and `reject_label_` above it.
 
     Parameters
     ----------
     estimator : classifier
         A `MetaErrorClassifier`, whose error probability ranks the rows, also inside a Pipeline or a
         search; or any classifier with ``predict_proba`` or ``decision_function``, ranked by
-        1 - the probability of the label that it predicts. Fitted on the training rows, except if it
-        is a `FrozenEstimator`: then all rows given are calibration rows.
+        1 - the probability of the predicted label. It is fitted on the training rows. If it is a
+        `FrozenEstimator`, all rows are calibration rows.
 
     target_risk : float in (0, 1), default=None
         Highest error rate allowed among answered rows. Give this or `target_coverage`.
@@ -79,49 +77,49 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     calibration : float in (0, 1) or "prefit", default=0.3
         Share of the rows that is held out for calibration, stratified by class. With `groups` it is
-        a share of the groups, which are not divided; exact copies of a row stay together too where
-        most rows of a class have one. "prefit": `estimator` is fitted, and all rows given calibrate
-        it; they must be new to it.
+        a share of the groups, which are not divided. Exact duplicates are kept together too if
+        most rows of a class have one. "prefit": `estimator` is fitted, and all rows are calibration
+        rows; they must be new to it.
 
     reject_label : "auto" or scalar, default="auto"
-        What `predict` gives where it abstains. "auto": -1 if the classes are numbers, else None, in
+        The answer of `predict` if it abstains. "auto": -1 if the classes are numbers, else None, in
         arrays of dtype object.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the held-out rows. If it is not None it also seeds the estimator: those of its
+        Seed of the held-out rows. If it is not None it also seeds the estimator: its
         parameters ``random_state`` that are None, and the weights of nets.
 
     Attributes
     ----------
     estimator_ : fitted classifier
-        Whose labels are given.
+        The classifier that gives the labels.
 
     classes_ : ndarray of shape (n_classes,)
-        Its class labels; `reject_label_` is not among them.
+        Its class labels; `reject_label_` is not one of them.
 
     threshold_ : float
-        Rows with an error score up to it are answered. -inf: nothing could be certified, so none
-        is. inf: all are.
+        Rows with an error score up to the threshold are answered. -inf: no row is answered, because
+        no threshold could be certified. inf: all rows are answered.
 
     coverage_ : float in [0, 1]
         Share of the calibration rows that is answered.
 
     risk_upper_bound_ : float in [0, 1]
         Upper confidence bound of the error rate among answered rows, from the calibration rows, as
-        if the threshold had been chosen in advance. If `target_risk` is given it is not above it,
-        but `target_risk` is what is guaranteed. 1 if no row is answered.
+        if the threshold had been chosen in advance. It is at most `target_risk`, if that is given;
+        the guarantee is for `target_risk`. 1 if no row is answered.
 
     n_calibration_ : int
         Number of calibration rows.
 
     reject_label_ : scalar
-        What `predict` gives where it abstains.
+        The answer of `predict` if it abstains.
 
     n_features_in_ : int
-        Number of columns of X, if the estimator tells it.
+        Number of columns of X, if the estimator has this attribute.
 
     feature_names_in_ : ndarray of str
-        Names of the columns of X, if the estimator tells them.
+        Names of the columns of X, if the estimator has this attribute.
 
     See Also
     --------
@@ -131,14 +129,15 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
 
     Notes
     -----
-    The guarantee is about new rows from the distribution of the calibration rows, each counting
-    once, independent of each other: it does not cover drift, groups whose rows depend on each
-    other, or weighted error rates. ``sample_weight`` in `fit` reaches the estimator alone. It holds
-    for one fitted classifier; picking the best of many by their coverage weakens it. Stratifying
-    the held-out rows makes their error count vary less than that of independent rows, not more.
+    The guarantee holds for new rows from the distribution of the calibration rows, if rows are
+    independent and each counts once. It does not cover drift, groups whose rows depend on each
+    other, or weighted error rates: ``sample_weight`` in `fit` is passed to the estimator only. It
+    holds for one fitted classifier; choosing the best of many by their coverage weakens it.
+    Stratification of the held-out rows makes their number of errors vary less than that of
+    independent rows, not more.
 
-    Callbacks are set on the outermost estimator: ``set_callbacks`` of this one also shows the steps
-    of a `MetaErrorClassifier` inside, and scikit-learn refuses them on the one inside.
+    Set callbacks on the outermost estimator: ``set_callbacks`` of this class also shows the steps
+    of a `MetaErrorClassifier` inside, and scikit-learn raises if they are set on the inner one.
 
     References
     ----------
@@ -161,6 +160,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
     >>> float((clf.predict(X_test) != y_test)[answered].mean().round(3))
     0.003
     """
+
+    #: Labels of `predict` are not always the most probable class.
+    abstains = True
 
     def __init__(
         self,
@@ -198,8 +200,9 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             ``fit`` takes groups.
 
         **fit_params : dict
-            For the ``fit`` of the estimator, for example ``sample_weight``; of those with one entry
-            per row it gets the training rows'. With metadata routing enabled: what it requests.
+            For the ``fit`` of the estimator, for example ``sample_weight``. Arguments with one
+            entry per row are cut to the training rows. With metadata routing enabled: what the
+            estimator requests.
 
         Returns
         -------
@@ -211,25 +214,26 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             If not exactly one target is given, the reject label is a class, or data or a parameter
             do not fit.
         """
-        X, y = self._check_fit(X, y, groups)
+        base = freeze_if_prefit(self.estimator, self.calibration)
+        is_frozen = isinstance(base, FrozenEstimator)
+        X, y = self._check_fit(X, y, groups, is_frozen)
         groups = check_groups(groups)
         fit_params = self._route(X, groups, fit_params)
-        progress = FitProgress(self, 1 if self._is_prefit() else 2, X, y)
-        if self._is_prefit():
-            check_is_fitted(self.estimator)
-            self.estimator_, self.classes_ = self.estimator, classes_of_prefit(self.estimator, y)
-            if not set(y.tolist()) & set(self.classes_.tolist()):
+        progress = FitProgress(self, 1 if is_frozen else 2, X, y)
+        if is_frozen:
+            base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(y)
+            if not set(y.tolist()) & set(classes.tolist()):
                 raise ValueError(
-                    f"No label in y is a class of the fitted estimator, {self.classes_.tolist()}: "
-                    f"y has {np.unique(y)[:10].tolist()}. Give y as the estimator was given it."
+                    f"No label in y is a class of the fitted estimator, {classes.tolist()}: y has "
+                    f"{np.unique(y)[:10].tolist()}. Give y as the estimator was given it."
                 )
         else:
-            X, y = self._fit_estimator(X, y, groups, fit_params, progress)
+            base, classes, X, y = self._fit_estimator(X, y, groups, fit_params, progress)
+        self._set_base(base, classes)
         self.reject_label_ = self._choose_reject_label(np.union1d(self.classes_, np.unique(y)))
         self._calibrate(X, y)
         progress.done("threshold")
         progress.close()
-        mirror_columns(self)
         return self
 
     def predict(self, X):
@@ -251,7 +255,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         return answers
 
     def accepts(self, X):
-        """Tell which rows are answered.
+        """Return which rows are answered.
 
         Parameters
         ----------
@@ -280,63 +284,11 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         """
         return self._predict_with_error(X)[1]
 
-    @available_if(estimator_has("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities with the estimator, also where `predict` abstains.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            As for `predict`.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            The estimator's own.
-        """
-        check_is_fitted(self)
-        return call_base(self.estimator_, "predict_proba", X)
-
-    @available_if(estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities with the estimator.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            As for `predict`.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            The estimator's own.
-        """
-        check_is_fitted(self)
-        return call_base(self.estimator_, "predict_log_proba", X)
-
-    @available_if(estimator_has("decision_function"))
-    def decision_function(self, X):
-        """Compute decision scores of the classes with the estimator.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            As for `predict`.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The estimator's own.
-        """
-        check_is_fitted(self)
-        return call_base(self.estimator_, "decision_function", X)
-
     def score(self, X, y, sample_weight=None):
         """Return the share of all rows that are answered, and answered right.
 
         This is coverage times selective accuracy: an abstention counts like an error. Selective
-        accuracy alone would be highest for a classifier that answers next to nothing. At a fixed
-        `target_risk`, the higher this share the more useful is the classifier.
+        accuracy alone would be highest for a classifier that answers almost no row.
 
         Parameters
         ----------
@@ -377,21 +329,8 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             )
         )
 
-    def __sklearn_tags__(self):
-        """Mirror the input tags of the estimator."""
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        if inner.classifier_tags is not None:
-            tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
-            tags.classifier_tags.poor_score = inner.classifier_tags.poor_score
-        return tags
-
-    def _is_prefit(self):
-        return self.calibration == "prefit" or isinstance(self.estimator, FrozenEstimator)
-
-    def _check_fit(self, X, y, groups):
-        """Say what is wrong with parameters and data before anything costly is fitted."""
+    def _check_fit(self, X, y, groups, is_frozen):
+        """Check parameters and data before anything costly is fitted."""
         if (self.target_risk is None) == (self.target_coverage is None):
             raise ValueError(
                 f"Give exactly one target, got target_risk={self.target_risk!r} and "
@@ -409,8 +348,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
             )
         if not isinstance(self.calibration, str):
             check_fraction(self.calibration, "calibration", closed="neither")
-        if not is_classifier(self.estimator) and not is_net(self.estimator):
-            raise TypeError(f"estimator must be a classifier, got {self.estimator!r}.")
+        check_classifier(self.estimator)
         if not (
             hasattr(self.estimator, "predict_proba")
             or hasattr(self.estimator, "decision_function")
@@ -422,25 +360,19 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 f"{type(self.estimator).__name__} has neither. Put it into a MetaErrorClassifier, "
                 "which learns an error score for it."
             )
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
+        name = type(self).__name__
+        check_has_target(y, name)
         X, y, _ = indexable(X, y, groups)
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
-        if any(map(is_missing, y.tolist())):
-            raise ValueError("Input y contains None or NaN. Drop the rows without a label.")
-        check_classification_targets(y)
+        y = check_target(y, name)
         check_all_labeled(self.estimator, y)
-        if not self._is_prefit():
+        if not is_frozen:
             check_not_pairwise(self.estimator)
             self._choose_reject_label(np.unique(y))
         return X, y
 
     def _route(self, X, groups, fit_params):
         """Return the fit parameters of the estimator."""
-        if routing_enabled():
+        if get_config()["enable_metadata_routing"]:
             given = fit_params if groups is None else {**fit_params, "groups": groups}
             return process_routing(self, "fit", **given).estimator.fit
         check_consistent_length(X, fit_params.get("sample_weight"))
@@ -449,7 +381,10 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         return fit_params
 
     def _fit_estimator(self, X, y, groups, fit_params, progress):
-        """Fit the estimator on the training rows and return the calibration rows."""
+        """Fit the estimator on the training rows.
+
+        Returns the estimator, its classes and the calibration rows.
+        """
         seed = draw_seed(self.random_state)
         duplicate_id = find_duplicates(X, y) if groups is None else None
         split = make_splits(
@@ -457,25 +392,24 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         )
         train, held_out = split[0]
         classes = np.unique(y)
-        self.estimator_ = fit_base(
+        base = fit_base(
             self.estimator,
             safe_indexing(X, train),
             y[train],
             classes=classes,
             fit_params=slice_fit_params(X, fit_params, indices=train),
             seed=None if self.random_state is None else seed,
-            within=partial(progress.within, "estimator"),
+            context=partial(progress.within, "estimator"),
         )
-        self.classes_ = classes_of_fitted(self.estimator_, classes)
-        return safe_indexing(X, held_out), y[held_out]
+        return base, classes, safe_indexing(X, held_out), y[held_out]
 
     def _choose_reject_label(self, classes):
-        """Return the label of abstention, or say that it is a class."""
+        """Return the reject label, or raise if it is a class."""
         reject_label = self.reject_label
         if isinstance(reject_label, str) and reject_label == "auto":
             reject_label = -1 if classes.dtype.kind in "iuf" else None
             if self.target_coverage == 1 and reject_label in classes.tolist():
-                return None  # never given
+                return None  # no row is rejected
         if reject_label in classes.tolist():
             raise ValueError(
                 f"The reject label {reject_label!r} is one of the classes {classes.tolist()}. Pass "
@@ -484,7 +418,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         return reject_label
 
     def _calibrate(self, X, y):
-        """Set the threshold, and what is known about it."""
+        """Set the threshold, its coverage and its risk on the calibration rows."""
         labels, error_proba = self._predict_with_error(X)
         is_error = labels != y
         level = self.confidence_level
@@ -495,7 +429,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         elif self.target_coverage == 1:
             threshold = np.inf
         else:
-            # 0.07 * 100 is a little more than 7, and not to be rounded up for that.
+            # In floating point 0.07 * 100 is more than 7, but must not be rounded up to 8.
             n_accepted = max(1, int(np.ceil(self.target_coverage * len(y) - 1e-9)))
             threshold = np.partition(error_proba, n_accepted - 1)[n_accepted - 1]
         accepted = error_proba <= threshold
@@ -517,7 +451,7 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
         return labels, error_proba
 
     def _predict_all(self, X):
-        """Return labels, probabilities (None: to be asked for) and error scores in one pass."""
+        """Return labels, probabilities (None if not computed) and error scores in one pass."""
         check_is_fitted(self)
         (X,) = indexable(X)
         if hasattr(final_estimator(self.estimator_), "predict_with_error"):
@@ -526,13 +460,12 @@ class SelectiveClassifier(ClassifierMixin, MetaEstimatorMixin, CallbackSupportMi
                 return inner._predict_all(X)
             labels, error_proba = inner.predict_with_error(X)
             return labels, None, error_proba
-        labels, pred_encoded, proba, _ = predict_all(self.estimator_, X, np.unique(self.classes_))
-        # The sum of the others keeps the order where the largest probability rounds to 1.
-        return labels, proba, split_predicted(proba, pred_encoded)[1]
+        labels, pred_encoded, proba, _ = predict_base(self.estimator_, X, np.unique(self.classes_))
+        return labels, proba, proba_of_other_classes(proba, pred_encoded)
 
 
 def _common_dtype(labels, reject_label):
-    """Return the dtype that holds labels and reject label as what they are."""
+    """Return the dtype that holds labels and reject label without changing them."""
     reject_dtype = np.min_scalar_type(reject_label)
     kinds = {labels.dtype.kind, reject_dtype.kind}
     if kinds <= set("iuf") or kinds == {"U"}:

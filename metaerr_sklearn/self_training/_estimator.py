@@ -20,6 +20,7 @@ from .._base_estimator.inspection import (
     is_net,
     sample_weight_param,
 )
+from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import (
     call_base,
     classes_of_fitted,
@@ -33,7 +34,7 @@ from .._utils.random import draw_seed
 from .._utils.rows import in_chunks, indexable
 from .._utils.validation import check_weights, is_missing, warn_caller
 from ..error_model import ErrorModel
-from ..error_model._error_model import check_no_observers
+from ..meta_features._blocks import check_no_observers
 from ..model_selection import is_unlabeled
 from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import check_split_parameter, make_splits
@@ -516,7 +517,7 @@ class SelfTrainingWithMetaErr(
                 f'{self.meta_features!r}. With a meta-learner of your own use criterion="weight".'
             )
         if self.meta_learner is not None:
-            self._make_error_model(None)._check_parameters()
+            self._make_error_model(None).check_parameters()
 
     def _is_automatic(self):
         chosen = (self.meta_learner, self.meta_features)
@@ -642,7 +643,7 @@ class SelfTrainingWithMetaErr(
         def ask(X):
             pred_encoded, proba = self._base.predict(model, X)
             if isinstance(self.error_model_, ErrorModel):
-                confidence = 1 - self.error_model_._predict_error_proba(X, proba, pred_encoded)
+                confidence = 1 - self._error_proba(X, proba, pred_encoded)
             else:
                 confidence = np.take_along_axis(proba, pred_encoded[:, None], axis=1)[:, 0]
             return pred_encoded, proba, confidence
@@ -981,6 +982,12 @@ class SelfTrainingWithMetaErr(
         check_is_fitted(self)
         return call_base(self.estimator_, "decision_function", X)
 
+    def _error_proba(self, X, proba, pred_encoded):
+        if isinstance(self.error_model_, OpinionPool):
+            return self.error_model_._predict_error_proba(X, proba, pred_encoded)
+        observations = Observations(X, proba, pred_encoded)
+        return self.error_model_.predict_observations(observations).error_proba
+
     def predict_error_proba(self, X):
         """Estimate the probability that `predict` is wrong on each sample.
 
@@ -1003,7 +1010,7 @@ class SelfTrainingWithMetaErr(
         if self.error_model_ is None:
             confidence = np.take_along_axis(proba, pred_encoded[:, None], axis=1)[:, 0]
             return np.clip(1 - confidence, 0, 1)
-        return self.error_model_._predict_error_proba(X, proba, pred_encoded)
+        return self._error_proba(X, proba, pred_encoded)
 
     def __sklearn_is_fitted__(self):
         """Tell whether the base has been fitted here."""

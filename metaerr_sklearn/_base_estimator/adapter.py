@@ -1,0 +1,395 @@
+"""Fit any base classifier and predict with it through one interface.
+
+`adapt` chooses between two adapters, one for scikit-learn classifiers and one for skorch nets. No
+other module finds out whether a base is a net.
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from .._compat import safe_indexing
+from .._utils.probabilities import label_positions
+from .._utils.random import draw_seed
+from .._utils.rows import is_instance_by_name
+from .._utils.validation import check_has_rows, check_proba
+from .inspection import (
+    can_fit_and_predict,
+    final_estimator,
+    has_predict_of,
+    is_search,
+    labels_by_argmax,
+    searched_parameters,
+    without_wrappers,
+)
+
+
+def adapt(estimator):
+    """Return the adapter of a base classifier, fitted or not.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier, a Pipeline, a search or a `FrozenEstimator` around one.
+
+    Returns
+    -------
+    adapter : ClassifierAdapter or NetAdapter
+    """
+    modules = (cls.__module__ for cls in type(final_estimator(estimator)).__mro__)
+    # skorch is not imported for this: it may not be installed.
+    is_net = any(module.split(".")[0] == "skorch" for module in modules)
+    return (NetAdapter if is_net else ClassifierAdapter)(estimator)
+
+
+def check_classifier(estimator):
+    """Raise unless an estimator can be a base: it has fit and predict, and is a classifier."""
+    if not (can_fit_and_predict(estimator) and adapt(estimator).is_classifier()):
+        raise TypeError(
+            f"estimator must be a classifier with fit and predict, got {estimator!r}. A regressor "
+            "predicts no class that could be wrong."
+        )
+
+
+class ClassifierAdapter:
+    """Fit a scikit-learn classifier and predict with it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The base classifier.
+    """
+
+    is_net = False
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    @property
+    def final(self):
+        """The estimator that predicts, without pipelines and other wrappers."""
+        return final_estimator(self.estimator)
+
+    def is_classifier(self):
+        """Return whether the estimator is a classifier."""
+        return is_classifier(self.estimator)
+
+    def sample_weight_param(self):
+        """Return the name under which ``fit`` takes sample weights, or None."""
+        estimator = self.estimator
+        if isinstance(estimator, Pipeline):
+            name, last = estimator.steps[-1]
+            inner = adapt(last).sample_weight_param()
+            return None if inner is None else f"{name}__{inner}"
+        grid = searched_parameters(estimator)
+        if grid is not None:
+            grids = [grid] if hasattr(grid, "values") else grid
+            options = [values for part in grids for values in part.values() if np.iterable(values)]
+            if any(hasattr(value, "fit") for values in options for value in values):
+                return None  # some of the candidates may take no weights
+            # A search passes the arguments of its fit on.
+            return adapt(estimator.estimator).sample_weight_param()
+        return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+    def n_jobs(self, n_jobs):
+        """Return how many clones may be fitted at once."""
+        return n_jobs
+
+    def as_input(self, X):
+        """Return X as the base takes it."""
+        return X
+
+    def take_rows(self, X, rows):
+        """Return some rows of X for the base."""
+        return safe_indexing(X, rows)
+
+    def encode(self, y_encoded, classes):
+        """Return labels as the base takes them, from the positions of their classes."""
+        return classes[y_encoded]
+
+    def fit(self, X, y, *, classes, fit_params, seed, context):
+        """Fit the estimator itself, which must be a clone.
+
+        Parameters
+        ----------
+        X, y : array-likes of length n_samples
+            Training rows and labels.
+        classes : ndarray of shape (n_classes,)
+            Sorted labels of the whole problem; y may lack some.
+        fit_params : dict
+            Given to ``fit``.
+        seed : int or None
+            Value for the parameters ``random_state`` that are None; None leaves them.
+        context : context manager
+            The context in which the estimator is fitted.
+
+        Returns
+        -------
+        estimator : fitted estimator
+        """
+        if seed is not None and hasattr(self.estimator, "get_params"):
+            unset = {
+                name: seed
+                for name, value in sorted(self.estimator.get_params(deep=True).items())
+                if value is None and name.split("__")[-1] == "random_state"
+            }
+            if unset:
+                self.estimator.set_params(**unset)
+        with context:
+            return self.estimator.fit(X, y, **fit_params)
+
+    def call(self, method, X):
+        """Call a method of the fitted base.
+
+        Parameters
+        ----------
+        method : str
+            Name of the method.
+        X : array-like
+            Passed as `as_input` returns it.
+
+        Returns
+        -------
+        output : ndarray
+        """
+        return getattr(self.estimator, method)(X)
+
+    def predict(self, X, classes):
+        """Return one label for each row."""
+        labels = self.estimator.predict(X)
+        return np.asarray(labels)[:, 0] if np.shape(labels)[1:] == (1,) else labels
+
+    def predict_proba(self, X, classes):
+        """Return class probabilities, one column for each class of `classes`.
+
+        The source is ``predict_proba`` (equal probabilities for rows where all are 0), else
+        ``decision_function`` (softmax; sigmoid(2 f) for two classes), else one-hot labels from
+        ``predict``. Classes that the base has not seen have probability 0.
+
+        Parameters
+        ----------
+        X : array-like of length n_samples
+            Passed as `as_input` returns it.
+        classes : ndarray of shape (n_classes,)
+            Sorted labels.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If ``predict_proba`` does not return probabilities, or ``decision_function`` does not
+            return one score for each class.
+        """
+        own_classes = self.classes_of_output(classes)
+        if hasattr(self.estimator, "predict_proba"):
+            proba = np.asarray(self.call("predict_proba", X))
+            self._check_columns("predict_proba", proba, own_classes)
+            proba = check_proba(
+                self.fill_zero_rows(proba), name="predict_proba of the base estimator"
+            )
+        elif hasattr(self.estimator, "decision_function"):
+            proba = self._proba_of_scores(X, own_classes)
+        else:
+            labels = np.asarray(self.predict(X, own_classes))
+            proba = (labels[:, None] == own_classes).astype(float)
+        if np.array_equal(own_classes, classes):
+            return proba
+        position = label_positions(own_classes, classes)
+        if (position < 0).any():
+            raise ValueError(
+                f"The base estimator knows the classes {own_classes[position < 0]}, which are not "
+                f"among the classes {classes}."
+            )
+        aligned = np.zeros((len(proba), len(classes)), dtype=proba.dtype)
+        aligned[:, position] = proba
+        return aligned
+
+    def _check_columns(self, method, output, own_classes):
+        if output.ndim != 2 or output.shape[1] != len(own_classes):
+            raise ValueError(
+                f"{method} of {type(self.final).__name__} has shape {output.shape}, expected one "
+                f"column for each of the {len(own_classes)} classes. A net needs as many output "
+                "units as there are classes."
+            )
+
+    def _proba_of_scores(self, X, own_classes):
+        scores = np.asarray(self.call("decision_function", X), dtype=np.float64)
+        if scores.ndim == 1 and len(own_classes) == 2:
+            return np.column_stack([expit(-2 * scores), expit(2 * scores)])
+        if scores.ndim == 2 and scores.shape[1] == len(own_classes):
+            return softmax(scores, axis=1)
+        raise ValueError(
+            f"decision_function of {type(self.final).__name__} has shape {scores.shape}, expected "
+            f"one score for each of the {len(own_classes)} classes. For scores of pairs of "
+            'classes, set decision_function_shape="ovr".'
+        )
+
+    def fill_zero_rows(self, proba):
+        """Give every class the same probability in rows where all probabilities are 0.
+
+        An `OneVsRestClassifier` returns such rows if no class is claimed, and so does a
+        `RadiusNeighborsClassifier` for an outlier. Some versions of scikit-learn divide them by
+        their sum, 0, and `LabelSpreading` does so far from all rows. NaN from any other estimator
+        is a failure and stays.
+        """
+        proba = np.asarray(proba)
+        if proba.ndim != 2:
+            return proba
+        is_empty = ~np.any(proba, axis=1)
+        if type(self.final).__module__.startswith("sklearn."):
+            is_empty |= np.isnan(proba).all(axis=1)
+        if not is_empty.any():
+            return proba
+        proba = np.array(proba, dtype=float)
+        proba[is_empty] = 1 / proba.shape[1]
+        return proba
+
+    def labels_by_argmax(self):
+        """Return whether the label is always the most probable class; None if not known."""
+        return labels_by_argmax(self.final)
+
+    def classes_of_output(self, classes):
+        """Return the classes in the order of the columns of the fitted base's probabilities.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            Sorted labels, for a base that has no ``classes_``.
+
+        Returns
+        -------
+        classes : ndarray
+        """
+        return np.asarray(getattr(self.estimator, "classes_", classes))
+
+    def classes_of_prefit(self, y):
+        """Return the classes of a base that was fitted elsewhere.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,)
+            Labels of the rows at hand.
+
+        Returns
+        -------
+        classes : ndarray
+        """
+        return self.classes_of_output(np.unique(y))
+
+
+class NetAdapter(ClassifierAdapter):
+    """Fit a skorch net, or a Pipeline or search around one, and predict with it.
+
+    A net takes float32 inputs and the positions of classes as int64 (float32 if it has one output
+    unit). It draws its random numbers from the process-wide generators, which are seeded here and
+    restored afterwards.
+    """
+
+    is_net = True
+
+    def is_classifier(self):
+        """Return True: skorch's nets do not say whether they are classifiers."""
+        return True
+
+    def sample_weight_param(self):
+        """Return None: nets draw their batches by weight instead, see `fit_net_weighted`."""
+        return None
+
+    def n_jobs(self, n_jobs):
+        """Return 1 for a net on an accelerator, which processes would only wait for."""
+        return n_jobs if str(getattr(self.final, "device", "")) == "cpu" else 1
+
+    def as_input(self, X):
+        """Return X as float32, see `neural.as_net_input`."""
+        from ..neural import as_net_input
+
+        if not isinstance(without_wrappers(self.estimator), Pipeline):
+            return as_net_input(X)
+        # The steps before the net may need the frame. Only float64, which no net takes, is changed.
+        is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
+        return X.astype(np.float32) if is_double else X
+
+    def take_rows(self, X, rows):
+        """Return some rows of X; those of a memory map are read when the net needs them."""
+        return safe_indexing(self.as_input(X) if isinstance(X, np.memmap) else X, rows)
+
+    def encode(self, y_encoded, classes):
+        """Return the positions as int64, or as float32 for one output unit."""
+        net = self.final
+        if not is_instance_by_name(net, "skorch.", "NeuralNetBinaryClassifier"):
+            return y_encoded.astype(np.int64)
+        if len(classes) > 2:
+            raise ValueError(
+                f"{type(net).__name__} separates 2 classes, got {len(classes)}. Use a "
+                "skorch.NeuralNetClassifier with one output unit per class."
+            )
+        return y_encoded.astype(np.float32)
+
+    def fit(self, X, y, *, classes, fit_params, seed, context):
+        """Fit the net itself; parameters and result as in `ClassifierAdapter.fit`."""
+        from ..neural._net import NET_LOCK, preserved_rng
+
+        encoded = self.encode(np.searchsorted(classes, y), classes)
+        rng = preserved_rng(
+            draw_seed(None) if seed is None else seed, device=getattr(self.final, "device", None)
+        )
+        # Nets that are fitted in threads would draw from the same generators. A search starts
+        # threads of its own, which would wait for this lock for ever.
+        lock = nullcontext() if is_search(self.estimator) else NET_LOCK
+        with lock, rng, context:
+            return self.estimator.fit(self.as_input(X), encoded, **fit_params)
+
+    def call(self, method, X):
+        """Call a method of the net; it moves no process-wide random generator on.
+
+        Raises
+        ------
+        ValueError
+            If X has no row.
+        """
+        from ..neural._net import NET_LOCK, preserved_rng
+
+        check_has_rows(X, self.final)
+        with NET_LOCK, preserved_rng(0):
+            return getattr(self.estimator, method)(self.as_input(X))
+
+    def predict(self, X, classes):
+        """Return one label for each row: the class at the position that the net predicts."""
+        position = np.asarray(self.call("predict", X))
+        if position.max(initial=0) >= len(classes):
+            raise ValueError(
+                f"The net predicts class number {position.max()}, but only {len(classes)} classes "
+                "are known. Give the module one output unit per class."
+            )
+        return classes[position]
+
+    def fill_zero_rows(self, proba):
+        """Return the probabilities as they are: a net's zeros are a failure."""
+        return np.asarray(proba)
+
+    def labels_by_argmax(self):
+        """Return whether ``predict`` is skorch's own, with a threshold of one half if any."""
+        net = self.final
+        return has_predict_of(net, "skorch.") and getattr(net, "threshold", 0.5) == 0.5
+
+    def classes_of_output(self, classes):
+        """Return the sorted classes: column j of a net stands for the class at position j."""
+        return classes
+
+    def classes_of_prefit(self, y):
+        """Return the classes of a net that was fitted elsewhere.
+
+        Such a net may know only integers: its column j then stands for label j.
+        """
+        labels = np.unique(y)
+        classes = np.asarray(getattr(self.final, "classes_", labels))
+        if labels.dtype.kind in "iu" and classes.dtype.kind in "iu":
+            return np.union1d(labels, classes)
+        return labels

@@ -1,0 +1,110 @@
+"""Hold what is known of some rows: the base's predictions and, in training, their outcome."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from .._compat import safe_indexing
+from .._utils.rows import row_chunks
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Rows, the base's predictions for them, and what else is known of each row.
+
+    All arrays have one entry per row. None means that a value is not known: of new rows only the
+    predictions are known.
+
+    Parameters
+    ----------
+    X : any, of length n_samples, or None
+        Inputs of the predictions.
+
+    proba : ndarray of shape (n_samples, n_classes)
+        Class probabilities.
+
+    pred_encoded : ndarray of int, shape (n_samples,)
+        Position of the predicted class among the columns of `proba`; -1 for any other label.
+
+    y_encoded : ndarray of int, shape (n_samples,), default=None
+        Position of the class label; -1 for a label without a column.
+
+    is_error : ndarray of bool, shape (n_samples,), default=None
+        True where the prediction is wrong.
+
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights.
+
+    groups : ndarray of shape (n_samples,), default=None
+        Rows of one group are related: they stay together in every split.
+
+    duplicate_id : ndarray of int, shape (n_samples,), default=None
+        Equal numbers mark rows that are duplicates of each other.
+
+    fold : ndarray of int, shape (n_samples,), default=None
+        Number of the fold whose clone predicted the row; -1 if no clone did, and then the other
+        values of the row mean nothing. None if one classifier, which was trained on none of the
+        rows, predicted all of them.
+
+    observed : tuple of ndarray of shape (n_samples, n_features), default=None
+        Meta-features that each observer computed from the clone that predicted the row.
+
+    embedding : ndarray of shape (n_samples, n_units), default=None
+        Values of the net's hidden layer, recorded while it predicted.
+
+    representation : ndarray of shape (n_samples, n_columns), default=None
+        Inputs as numbers, see `fit_representation`.
+    """
+
+    X: object
+    proba: np.ndarray
+    pred_encoded: np.ndarray
+    y_encoded: np.ndarray = None
+    is_error: np.ndarray = None
+    sample_weight: np.ndarray = None
+    groups: np.ndarray = None
+    duplicate_id: np.ndarray = None
+    fold: np.ndarray = None
+    observed: tuple = None
+    embedding: np.ndarray = None
+    representation: np.ndarray = None
+
+    def __len__(self):
+        return len(self.proba)
+
+    def take(self, rows):
+        """Return the observations of some rows, given as positions, mask or slice."""
+        arrays = {
+            field.name: _take(getattr(self, field.name), rows)
+            for field in fields(self)
+            if field.name != "X"
+        }
+        return Observations(None if self.X is None else safe_indexing(self.X, rows), **arrays)
+
+    def without_inputs(self):
+        """Return the observations without X and without the hidden layer, which may be large."""
+        return replace(self, X=None, embedding=None)
+
+    def chunks(self, max_rows, rows=None):
+        """Yield the observations of (some) rows in chunks that fit into the working memory.
+
+        Parameters
+        ----------
+        max_rows : int
+            Most rows of a chunk.
+        rows : ndarray of int, default=None
+            Positions; None means all rows.
+
+        Yields
+        ------
+        observations : Observations
+        """
+        arrays, n_rows = replace(self, X=None), len(self) if rows is None else len(rows)
+        for batch, X in row_chunks(self.X, n_rows, rows=rows, max_rows=max_rows):
+            yield replace(arrays.take(batch if rows is None else rows[batch]), X=X)
+
+
+def _take(value, rows):
+    if isinstance(value, tuple):
+        return tuple(part[rows] for part in value)
+    return None if value is None else value[rows]

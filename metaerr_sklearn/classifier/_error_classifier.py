@@ -1,0 +1,59 @@
+"""Predict the errors of a fitted classifier, as a binary classifier."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+
+class ErrorClassifier(ClassifierMixin, BaseEstimator):
+    """Predict the errors of a fitted `MetaErrorClassifier` as a binary classifier.
+
+    Parameters
+    ----------
+    estimator : fitted MetaErrorClassifier
+        The classifier whose errors are predicted.
+
+    Attributes
+    ----------
+    classes_ : ndarray of bool, shape (2,)
+        False = right, True = wrong.
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    @property
+    def classes_(self):
+        """Both outcomes: False = right, True = wrong."""
+        return np.array([False, True])
+
+    def fit(self, X, y):
+        """Do nothing: the error model is already fitted.
+
+        Returns
+        -------
+        self : object
+        """
+        return self
+
+    def predict(self, X):
+        """Predict which predictions are wrong.
+
+        Returns
+        -------
+        is_error : ndarray of bool, shape (n_samples,)
+        """
+        return self.estimator.predict_error(X)
+
+    def predict_proba(self, X):
+        """Return the probabilities of being right and of being wrong.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, 2)
+        """
+        error_proba = self.estimator.predict_error_proba(X)
+        return np.column_stack([1 - error_proba, error_proba])
+
+    def __sklearn_is_fitted__(self):
+        """Return True: nothing has to be fitted."""
+        return True

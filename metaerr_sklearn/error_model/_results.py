@@ -1,0 +1,30 @@
+"""Results of an error model."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ErrorPredictions(NamedTuple):
+    """Error probabilities of some rows, and whether each row is unlike the training rows.
+
+    ``is_novel`` is 1 for a row that is farther from its neighbours among the training rows than
+    99 % of these are, else 0; NaN without the block "neighbors".
+    """
+
+    error_proba: np.ndarray
+    is_novel: np.ndarray
+
+
+class ErrorExplanation(NamedTuple):
+    """The reasons that raise or lower the log-odds of an error, for each row.
+
+    ``contributions`` has shape (n_samples, n_contributions), in log-odds: above 0 = more likely
+    wrong. ``names``, an array of str, names each column as "block: meta-feature". ``base_value``
+    is the log-odds of a typical training row: with the contributions of a row it sums to the
+    log-odds of its error probability.
+    """
+
+    contributions: np.ndarray
+    names: np.ndarray
+    base_value: float

@@ -1,0 +1,54 @@
+"""Make the meta-learner that a parameter names."""
+
+from sklearn.base import clone, is_classifier
+
+from ._base import ConfidenceMetaLearner, ResidualMetaLearner
+from ._combined import AverageMetaLearner, ClassifierMetaLearner
+from ._lightgbm import LightGBMMetaLearner
+from ._logistic import LogisticMetaLearner
+from ._mlp import MLPMetaLearner
+
+_NAMED_LEARNERS = {
+    "auto": lambda n_jobs: AverageMetaLearner(
+        [LightGBMMetaLearner(n_jobs=n_jobs), LogisticMetaLearner()], n_jobs=n_jobs
+    ),
+    "lightgbm": lambda n_jobs: LightGBMMetaLearner(n_jobs=n_jobs),
+    "mlp": lambda n_jobs: MLPMetaLearner(),
+    "logistic": lambda n_jobs: LogisticMetaLearner(),
+    "confidence": lambda n_jobs: ConfidenceMetaLearner(),
+}
+
+
+def make_meta_learner(meta_learner, *, n_jobs=None, only_input=False):
+    """Return an unfitted meta-learner.
+
+    Parameters
+    ----------
+    meta_learner : str, meta-learner or classifier
+        As for `ErrorModel`.
+    n_jobs : int, default=None
+        Threads of the learners that are chosen by name.
+    only_input : bool, default=False
+        Whether a classifier is fitted on X itself.
+
+    Returns
+    -------
+    learner : ResidualMetaLearner
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(meta_learner, str) and meta_learner in _NAMED_LEARNERS:
+        return _NAMED_LEARNERS[meta_learner](n_jobs)
+    if isinstance(meta_learner, ResidualMetaLearner):
+        meta_learner.check_parameters()
+        return clone(meta_learner)
+    is_class = isinstance(meta_learner, type)
+    if not is_class and hasattr(meta_learner, "fit") and is_classifier(meta_learner):
+        return ClassifierMetaLearner(meta_learner, raw_input=only_input)
+    raise ValueError(
+        f"meta_learner must be one of {', '.join(map(repr, _NAMED_LEARNERS))}, a meta-learner "
+        f"of this package or a classifier, got {meta_learner!r}."
+    )
