@@ -5,12 +5,13 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, fisher_exact
+from scipy.stats import fisher_exact
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_scalar
 
 from ._compat import num_samples, safe_indexing
+from ._utils.binomial import clopper_pearson
 from ._utils.columns import column_names, columns_of, is_numeric, read_float, to_str, values_of
 from ._utils.random import draw_seed
 from ._utils.validation import check_fraction
@@ -423,7 +424,7 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
 
     def visit(node, region, ancestors):
         rows = region.contains(columns)
-        low, _ = _error_interval(is_error[rows], _SELECTION_LEVEL, "greater")
+        low, _ = clopper_pearson(is_error[rows].sum(), rows.sum(), 1 - _SELECTION_LEVEL)
         counts = [[is_error[part].sum(), (~is_error[part]).sum()] for part in (rows, ~rows)]
         stands_out = fisher_exact(counts, "greater").pvalue < 1 - _SELECTION_LEVEL
         found[node] = _Node(is_error[rows].mean(), low, stands_out, ancestors, region)
@@ -469,7 +470,8 @@ def _evaluate(region, table, columns, is_error, confidence_level):
     inside = region.contains(columns)
     rate = is_error[inside].mean() if inside.any() else np.nan
     rest = is_error[~inside].mean() if not inside.all() else np.nan
-    low, high = _error_interval(is_error[inside], confidence_level)
+    n_samples, n_errors = int(inside.sum()), int(is_error[inside].sum())
+    low, high = clopper_pearson(n_errors, n_samples, (1 - confidence_level) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         lift = np.divide(rate, rest)
     return ErrorSlice(
@@ -478,14 +480,6 @@ def _evaluate(region, table, columns, is_error, confidence_level):
         low,
         high,
         float(lift),
-        int(inside.sum()),
-        int(is_error[inside].sum()),
+        n_samples,
+        n_errors,
     )
-
-
-def _error_interval(is_error, confidence_level, alternative="two-sided"):
-    if len(is_error) == 0:
-        return 0.0, 1.0
-    test = binomtest(int(is_error.sum()), len(is_error), alternative=alternative)
-    low, high = test.proportion_ci(confidence_level)
-    return float(low), float(high)

@@ -1,9 +1,10 @@
 """Find a threshold that keeps a risk, with proof."""
 
 import numpy as np
-from scipy.special import bdtr, bdtri
+from scipy.special import bdtr
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from .._utils.binomial import clopper_pearson
 from .._utils.validation import check_fraction
 
 
@@ -137,9 +138,7 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
     0.0495
     """
     check_fraction(confidence_level, "confidence_level", closed="neither")
-    if n_errors >= n_samples:
-        return 1.0
-    return float(bdtri(n_errors, n_samples, 1 - confidence_level))
+    return clopper_pearson(n_errors, n_samples, 1 - confidence_level)[1]
 
 
 def _check_calibration(is_error, error_proba):
