@@ -1,8 +1,8 @@
 """Compare the error probability of a model with confidence scores."""
 
 import numpy as np
-from sklearn.utils import check_random_state
 
+from .._utils.random import draw_seed
 from .._utils.validation import check_fraction
 from ._checks import ROUNDING, check_ranking, rank_scores
 from ._detection import error_brier_score, error_log_loss, error_roc_auc, fpr_at_tpr
@@ -165,10 +165,7 @@ def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
 
     Returns the error rates, shape (n_bootstrap,), and ``{row: {metric: values}}``.
     """
-    seed = None
-    if random_state is not None:
-        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(draw_seed(random_state))
     n_samples = len(is_error)
     # A draw changes the weights only: ties and losses are found once.
     ties = {row: rank_scores(score) for row, (score, _) in scores.items()}
