@@ -8,7 +8,19 @@ from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._utils.validation import check_fraction, check_proba
+from ._utils.probabilities import label_positions
+from ._utils.validation import check_fraction, check_is_error, check_proba, check_same_kind
+
+__all__ = [
+    "NeighborAgreement",
+    "RelativeUncertainty",
+    "TrustScore",
+    "doctor",
+    "generalized_entropy",
+    "margin",
+    "max_probability",
+    "negative_entropy",
+]
 
 
 def max_probability(proba, *, log_odds=False):
@@ -329,13 +341,13 @@ class TrustScore(BaseEstimator):
             )
         distances = self._distance_to_classes(X)
         if y_pred is None:
-            position = distances.argmin(axis=1)
+            pred_encoded = distances.argmin(axis=1)
         else:
-            position = _class_positions(y_pred, self.classes_, len(distances))
-        row = np.flatnonzero(position >= 0)
+            pred_encoded = _pred_encoded(y_pred, self.classes_, len(distances))
+        row = np.flatnonzero(pred_encoded >= 0)
         to_predicted = np.full(len(distances), np.inf)
-        to_predicted[row] = distances[row, position[row]]
-        distances[row, position[row]] = np.inf
+        to_predicted[row] = distances[row, pred_encoded[row]]
+        distances[row, pred_encoded[row]] = np.inf
         # A row that lies on both classes has score 1; one on the predicted class only keeps
         # the order of its distance to the others.
         tiny = 1e-12
@@ -464,8 +476,8 @@ class NeighborAgreement(BaseEstimator):
         share = self._neighbors.predict_proba(X)
         if y_pred is None:
             return share.max(axis=1)
-        position = _class_positions(y_pred, self.classes_, len(share))
-        return np.where(position >= 0, share[np.arange(len(share)), position], 0.0)
+        pred_encoded = _pred_encoded(y_pred, self.classes_, len(share))
+        return np.where(pred_encoded >= 0, share[np.arange(len(share)), pred_encoded], 0.0)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -537,14 +549,8 @@ class RelativeUncertainty(BaseEstimator):
         """
         check_fraction(self.error_weight, "error_weight", closed="neither")
         proba = check_proba(proba).astype(np.float64)
-        is_error = column_or_1d(is_error)
+        is_error = check_is_error(is_error)
         check_consistent_length(proba, is_error)
-        if not np.isin(is_error, [0, 1]).all():
-            raise ValueError(
-                "is_error must hold booleans, True where the prediction is wrong, got "
-                f"{np.unique(is_error)[:5]}. Pass y_pred != y."
-            )
-        is_error = is_error.astype(bool)
         self.n_features_in_ = proba.shape[1]
         matrix = self.error_weight * _mean_product(proba[is_error])
         matrix -= (1 - self.error_weight) * _mean_product(proba[~is_error])
@@ -586,20 +592,15 @@ def _split_top(proba):
     return top, others
 
 
-def _class_positions(y_pred, classes, n_samples):
-    """Return where each predicted label stands in the sorted classes, -1 for unknown ones."""
+def _pred_encoded(y_pred, classes, n_samples):
+    """Return the position of each predicted label in the sorted classes, -1 for unknown ones."""
     y_pred = column_or_1d(y_pred)
     if len(y_pred) != n_samples:
         raise ValueError(
             f"y_pred must have one label per row, got {len(y_pred)} labels for {n_samples} rows."
         )
-    if (y_pred.dtype.kind in "biuf") != (classes.dtype.kind in "biuf"):
-        raise ValueError(
-            f"y_pred must hold labels as given to fit ({classes[:3]}, ...), got dtype "
-            f"{y_pred.dtype}. Pass what predict returns, not positions in classes_."
-        )
-    position = np.minimum(np.searchsorted(classes, y_pred), len(classes) - 1)
-    return np.where(classes[position] == y_pred, position, -1)
+    check_same_kind(y_pred, classes, "y_pred")
+    return label_positions(y_pred, classes)
 
 
 def _mean_product(proba):

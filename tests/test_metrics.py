@@ -346,8 +346,8 @@ def test_any_container_and_plain_number(metric, tied):
         ([0, 1], [np.nan, 0.2], None, "error_proba has 1 NaN"),
         ([0, 1], [0.1], None, "inconsistent numbers of samples"),
         ([], [], None, "at least one sample"),
-        ([0, 1], [0.1, 0.2], [1, -1], "sample_weight must be finite and non-negative"),
-        ([0, 1], [0.1, 0.2], [0, 0], "with a positive sum"),
+        ([0, 1], [0.1, 0.2], [1, -1], "Negative values in data passed to `sample_weight`"),
+        ([0, 1], [0.1, 0.2], [0, 0], "at least one non-zero number, got only 0"),
     ],
 )
 def test_unusable_input(metric, is_error, error_proba, weight, match):
@@ -364,9 +364,9 @@ def test_probability_metrics_want_probabilities(metric):
 def test_unusable_targets():
     with pytest.raises(ValueError, match="tpr must be a fraction"):
         fpr_at_tpr([0, 1], [0, 1], tpr=95)
-    with pytest.raises(ValueError, match=r"For 85 % pass 0.85"):
+    with pytest.raises(ValueError, match=r"target_coverage must be .* got 85\.0\. For 85 %"):
         risk_at_coverage([0, 1], [0, 1], target_coverage=[0.5, 85])
-    with pytest.raises(ValueError, match=r"For 5 % pass 0.05"):
+    with pytest.raises(ValueError, match=r"target_risk must be a fraction in \[0, 1\], got 5\."):
         coverage_at_risk([0, 1], [0, 1], target_risk=5)
 
 

@@ -170,7 +170,7 @@ def test_a_tie_is_accepted_as_a_whole_or_not_at_all():
     ("is_error", "error_proba", "message"),
     [
         ([0, 1], [0.1, np.nan], "error_proba is NaN for 1 of 2 rows"),
-        ([0, 2], [0.1, 0.2], "is_error must be boolean"),
+        ([0, 2], [0.1, 0.2], "is_error must be True where .* values such as .*2"),
         ([0], [0.1, 0.2], "inconsistent numbers of samples"),
     ],
 )

@@ -151,11 +151,13 @@ def check_proba(proba, *, name="proba", n_classes=None):
 
 
 def check_fraction(value, name, *, closed="right"):
-    """Raise unless value is a number in (0, 1], or in (0, 1) with closed="neither"."""
+    """Raise unless value is a number from 0 to 1; `closed` names the ends that are allowed."""
     is_number = np.isscalar(value) and not isinstance(value, (str, bool))
-    inside = is_number and (0 < value <= 1 if closed == "right" else 0 < value < 1)
+    inside = is_number and (
+        0 < value < 1 or (value == 1 and closed != "neither") or (value == 0 and closed == "both")
+    )
     if not inside:
-        interval = "(0, 1]" if closed == "right" else "(0, 1)"
+        interval = {"neither": "(0, 1)", "right": "(0, 1]", "both": "[0, 1]"}[closed]
         raise ValueError(
             f"{name} must be a fraction in {interval}, got {value!r}. For 85 % pass 0.85, not 85."
         )
@@ -217,3 +219,17 @@ def check_memory_parameter(memory):
     if memory is None:
         return None
     return check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+
+
+def check_is_error(is_error):
+    """Return is_error as one column of bool, or raise if it has values other than 0 and 1."""
+    is_error = column_or_1d(np.asarray(is_error))
+    if is_error.dtype == bool:
+        return is_error
+    is_boolean = np.isin(is_error, [0, 1])
+    if not is_boolean.all():
+        raise ValueError(
+            "is_error must be True where the classifier is wrong and False elsewhere, got values "
+            f"such as {is_error[~is_boolean][0]!r}. Compute it as y_pred != y_true."
+        )
+    return is_error.astype(bool)

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import digamma
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from .._utils.validation import check_fraction, check_is_error
 from ._checks import ROUNDING, check_ranking, rank_scores
 
 
@@ -262,11 +263,8 @@ def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weigh
     array([0.   , 0.375, 0.5  ])
     """
     target_coverage = np.asarray(target_coverage, dtype=np.float64)
-    if not ((target_coverage > 0) & (target_coverage <= 1)).all():
-        raise ValueError(
-            f"target_coverage must lie in (0, 1], got {target_coverage}. "
-            "For 85 % pass 0.85, not 85."
-        )
+    for value in target_coverage.ravel().tolist():
+        check_fraction(value, "target_coverage")
     weight, error = tie_weights(is_error, error_proba, sample_weight)
     n_accepted = np.append(0.0, np.cumsum(weight))
     wanted = target_coverage * n_accepted[-1]
@@ -312,11 +310,7 @@ def coverage_at_risk(is_error, error_proba, *, target_risk=0.05, sample_weight=N
     >>> coverage_at_risk([False, False, True, True], [0.1, 0.2, 0.7, 0.8], target_risk=0.4)
     0.75
     """
-    if not (np.isscalar(target_risk) and 0 <= target_risk <= 1):
-        raise ValueError(
-            f"target_risk must be an error rate in [0, 1], got {target_risk!r}. "
-            "For 5 % pass 0.05, not 5."
-        )
+    check_fraction(target_risk, "target_risk", closed="both")
     coverage, selective_risk, _ = risk_coverage_curve(
         is_error, error_proba, sample_weight=sample_weight
     )
@@ -355,11 +349,11 @@ def operating_point_of(is_error, accepted, sample_weight):
     """Return coverage and selective risk, or None if there are none."""
     if accepted is None:
         return None
-    accepted = column_or_1d(accepted).astype(bool)
+    is_error, accepted = check_is_error(is_error), column_or_1d(accepted).astype(bool)
     check_consistent_length(is_error, accepted)
     weight = np.ones(len(accepted)) if sample_weight is None else column_or_1d(sample_weight)
     if not weight[accepted].any():
         return None
     coverage = np.average(accepted, weights=weight)
-    risk = np.average(column_or_1d(is_error)[accepted], weights=weight[accepted])
+    risk = np.average(is_error[accepted], weights=weight[accepted])
     return float(coverage), float(risk)

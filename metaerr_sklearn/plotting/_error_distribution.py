@@ -1,9 +1,9 @@
 """Draw the error probabilities of right and of wrong predictions."""
 
 import numpy as np
-from sklearn.utils import column_or_1d
 
 from ..metrics import error_roc_auc
+from ..metrics._checks import check_ranking
 from ..metrics._observation import predict_and_compare
 from ._style import BLUE, VERMILION, import_pyplot, make_axes, style_axes
 
@@ -160,9 +160,9 @@ class ErrorDistributionDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
         roc_auc = error_roc_auc(is_error, error_proba, sample_weight=sample_weight)
-        is_error = column_or_1d(is_error).astype(bool)
-        error_proba = column_or_1d(error_proba).astype(float)
-        weight = np.ones(len(is_error)) if sample_weight is None else column_or_1d(sample_weight)
+        is_error, error_proba, weight = check_ranking(
+            is_error, error_proba, sample_weight, drop_zero_weight=False
+        )
         is_probability = error_proba.min() >= 0 and error_proba.max() <= 1
         finite = error_proba[np.isfinite(error_proba)]
         edges = np.histogram_bin_edges(finite, bins, (0, 1) if is_probability else None)

@@ -5,7 +5,7 @@ from scipy.special import bdtr
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.binomial import clopper_pearson
-from .._utils.validation import check_fraction
+from .._utils.validation import check_fraction, check_is_error
 
 
 def certify_threshold(is_error, error_proba, *, target_risk, confidence_level=0.95):
@@ -142,10 +142,8 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
 
 
 def _check_calibration(is_error, error_proba):
-    is_error, error_proba = column_or_1d(is_error), column_or_1d(error_proba)
+    is_error, error_proba = check_is_error(is_error), column_or_1d(error_proba)
     check_consistent_length(is_error, error_proba)
-    if not np.isin(is_error, [0, 1]).all():
-        raise ValueError("is_error must be boolean, True where the classifier is wrong.")
     if np.isnan(error_proba).any():
         raise ValueError(
             f"error_proba is NaN for {np.isnan(error_proba).sum()} of {len(error_proba)} rows. "
@@ -156,7 +154,7 @@ def _check_calibration(is_error, error_proba):
             f"error_proba is -inf for {np.isneginf(error_proba).sum()} of {len(error_proba)} rows, "
             "which no threshold could leave out. Clip the scores, or take their exponential."
         )
-    return is_error.astype(bool), error_proba
+    return is_error, error_proba
 
 
 def _first_count(n_samples, target_risk, delta):
