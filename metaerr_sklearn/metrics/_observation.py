@@ -1,4 +1,11 @@
-"""Predict with a model and compare with the labels."""
+"""Predict with a model and compare with the labels.
+
+This is the only file of `metrics` that handles an estimator. Any classifier can be measured by its
+public methods. `MetaErrorClassifier` and `SelectiveClassifier` also have ``_predict_all(X)``, which
+returns ``(labels, proba, error_proba)`` from one pass of the base classifier, in the order of the
+rows. `labels` are those that the classifier would give without abstaining. `proba` may be None. A
+classifier that abstains also has ``accepts``, and answers if ``error_proba <= threshold_``.
+"""
 
 from typing import NamedTuple
 
@@ -13,12 +20,13 @@ from ..confidence import margin, negative_entropy
 
 
 class ComparedPredictions(NamedTuple):
-    """What an estimator said about some rows, and where it was wrong.
+    """Predictions of an estimator, and where they are wrong.
 
-    ``is_error``, ``labels`` and ``error_proba`` have shape (n_samples,), ``proba`` has shape
-    (n_samples, n_classes) and is None where the estimator has no class probabilities.
-    ``has_meta_model`` tells whether ``error_proba`` is a meta-model's or 1 - max probability;
-    ``accepted`` is True where a selective classifier answers, None for other estimators.
+    ``is_error``, ``labels`` and ``error_proba`` have shape (n_samples,). ``is_error`` is None
+    without true labels. ``proba`` has shape (n_samples, n_classes), or is None if the estimator has
+    no class probabilities. ``has_meta_model`` is True if ``error_proba`` comes from a meta-model,
+    False if it is 1 - max probability. ``accepted`` is True where a selective classifier answers,
+    and None for other estimators.
     """
 
     is_error: np.ndarray | None
@@ -47,60 +55,55 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
         With ``predict_error_proba``, ``predict_proba`` or ``decision_function``.
 
     X : array-like of length n_samples
-        Rows, given to the estimator as they are.
+        Rows, passed to the estimator unchanged.
 
     y : array-like of shape (n_samples,), default=None
         True labels; without them ``is_error`` is None.
 
     with_proba : bool, default=True
-        Whether class probabilities are wanted beside a meta-model's error probability.
+        Whether class probabilities are needed beside the error probability of a meta-model.
 
     Returns
     -------
-    seen : ComparedPredictions
+    predictions : ComparedPredictions
 
     Raises
     ------
     TypeError
-        If nothing says how sure the estimator is.
+        If the estimator has no score of confidence.
     ValueError
-        If labels are missing, or of another type than those predicted.
+        If labels are missing, or of another type than the predicted labels.
     """
     if y is not None:
         y = check_labels(y, X)
     estimator, X = unwrap(estimator, X)
     has_meta_model = hasattr(estimator, "predict_error_proba")
     proba = accepted = None
-    if hasattr(estimator, "accepts"):
-        # A selective classifier is measured by the labels it would give without abstaining.
-        labels, proba, error_proba = estimator._predict_all(X)
-        accepted = error_proba <= estimator.threshold_
-        # Without, it ranks by the probabilities: see SelectiveClassifier.
-        has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
-        if with_proba and proba is None:
-            proba = _class_proba(estimator, X)
-    elif has_meta_model and hasattr(estimator, "_predict_all"):
-        labels, proba, error_proba = estimator._predict_all(X)
-    elif has_meta_model:
-        if hasattr(estimator, "predict_with_error"):
-            labels, error_proba = estimator.predict_with_error(X)
-        else:
-            labels = estimator.predict(X)
-            error_proba = estimator.predict_error_proba(X)
-        if with_proba:
-            proba = _class_proba(estimator, X)
-    else:
+    if not has_meta_model:
         proba = _class_proba(estimator, X)
         if proba is None:
             raise TypeError(
                 f"{type(estimator).__name__} has none of predict_error_proba, predict_proba and "
-                "decision_function, so nothing says how sure it is. Wrap it in "
+                "decision_function, so its predictions cannot be ranked. Wrap it in "
                 "MetaErrorClassifier, which works with labels alone."
             )
         labels, error_proba = call_base(estimator, "predict", X), proba_not_max(proba)
+    elif hasattr(estimator, "_predict_all"):
+        labels, proba, error_proba = estimator._predict_all(X)
+        if hasattr(estimator, "accepts"):
+            accepted = error_proba <= estimator.threshold_
+            # Around a plain classifier, SelectiveClassifier ranks by the class probabilities.
+            has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
+    elif hasattr(estimator, "predict_with_error"):
+        labels, error_proba = estimator.predict_with_error(X)
+    else:
+        labels, error_proba = estimator.predict(X), estimator.predict_error_proba(X)
+    if with_proba and proba is None:
+        proba = _class_proba(estimator, X)
     if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
-        proba = None  # one-hot labels: nothing that a baseline could rank
-    # The label decides, not the largest probability: they differ for a tuned decision threshold.
+        proba = None  # These are one-hot labels, which cannot rank the rows.
+    # An error is that of the label, which need not have the largest probability: a tuned decision
+    # threshold gives another label.
     labels = column_or_1d(labels)
     is_error = None
     if y is not None:
@@ -112,6 +115,7 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
 
 
 def _class_proba(estimator, X):
+    """Return class probabilities, from decision scores if there are no others; else None."""
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
         proba = call_base(estimator, "predict_proba", X)
