@@ -4,10 +4,10 @@ Every metric takes ``(is_error, error_proba)``. Three conventions hold for all o
 
 * **Ties.** The value never depends on the order of the rows. Metrics that accept rows one by one
   (`aurc`, `excess_aurc`, `augrc`, `risk_at_coverage`) take the expectation over all orders of tied
-  rows; metrics that speak of thresholds treat a tie as the one threshold it is.
-* **Weights** are counts of repetition: a row of weight 3 gives what three equal rows give.
-* **No error at all, or nothing but errors**, is an ordinary input: the value is a limit where there
-  is one and NaN where nothing can be ranked. It never raises.
+  rows. Metrics that are defined by a threshold accept tied rows together or not at all.
+* **Weights** are counts: a row of weight 3 gives the same value as three equal rows.
+* **Only right or only wrong samples** are ordinary input and raise no error. The value is the limit
+  if there is one, else NaN.
 """
 
 from ._detection import (

@@ -1,4 +1,4 @@
-"""Measure how well an error probability finds errors."""
+"""Measure how well an error probability detects errors."""
 
 import numpy as np
 from sklearn.metrics import (
@@ -14,10 +14,10 @@ from ._checks import ROUNDING, check_probability, check_ranking, rank_scores
 
 
 def error_roc_auc(is_error, error_proba, *, sample_weight=None):
-    """Compute the area under the ROC curve of finding errors (higher is better).
+    """Compute the area under the ROC curve of error detection (higher is better).
 
-    The probability that a wrong sample has a higher `error_proba` than a right one, a tie counting
-    one half. The field calls it failure AUROC or misclassification AUROC.
+    This is the probability that a wrong sample has a higher `error_proba` than a right one; a tie
+    counts one half. The literature calls it failure AUROC or misclassification AUROC.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def error_roc_auc(is_error, error_proba, *, sample_weight=None):
     Returns
     -------
     auc : float in [0, 1]
-        0.5 for a random order. NaN if every sample is right or every sample is wrong: there is no
-        pair to compare.
+        0.5 for a random order. NaN if every sample is right or every sample is wrong, because there
+        is no pair to compare.
 
     Raises
     ------
@@ -61,11 +61,11 @@ def error_roc_auc(is_error, error_proba, *, sample_weight=None):
 
 
 def error_average_precision(is_error, error_proba, *, sample_weight=None):
-    """Compute the average precision of finding errors (higher is better).
+    """Compute the average precision of error detection (higher is better).
 
-    The area under the precision-recall curve with errors as the positive class, summed in steps:
-    ``sum_t (recall_t - recall_{t-1}) precision_t`` over the thresholds t. Tied rows are one
-    threshold, as in scikit-learn.
+    This is the area under the precision-recall curve with errors as the positive class, summed in
+    steps: ``sum_t (recall_t - recall_{t-1}) precision_t`` over the thresholds t. Tied rows share
+    one threshold, as in scikit-learn.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def error_average_precision(is_error, error_proba, *, sample_weight=None):
     Returns
     -------
     average_precision : float in [0, 1]
-        About the error rate for a random order, so compare it at equal error rates only. 1 if
-        every sample is wrong; NaN if every sample is right: recall is then undefined.
+        About the error rate for a random order, so compare only classifiers of equal error rate. 1
+        if every sample is wrong; NaN if every sample is right, because recall is then undefined.
 
     Raises
     ------
@@ -103,13 +103,13 @@ def error_average_precision(is_error, error_proba, *, sample_weight=None):
 
 
 def fpr_at_tpr(is_error, error_proba, *, tpr=0.95, sample_weight=None):
-    """Compute the share of errors that pass when most right samples pass (lower is better).
+    """Compute the share of errors accepted when most right samples are accepted (lower is better).
 
-    Accept the samples with the lowest `error_proba` until a fraction `tpr` of the right ones is
-    accepted, and see which fraction of the wrong ones came with them. "FPR95" of the
-    misclassification-detection papers, whose positive class is the right samples.
-    ``fpr_at_tpr(~is_error, -error_proba)`` is the other reading: the share of right samples
-    flagged when a fraction `tpr` of the errors is flagged.
+    Accept the samples with the lowest `error_proba` until a fraction `tpr` of the right samples is
+    accepted. The metric is the fraction of the wrong samples accepted with them. The papers on
+    misclassification detection call it FPR95; their positive class is the right samples. For the
+    reverse definition, the share of right samples flagged when a fraction `tpr` of the errors is
+    flagged, compute ``fpr_at_tpr(~is_error, -error_proba)``.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def fpr_at_tpr(is_error, error_proba, *, tpr=0.95, sample_weight=None):
     -------
     fpr : float in [0, 1]
         About `tpr` for a random order. A threshold cannot split a tie, so tied rows are accepted
-        together. NaN if every sample is right or every sample is wrong: one of the two rates is
-        then undefined.
+        together. NaN if every sample is right or every sample is wrong, because one of the two
+        rates is then undefined.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def error_brier_score(is_error, error_proba, *, sample_weight=None):
     Returns
     -------
     brier_score : float in [0, 1]
-        With r the error rate, the constant prediction r scores ``r (1 - r)``.
+        The constant prediction r, with r the error rate, scores ``r (1 - r)``.
 
     Raises
     ------
@@ -203,8 +203,8 @@ def error_log_loss(is_error, error_proba, *, sample_weight=None):
         True where the classifier is wrong.
 
     error_proba : array-like of float in [0, 1], shape (n_samples,)
-        Probability that the classifier is wrong. Clipped away from 0 and 1 by the machine epsilon,
-        as in scikit-learn: a certain and wrong statement costs 36 nats, not infinity.
+        Probability that the classifier is wrong. It is clipped away from 0 and 1 by the machine
+        epsilon, as in scikit-learn: a certain and wrong prediction costs 36 nats, not infinity.
 
     sample_weight : array-like of shape (n_samples,), default=None
         How often each row counts; None means once. Only the shares matter.

@@ -22,18 +22,19 @@ def failure_report(
     digits=3,
     output_dict=False,
 ):
-    """Build a text report that puts the meta-model beside plain confidence.
+    """Build a text report that compares the meta-model with confidence scores.
 
-    One row for each way to rank the samples by their chance of being wrong: the meta-model, and
-    the baselines max probability, margin and entropy of the base's own probabilities. Log-loss and
-    Brier score are shown for the rows that are probabilities. The first lines give the error rate
-    and the difference between meta-model and max probability, paired on the same bootstrap draws.
+    The report has one row for each score that ranks the samples by their error probability: the
+    meta-model, and the baselines max probability, margin and entropy, which are computed from the
+    class probabilities of the base classifier. Log-loss and Brier score are shown for scores that
+    are probabilities. The first lines give the error rate and the difference between meta-model and
+    max probability, which are compared on the same bootstrap draws.
 
     Parameters
     ----------
     estimator : fitted classifier
         A `MetaErrorClassifier`, or any classifier with ``predict_proba`` or ``decision_function``,
-        which has the baseline rows only. A pipeline or a search around it is looked into.
+        whose report has the baseline rows only. It may be inside a pipeline or a search.
 
     X : array-like of length n_samples
         Rows that neither the classifier nor its meta-model was trained on.
@@ -49,11 +50,11 @@ def failure_report(
         Number of bootstrap draws behind the intervals; 0 leaves the intervals out.
 
     confidence_level : float in (0, 1), default=0.95
-        Level of the intervals, from the quantiles of the draws. Draws on which a value is NaN, as
-        the AUROC of a draw without an error, are left out.
+        Level of the intervals, which are quantiles of the draws. Draws on which a metric is NaN are
+        left out, for example the AUROC of a draw without an error.
 
     random_state : int, RandomState instance or None, default=0
-        Seed of the bootstrap: by default the same input gives the same report.
+        Seed of the bootstrap. By default the same input gives the same report.
 
     digits : int, default=3
         Digits after the point. AURC and AUGRC are printed times 1000, with two digits fewer.
@@ -67,14 +68,15 @@ def failure_report(
         The dict has the keys ``n_samples``, ``n_errors``, ``error_rate``,
         ``error_rate_interval``, ``confidence_level``, ``n_bootstrap``, ``scores[row][metric]``,
         ``intervals[row][metric]`` (low, high), ``difference[metric]`` and
-        ``difference_interval[metric]``, with the names of the functions as metrics and everything
-        on its natural scale. ``pandas.DataFrame(report["scores"]).T`` is the table. Intervals are
-        None where `n_bootstrap` is 0, the difference is None without a meta-model.
+        ``difference_interval[metric]``. Metrics have the names of their functions, and no value is
+        multiplied by 1000. ``pandas.DataFrame(report["scores"]).T`` is the table. Intervals are
+        None if `n_bootstrap` is 0; the difference is None without a meta-model.
 
     Raises
     ------
     TypeError
-        If the estimator gives neither an error probability nor class probabilities or scores.
+        If the estimator has neither an error probability nor class probabilities or decision
+        scores.
 
     Examples
     --------
@@ -146,13 +148,13 @@ def failure_report(
 
 
 def _ranking_metrics(weight, error):
-    """Return the ranking columns of the report from sums over ties, which a draw can recompute."""
+    """Compute the ranking metrics of the report from sums over ties, which a draw changes."""
     n, n_wrong = weight.sum(), error.sum()
     error_rate = n_wrong / n
     generalized = augrc_of_ties(weight, error)
     roc_auc = fpr = float("nan")
     if 0 < n_wrong < n:
-        # The identity of `augrc`, solved for the AUROC.
+        # This is the identity in the docstring of `augrc`, solved for the AUROC.
         roc_auc = 1 - (generalized - error_rate**2 / 2) / (error_rate * (1 - error_rate))
         accepted_right = np.cumsum(weight - error)
         enough = np.argmax(accepted_right >= 0.95 * (1 - ROUNDING) * accepted_right[-1])
@@ -167,7 +169,7 @@ def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
     """
     rng = np.random.default_rng(draw_seed(random_state))
     n_samples = len(is_error)
-    # A draw changes the weights only: ties and losses are found once.
+    # A draw changes the weights only, so ties and losses are computed once.
     ties = {row: rank_scores(score) for row, (score, _) in scores.items()}
     losses = {
         row: _losses(is_error, score)
@@ -199,11 +201,12 @@ def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
 def _losses(is_error, error_proba):
     """Return log-loss and squared error of each row, shape (2, n_samples)."""
     eps = np.finfo(np.float64).eps
-    said = np.clip(np.where(is_error, error_proba, 1 - error_proba), eps, 1 - eps)
-    return np.stack([-np.log(said), (error_proba - is_error) ** 2])
+    proba_of_outcome = np.clip(np.where(is_error, error_proba, 1 - error_proba), eps, 1 - eps)
+    return np.stack([-np.log(proba_of_outcome), (error_proba - is_error) ** 2])
 
 
 def _interval(values, confidence_level):
+    """Return the quantiles of the finite values that bound the given level."""
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return float("nan"), float("nan")
@@ -261,7 +264,7 @@ def _format_report(report, digits):
     return "\n".join(lines) + "\n"
 
 
-# The columns of the report; those behind the first four need probabilities.
+# The columns of the report. Those after the first four need probabilities.
 _REPORTED = (error_roc_auc, aurc, augrc, fpr_at_tpr, error_log_loss, error_brier_score)
 _N_RANKING = 4
 _COLUMNS = dict(

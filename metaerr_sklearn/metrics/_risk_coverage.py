@@ -11,9 +11,9 @@ from ._checks import ROUNDING, check_ranking, rank_scores
 def risk_coverage_curve(is_error, error_proba, *, sample_weight=None):
     """Compute the selective risk at each coverage that a threshold can reach.
 
-    Accept the samples with ``error_proba <= threshold``: `coverage` is the share accepted and
-    `selective_risk` the error rate among them. One point for each distinct `error_proba`, after a
-    first point at coverage 0.
+    Accept the samples with ``error_proba <= threshold``: `coverage` is the share of accepted
+    samples, and `selective_risk` is the error rate among them. There is one point for each distinct
+    `error_proba`, after a first point at coverage 0.
 
     Parameters
     ----------
@@ -32,11 +32,11 @@ def risk_coverage_curve(is_error, error_proba, *, sample_weight=None):
         Increasing from 0 to 1.
 
     selective_risk : ndarray of shape (n_thresholds,)
-        In [0, 1], lower is better; the last one is the error rate. Nothing is accepted at coverage
-        0: its value is the limit, the error rate of the most trusted tie.
+        In [0, 1], lower is better; the last value is the error rate. At coverage 0 no sample is
+        accepted, and the value is the limit: the error rate of the most trusted tied samples.
 
     thresholds : ndarray of shape (n_thresholds,)
-        Increasing; the first one is -inf.
+        Increasing; the first value is -inf.
 
     Raises
     ------
@@ -78,10 +78,10 @@ def risk_coverage_curve(is_error, error_proba, *, sample_weight=None):
 def aurc(is_error, error_proba, *, sample_weight=None):
     """Compute the area under the risk-coverage curve (lower is better).
 
-    Accept the k most trusted samples, for k = 1, ..., n; average the n selective risks. Inside a
-    tie each selective risk is the expectation over the orders of the tied rows: with e errors
-    among the N rows before a tie of W rows with E errors, the j-th row of the tie has the expected
-    risk ``(e + j E / W) / (N + j)``.
+    Accept the k most trusted samples, for k = 1, ..., n, and average the n selective risks. Inside
+    a tie, each selective risk is the expectation over the orders of the tied rows: if a tie of W
+    rows with E errors follows N rows with e errors, the expected risk at the j-th row of the tie is
+    ``(e + j E / W) / (N + j)``.
 
     Parameters
     ----------
@@ -92,19 +92,19 @@ def aurc(is_error, error_proba, *, sample_weight=None):
         Higher means more likely wrong. Only the order counts, on any scale.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts; None means once. A row of weight w is w tied copies of it. The
-        sum over the copies has a closed form in harmonic numbers, which the digamma function
-        continues to weights between the integers. Because n copies of every row are a larger
-        sample with a finer average, the value changes a little with the scale of the weights: give
-        shares as counts, that is with a sum near the number of rows they stand for.
+        How often each row counts; None means once. A row of weight w counts as w equal, tied rows.
+        The sum over them has a closed form in harmonic numbers, which the digamma function extends
+        to weights that are not integers. If all weights are multiplied by n, the sample is larger
+        and the average is finer, so the value changes a little. Therefore scale weights that are
+        shares so that their sum is the number of rows they stand for.
 
     Returns
     -------
     aurc : float in [0, 1]
-        About the error rate for a random order, and equal to it for a constant `error_proba`. Its
-        least value depends on the error rate too: compare classifiers of unequal accuracy with
-        `excess_aurc`. 0 if every sample is right, 1 if every sample is wrong. The papers often
-        print it times 1000.
+        About the error rate for a random order, and equal to it for a constant `error_proba`. The
+        minimum also depends on the error rate: compare classifiers of unequal accuracy with
+        `excess_aurc`. 0 if every sample is right, 1 if every sample is wrong. Papers often print it
+        times 1000.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def aurc(is_error, error_proba, *, sample_weight=None):
 
     See Also
     --------
-    augrc : Weighs all coverages alike, where this puts most weight on the few most trusted rows.
+    augrc : Weighs all coverages equally; `aurc` puts most weight on the few most trusted rows.
 
     References
     ----------
@@ -133,8 +133,8 @@ def aurc(is_error, error_proba, *, sample_weight=None):
 def excess_aurc(is_error, error_proba, *, sample_weight=None):
     """Compute by how much the area under the risk-coverage curve exceeds its minimum.
 
-    `aurc` minus the `aurc` of a perfect ranking, which accepts every right sample before the first
-    wrong one (E-AURC, lower is better).
+    This is `aurc` minus the `aurc` of a perfect ranking, which accepts every right sample before
+    the first wrong one (E-AURC, lower is better).
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def excess_aurc(is_error, error_proba, *, sample_weight=None):
     Returns
     -------
     excess_aurc : float in [0, 1]
-        0 for a perfect ranking, and also if every sample is right or every sample is wrong: every
-        ranking is perfect then.
+        0 for a perfect ranking, and also if every sample is right or every sample is wrong, because
+        then every ranking is perfect.
 
     Raises
     ------
@@ -176,16 +176,17 @@ def excess_aurc(is_error, error_proba, *, sample_weight=None):
     n_wrong = error.sum()
     n_right = (weight - error).sum()
     perfect = aurc_of_ties(np.array([n_right, n_wrong]), np.array([0.0, n_wrong]))
-    return max(0.0, aurc_of_ties(weight, error) - perfect)  # the minimum up to rounding
+    # By rounding, the difference of a perfect ranking may be a little below 0.
+    return max(0.0, aurc_of_ties(weight, error) - perfect)
 
 
 def augrc(is_error, error_proba, *, sample_weight=None):
     """Compute the area under the generalized risk-coverage curve (lower is better).
 
     The generalized risk at a coverage is the share of *all* samples that are accepted and wrong,
-    the risk of a silent failure; its average over the coverages weighs them alike. With the failure
-    AUROC and the accuracy of the classifier,
-    ``augrc = (1 - AUROC) acc (1 - acc) + (1 - acc)^2 / 2``, ties included.
+    the risk of a silent failure. AUGRC is its average over all coverages, with equal weight. With
+    the failure AUROC and the accuracy of the classifier,
+    ``augrc = (1 - AUROC) acc (1 - acc) + (1 - acc)^2 / 2``, also if there are ties.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def augrc(is_error, error_proba, *, sample_weight=None):
     -------
     augrc : float in [0, 1/2]
         Half the error rate for a random order. 0 if every sample is right, 1/2 if every sample is
-        wrong. The papers often print it times 1000.
+        wrong. Papers often print it times 1000.
 
     Raises
     ------
@@ -236,8 +237,9 @@ def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weigh
         Higher means more likely wrong. Only the order counts, on any scale.
 
     target_coverage : float or array-like of float in (0, 1], default=0.8
-        Share of the samples to accept. Where it ends inside a tie, or inside a row, only that part
-        of it is accepted: the selective risk is then the expectation over the orders of the tie.
+        Share of the samples to accept. If it ends inside a tie or inside a row, that part of the
+        tie or row is accepted: the selective risk is then the expectation over the orders of the
+        tied rows.
 
     sample_weight : array-like of shape (n_samples,), default=None
         How often each row counts; None means once. Only the shares matter.
@@ -245,7 +247,8 @@ def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weigh
     Returns
     -------
     selective_risk : float or ndarray in [0, 1]
-        Of the shape of `target_coverage`. 0 if every sample is right, 1 if every sample is wrong.
+        Its shape is that of `target_coverage`. 0 if every sample is right, 1 if every sample is
+        wrong.
 
     Raises
     ------
@@ -275,8 +278,9 @@ def risk_at_coverage(is_error, error_proba, *, target_coverage=0.8, sample_weigh
 def coverage_at_risk(is_error, error_proba, *, target_risk=0.05, sample_weight=None):
     """Compute the largest share of samples that can be accepted at a risk (higher is better).
 
-    The largest coverage of a threshold on `error_proba` whose selective risk on these samples is
-    at most `target_risk`. It promises nothing for new samples: `SelectiveClassifier` does.
+    This is the largest coverage of a threshold on `error_proba` whose selective risk on these
+    samples is at most `target_risk`. It is no guarantee for new samples; `SelectiveClassifier`
+    gives one.
 
     Parameters
     ----------
@@ -296,7 +300,7 @@ def coverage_at_risk(is_error, error_proba, *, target_risk=0.05, sample_weight=N
     Returns
     -------
     coverage : float in [0, 1]
-        1 if every sample is right; 0 if no threshold keeps the risk.
+        1 if every sample is right; 0 if no threshold has a risk of at most `target_risk`.
 
     Raises
     ------
@@ -324,12 +328,14 @@ def tie_weights(is_error, error_proba, sample_weight):
 
 
 def sum_ties(tie, is_error, weight):
+    """Return the sums of weights, and of weights of errors, over the rows of each tie."""
     return np.bincount(tie, weights=weight), np.bincount(tie, weights=weight * is_error)
 
 
 def aurc_of_ties(weight, error):
-    # Sum over j of (e + j r) / (N + j) with r = E / W: the harmonic numbers are differences of
-    # digamma, which also holds between the integers.
+    """Compute `aurc` from the sums of `sum_ties`."""
+    # The sum over j of (e + j r) / (N + j), with r = E / W, contains a difference of harmonic
+    # numbers. A difference of digamma values is equal to it and also defined between integers.
     accepted = np.cumsum(weight)
     before = np.append(0.0, accepted[:-1])
     errors_before = np.append(0.0, np.cumsum(error)[:-1])
@@ -339,14 +345,15 @@ def aurc_of_ties(weight, error):
 
 
 def augrc_of_ties(weight, error):
-    # The generalized risk grows linearly inside a tie: trapezoids are exact.
+    """Compute `augrc` from the sums of `sum_ties`."""
+    # The generalized risk grows linearly inside a tie, so trapezoids are exact.
     share, error = weight / weight.sum(), error / weight.sum()
     errors_before = np.append(0.0, np.cumsum(error)[:-1])
     return float((share * (errors_before + error / 2)).sum())
 
 
 def operating_point_of(is_error, accepted, sample_weight):
-    """Return coverage and selective risk, or None if there are none."""
+    """Return coverage and selective risk of the accepted rows, or None if no row is accepted."""
     if accepted is None:
         return None
     is_error, accepted = check_is_error(is_error), column_or_1d(accepted).astype(bool)

@@ -1,4 +1,4 @@
-"""Make scorers of metrics."""
+"""Make scikit-learn scorers from metrics."""
 
 import copy
 
@@ -19,21 +19,21 @@ from ._risk_coverage import augrc, aurc, coverage_at_risk, excess_aurc, risk_at_
 def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
     """Make a scorer of error probabilities for model selection.
 
-    The scorer has scikit-learn's signature, ``scorer(estimator, X, y, sample_weight=None)``, and
-    goes wherever `scoring` is asked for: ``GridSearchCV``, ``cross_validate``,
-    ``cross_val_score``, ``permutation_importance``. It predicts labels and error probabilities in
-    one pass. An estimator without ``predict_error_proba`` is scored with 1 minus its highest class
-    probability, so that a plain classifier and a `MetaErrorClassifier` can stand in one search.
+    The scorer has scikit-learn's signature, ``scorer(estimator, X, y, sample_weight=None)``. Pass
+    it as `scoring` to ``GridSearchCV``, ``cross_validate``, ``cross_val_score`` or
+    ``permutation_importance``. It predicts labels and error probabilities in one pass. The error
+    probability of an estimator without ``predict_error_proba`` is 1 - max probability, so one
+    search can compare plain classifiers with `MetaErrorClassifier`.
 
     Parameters
     ----------
     metric : callable
-        ``metric(is_error, error_proba, *, sample_weight=None, **kwargs) -> float``, of this module
-        or your own.
+        ``metric(is_error, error_proba, *, sample_weight=None, **kwargs) -> float``, from this
+        module or your own.
 
     greater_is_better : bool, default=None
-        Whether a high value is good. Losses are negated by the scorer: put ``neg_`` in the name you
-        give it. None is for the metrics of this module, whose direction is known.
+        Whether a high value is good. The scorer negates losses, so begin its name with ``neg_``.
+        None is allowed for the metrics of this module, whose direction is known.
 
     **kwargs : dict
         Further parameters of the metric, such as ``tpr=0.9``.
@@ -41,15 +41,16 @@ def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
     Returns
     -------
     scorer : callable
-        Picklable. A higher score is better. A metric that is undefined on a fold, as
-        `error_roc_auc` on a fold without an error, scores NaN there, and so does the mean over the
-        folds: `augrc`, `aurc` and `error_log_loss` are always defined. With metadata routing,
-        ``scorer.set_score_request(sample_weight=True)`` returns a scorer that takes weights.
+        Picklable. A higher score is better. If a metric is undefined on a fold, for example
+        `error_roc_auc` on a fold without an error, the score of that fold and the mean over the
+        folds are NaN; `augrc`, `aurc` and `error_log_loss` are always defined. With metadata
+        routing, ``scorer.set_score_request(sample_weight=True)`` returns a scorer that takes
+        weights.
 
     Raises
     ------
     ValueError
-        If the direction of an unknown metric is not said.
+        If `greater_is_better` is None and the metric is not one of this module.
 
     See Also
     --------
@@ -77,30 +78,30 @@ def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
 
 
 class _TakesSampleWeight:
-    """Metadata routing of a scorer, in scikit-learn's public terms."""
+    """Let a scorer request `sample_weight` by scikit-learn's metadata routing."""
 
     _sample_weight_request = None
 
     def set_score_request(self, *, sample_weight):
-        """Return a copy that requests `sample_weight`; scorers are shared, so it is no setter."""
+        """Return a copy that requests `sample_weight`; the shared scorer is not changed."""
         if not get_config()["enable_metadata_routing"]:
             raise RuntimeError(
                 "set_score_request needs metadata routing, which is off. Call "
-                "sklearn.set_config(enable_metadata_routing=True); without it, scorers are given "
-                "sample_weight by whoever calls them."
+                "sklearn.set_config(enable_metadata_routing=True), or pass sample_weight to the "
+                "scorer."
             )
         requesting = copy.copy(self)
         requesting._sample_weight_request = sample_weight
         return requesting
 
     def get_metadata_routing(self):
-        """Return the metadata that the scorer wants."""
+        """Return the metadata that the scorer requests."""
         routing = MetadataRequest(owner=type(self).__name__)
         routing.score.add_request(param="sample_weight", alias=self._sample_weight_request)
         return routing
 
     def _accept_sample_weight(self):
-        # What searches of scikit-learn >= 1.8 ask the scorers in a dict when routing is off.
+        # Without routing, searches of scikit-learn >= 1.8 call this on the scorers of a dict.
         return True
 
 
@@ -117,7 +118,7 @@ class _ErrorScorer(_TakesSampleWeight):
         return self.score(predictions, sample_weight)
 
     def score(self, predictions, sample_weight):
-        """Score what was observed already."""
+        """Compute the score from predictions."""
         value = self.metric(
             predictions.is_error,
             predictions.error_proba,
@@ -134,10 +135,10 @@ class _ErrorScorer(_TakesSampleWeight):
 
 
 class _ErrorScorers(_TakesSampleWeight, dict):
-    """Scorers by name which, called together, share one pass over the samples.
+    """Dict of scorers that is itself a scorer: one pass over the samples serves all of them.
 
-    scikit-learn takes any callable that returns a dict as multi-metric scoring, and asks whether
-    `scoring` is callable before it asks whether it is a dict.
+    scikit-learn accepts any callable that returns a dict as multi-metric scoring, and checks
+    whether `scoring` is callable before it checks whether it is a dict.
     """
 
     def __call__(self, estimator, X, y, sample_weight=None):
@@ -165,10 +166,10 @@ GREATER_IS_BETTER = {
     error_brier_score: False,
     error_log_loss: False,
 }
-#: Scorers by name; the names of losses begin with ``neg_``. As ``scoring=ERROR_SCORERS`` with
-#: ``refit="error_roc_auc"``, or any other name, all metrics of a fold come from one pass over it.
-#: Each item is a scorer of its own too. `risk_at_coverage` and `coverage_at_risk`, which need a
-#: target, are left to `make_error_scorer`.
+#: Scorers by name; the names of losses begin with ``neg_``. With ``scoring=ERROR_SCORERS`` and
+#: ``refit="error_roc_auc"``, or another name, one pass over a fold gives all metrics. Each item is
+#: also a scorer by itself. Use `make_error_scorer` for `risk_at_coverage` and `coverage_at_risk`,
+#: which need a target.
 ERROR_SCORERS = _ErrorScorers(
     {
         ("" if greater_is_better else "neg_") + metric.__name__: make_error_scorer(metric)
