@@ -24,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
+from metaerr_sklearn._utils.probabilities import proba_not_max
 from metaerr_sklearn.metrics import (
     ERROR_SCORERS,
     augrc,
@@ -40,7 +41,7 @@ from metaerr_sklearn.metrics import (
     risk_at_coverage,
     risk_coverage_curve,
 )
-from metaerr_sklearn.metrics._observation import proba_not_max
+from metaerr_sklearn.metrics._observation import predict_and_compare
 from metaerr_sklearn.metrics._report import _ranking_metrics
 from metaerr_sklearn.metrics._risk_coverage import tie_weights
 
@@ -430,6 +431,24 @@ def test_max_probability_keeps_its_order_where_it_rounds_to_one():
     assert_allclose(proba_not_max(proba), small, rtol=1e-9)
     votes = np.array([[0.7, 0.1, 0.2], [0.7, 0.3, 0.0]])
     assert len(np.unique(proba_not_max(votes))) == 1
+
+
+def test_all_versions_of_one_minus_max_probability_agree():
+    """Naive Bayes saturates: 1 - max probability has few values, the sum of the others has all."""
+    X, y = load_digits(return_X_y=True)
+    base = GaussianNB(var_smoothing=1e-2).fit(X[:900], y[:900])
+    frozen = FrozenEstimator(base)
+    proba = base.predict_proba(X[900:])
+    n_distinct = len(np.unique(X[900:], axis=0))
+    assert len(np.unique(1 - proba.max(axis=1))) < 0.9 * n_distinct
+    models = [
+        MetaErrorClassifier(frozen, None).fit(X[:900], y[:900]),
+        SelectiveClassifier(frozen, target_coverage=0.8).fit(X[:900], y[:900]),
+    ]
+    reported, _ = predict_and_compare(base, X[900:]).scores()["max probability"]
+    for error_proba in reported, *(model.predict_error_proba(X[900:]) for model in models):
+        assert len(np.unique(error_proba)) == n_distinct
+        assert_allclose(error_proba, reported, rtol=1e-9)
 
 
 def test_report_with_more_digits_keeps_its_columns_apart(digits):

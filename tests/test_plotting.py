@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.naive_bayes import GaussianNB
 
 from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn._utils.probabilities import proba_not_max
 from metaerr_sklearn.metrics import aurc, error_roc_auc, risk_at_coverage
-from metaerr_sklearn.metrics._observation import proba_not_max
 from metaerr_sklearn.plotting import (
     ErrorDistributionDisplay,
     ErrorGalleryDisplay,

@@ -14,7 +14,7 @@ from sklearn.utils import column_or_1d
 
 from .._base_estimator.inspection import final_estimator, unwrap
 from .._base_estimator.prediction import call_base, fill_zero_rows, predict_proba
-from .._utils.probabilities import split_predicted
+from .._utils.probabilities import proba_not_max
 from .._utils.validation import check_labels, check_proba, check_same_kind
 from ..confidence import margin, negative_entropy
 
@@ -123,10 +123,3 @@ def _class_proba(estimator, X):
     if hasattr(estimator, "decision_function"):
         return predict_proba(estimator, X, np.unique(estimator.classes_))
     return None
-
-
-def proba_not_max(proba):
-    """Return 1 - max probability; summed where that rounds to 0, so that the order survives."""
-    rest = 1 - proba.max(axis=1)
-    summed = split_predicted(proba, proba.argmax(axis=1))[1]
-    return np.clip(np.where(rest < 1e-4, summed, rest), 0, 1)
