@@ -17,16 +17,17 @@ from ._utils.random import draw_seed
 from ._utils.validation import check_fraction
 from .metrics._observation import predict_and_compare
 
-# Confidence with which a region must stand out: a tree takes the best of many splits.
-_SELECTION_LEVEL = 0.999
+# The significance level of the tests that select regions. It is low because a tree takes the best
+# of many splits.
+_SIGNIFICANCE_LEVEL = 0.001
 __all__ = ["ErrorSlice", "ErrorSlices", "error_slices"]
 
 
 class ErrorSlice(NamedTuple):
-    """A region of the input, and the errors in it among the rows that did not choose it.
+    """A region of the input, and the error rate of the held-out rows in it.
 
-    ``error_rate`` has the interval from ``low`` to ``high``; ``lift`` is its ratio to the error
-    rate of the other held-out rows.
+    ``low`` and ``high`` are the bounds of the interval of ``error_rate``. ``lift`` is its ratio to
+    the error rate of the other held-out rows.
     """
 
     condition: str
@@ -46,18 +47,20 @@ class ErrorSlice(NamedTuple):
 
 
 class ErrorSlices(Sequence):
-    """Regions of high error, the clearest first: a sequence of `ErrorSlice` that prints as text.
+    """Regions of high error: a sequence of `ErrorSlice` that prints as text.
+
+    The first slice has the highest lower bound of the error rate on the discovery rows.
 
     Attributes
     ----------
     error_rate : float in [0, 1]
-        Of all held-out rows.
+        Error rate of all held-out rows.
 
     n_samples : int
         Number of held-out rows.
 
     confidence_level : float in (0, 1)
-        Of the interval of each slice.
+        Confidence level of the interval of each slice.
     """
 
     def __init__(self, slices, regions, table, *, error_rate, n_samples, confidence_level):
@@ -82,17 +85,17 @@ class ErrorSlices(Sequence):
         return "\n".join([head, *(f"  {position}. {s}" for position, s in enumerate(self))])
 
     def apply(self, X):
-        """Tell in which slice each row lies.
+        """Find the slice of each row.
 
         Parameters
         ----------
         X : frame or array of shape (n_samples, n_columns)
-            Columns as in the X that the slices were found in.
+            Rows with the columns of the X in which the slices were found.
 
         Returns
         -------
         position : ndarray of int, shape (n_samples,)
-            Of the slice in this sequence; -1 for a row in none. Slices do not overlap.
+            Position of the slice in this sequence; -1 for a row in no slice. Slices do not overlap.
         """
         columns = self._table.read(X)
         position = np.full(num_samples(X), -1)
@@ -112,61 +115,64 @@ def error_slices(
     confidence_level=0.95,
     random_state=None,
 ):
-    """Find the few readable regions of the input where the error is most above the rest.
+    """Find a few readable regions of the input in which the error rate is high.
 
-    A shallow decision tree is grown on the errors of one half of the rows. Those of its nodes whose
-    error rate is clearly above that of the rest become slices, and the other half, which had no
-    say in the choice, gives their error rates and exact (Clopper-Pearson) intervals.
+    The rows are split into two halves. A shallow decision tree is fitted to the errors of the
+    discovery half. Nodes whose error rate is clearly above that of the other rows become slices.
+    The held-out half, which has no influence on the choice, gives their error rates and exact
+    (Clopper-Pearson) intervals.
 
     Parameters
     ----------
     estimator : fitted classifier
-        A `MetaErrorClassifier`; with `y` also any other classifier, or a `SelectiveClassifier`,
-        whose labels then count where it would abstain too.
+        A `MetaErrorClassifier`. With `y` also any other classifier. A `SelectiveClassifier` is
+        evaluated on all rows, with the labels that it would give without abstaining.
 
     X : frame or array of shape (n_samples, n_columns)
-        Numbers, dates, categories, strings, booleans, missing values. With ``y=None`` a table with
-        one row for each training row of `estimator`, in their order: its training X, or columns
-        that describe it, such as the camera behind each image.
+        Table of numbers, dates, categories, strings, booleans and missing values. With ``y=None``
+        it has one row for each training row of `estimator`, in the same order: the training X, or
+        columns that describe the rows, for example the camera of each image.
 
     y : array-like of shape (n_samples,), default=None
-        True labels of rows that are new to `estimator`. None takes the out-of-fold errors.
+        True labels of rows on which `estimator` was not trained. None takes the out-of-fold errors.
 
     max_depth : int, default=3
-        Most conditions in a region.
+        Maximum depth of the tree, and so the maximum number of conditions of a region.
 
     min_samples : int, default=30
-        Least rows of a region in the half that chooses it.
+        Minimum number of discovery rows in a region.
 
     n_slices : int, default=5
-        Most slices to return.
+        Maximum number of slices.
 
     confidence_level : float in (0, 1), default=0.95
-        Of the interval of each slice by itself.
+        Confidence level of the interval of each slice, not of all intervals together.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the halves, and of ties between splits of the tree.
+        Seed of the split into halves, and of ties between splits of the tree.
 
     Returns
     -------
     slices : ErrorSlices
-        A sequence of `ErrorSlice`, disjoint, the clearest in the choosing half first; empty if no
-        region stands out. ``print(slices)`` shows them, ``slices.apply(X) == 0`` is the mask of the
-        first one.
+        A sequence of disjoint `ErrorSlice`, sorted by the lower bound of their error rate on the
+        discovery rows, the highest first. It is empty if no region has a clearly higher error rate.
+        ``print(slices)`` shows them, and ``slices.apply(X) == 0`` is the mask of the first one.
 
     Raises
     ------
     ValueError
-        If X is not a table, of fewer than ``4 * min_samples`` rows errors are known, ``y=None`` and
-        there are no out-of-fold errors for these rows, or a parameter does not fit.
+        If X is not a table, if fewer than ``4 * min_samples`` rows have a known error, if
+        ``y=None`` and there are no out-of-fold errors for these rows, or if a parameter is out of
+        range.
 
     Notes
     -----
-    The order, and which regions are shown at all, come from the choosing half: a slice that was
-    chosen by luck has an interval around the average. A node becomes a slice if Fisher's exact test
-    tells it from the other rows at a level of 0.1 %, for a tree takes the best of many splits; a
-    further condition is kept if the lower 99.9 % bound of the error rate is above the rate without
-    it. Intervals take rows as independent of each other.
+    Only the discovery rows decide which regions become slices, and in which order. Therefore the
+    interval of a region that was selected by chance is near the average error rate. A node becomes
+    a slice if its error rate is higher than that of the other rows by Fisher's exact test at a
+    significance level of 0.1 %; the level is low because a tree takes the best of many splits. A
+    further condition is kept if the lower 99.9 % bound of the error rate is above the error rate
+    without the condition. The intervals assume independent rows.
 
     Examples
     --------
@@ -230,15 +236,17 @@ def error_slices(
 
 
 def _check_table(X):
+    """Raise unless X is a frame or a dense 2-D array."""
     if hasattr(X, "tocsr") or not (hasattr(X, "columns") or np.ndim(X) == 2):
         raise ValueError(
-            f"X must be a frame or a 2-D array, whose columns can be read, got {type(X).__name__} "
-            f"of shape {getattr(X, 'shape', None)}. For images or texts: y=None, X = a frame that "
-            "describes the training rows."
+            f"X must be a frame or a 2-D array, got {type(X).__name__} of shape "
+            f"{getattr(X, 'shape', None)}. For images or texts, pass a frame of columns that "
+            "describe the training rows, and y=None."
         )
 
 
 def _out_of_fold_errors(estimator, X):
+    """Return the rows that have an out-of-fold prediction, and whether it is wrong."""
     is_error = getattr(estimator, "oof_error_", None)
     if is_error is None:
         raise ValueError(
@@ -255,7 +263,7 @@ def _out_of_fold_errors(estimator, X):
 
 
 class _Table:
-    """Read a table column by column: numbers and dates as float64, everything else as str."""
+    """Read a table column by column: numbers and dates as float64, all other columns as str."""
 
     def __init__(self, X):
         self.names = column_names(X)
@@ -275,7 +283,7 @@ class _Table:
         return to_str(column, missing="missing")
 
     def show(self, value, j):
-        """Write a bound of a column."""
+        """Return a bound of a numeric column as text."""
         if self.is_date[j] or self.is_span[j]:
             micro = round(value * 1e6)
             if self.is_span[j]:
@@ -287,7 +295,7 @@ class _Table:
 
 
 class _Interval(NamedTuple):
-    """Numbers above `low` (None: all), at most `high`; missing ones too if `missing`."""
+    """Numbers above `low` (None: no bound) and at most `high`; if `missing`, missing values too."""
 
     low: float = None
     high: float = np.inf
@@ -314,7 +322,7 @@ class _Interval(NamedTuple):
 
 
 class _Categories(NamedTuple):
-    """One category, or all but some."""
+    """The category `only`, or, if it is None, all categories except `excluded`."""
 
     only: str = None
     excluded: tuple = ()
@@ -333,7 +341,7 @@ class _Categories(NamedTuple):
 
 
 class _Region:
-    """Conditions on columns, all of which hold."""
+    """The rows for which all conditions hold: one condition for each column."""
 
     def __init__(self, conditions=None):
         self.conditions = conditions or {}
@@ -355,7 +363,7 @@ class _Region:
 
 
 class _RankedNumbers:
-    """A numeric column as a tree sees it: by rank, so that no value is too large for float32."""
+    """Ranks of a numeric column, as the feature of a tree: no rank is too large for float32."""
 
     def __init__(self, j, values, is_date):
         self.j, self.values, self.is_date = j, values, is_date
@@ -370,7 +378,7 @@ class _RankedNumbers:
         if threshold < len(self.distinct) - 1:
             below, above = self.distinct[int(threshold) : int(threshold) + 2]
             cut = below if self.is_date else _shortest_number(below, above)
-        # A condition mentions missing values only where it met some.
+        # A condition mentions missing values only if the node has some.
         any_missing = bool(np.isnan(self.values[rows]).any())
         left = _Interval(before.low, cut, any_missing and missing_left)
         right = _Interval(cut, before.high, any_missing and not missing_left)
@@ -378,7 +386,7 @@ class _RankedNumbers:
 
 
 class _OneCategory:
-    """Whether a column has a certain value, as a tree sees it."""
+    """Indicator of one value of a column, as the feature of a tree."""
 
     def __init__(self, j, values, category, other):
         self.j, self.category, self.other = j, category, other
@@ -405,7 +413,7 @@ def _shortest_number(low, high):
 
 
 def _choose_regions(table, columns, is_error, *, tree, n_slices):
-    """Return disjoint nodes of a tree of the errors, those surest to be high first."""
+    """Return disjoint nodes of a tree of the errors, the highest lower bound first."""
     features = []
     for j, values in enumerate(columns):
         if table.is_numeric[j]:
@@ -420,14 +428,14 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
     if not features or not is_error.any() or is_error.all():
         return []
     nodes = tree.fit(np.column_stack([f.feature for f in features]), is_error).tree_
-    found = {}
+    visited = {}
 
     def visit(node, region, ancestors):
         rows = region.contains(columns)
-        low, _ = clopper_pearson(is_error[rows].sum(), rows.sum(), 1 - _SELECTION_LEVEL)
+        low, _ = clopper_pearson(is_error[rows].sum(), rows.sum(), _SIGNIFICANCE_LEVEL)
         counts = [[is_error[part].sum(), (~is_error[part]).sum()] for part in (rows, ~rows)]
-        stands_out = fisher_exact(counts, "greater").pvalue < 1 - _SELECTION_LEVEL
-        found[node] = _Node(is_error[rows].mean(), low, stands_out, ancestors, region)
+        stands_out = fisher_exact(counts, "greater").pvalue < _SIGNIFICANCE_LEVEL
+        visited[node] = _Node(is_error[rows].mean(), low, stands_out, ancestors, region)
         if nodes.children_left[node] < 0:
             return
         left, right = features[nodes.feature[node]].split(
@@ -441,23 +449,23 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
 
     visit(0, _Region(), ())
     chosen = []
-    for node in sorted(found, key=lambda node: -found[node].low):
-        if not found[node].stands_out:
+    for node in sorted(visited, key=lambda node: -visited[node].low):
+        if not visited[node].stands_out:
             continue
-        above_chosen = {above for other in chosen for above in found[other].ancestors}
-        for parent in found[node].ancestors:
-            # A further condition must tell, or the region is better read without it.
-            needed = found[parent].error_rate < found[node].low
-            if needed or not found[parent].stands_out or parent in above_chosen:
+        above_chosen = {above for other in chosen for above in visited[other].ancestors}
+        for parent in visited[node].ancestors:
+            # A condition that does not raise the error rate is left out: the text is shorter.
+            needed = visited[parent].error_rate < visited[node].low
+            if needed or not visited[parent].stands_out or parent in above_chosen:
                 break
             node = parent
-        if not {node, *found[node].ancestors} & {*chosen} and node not in above_chosen:
+        if not {node, *visited[node].ancestors} & {*chosen} and node not in above_chosen:
             chosen.append(node)
-    return [found[node].region for node in chosen[:n_slices]]
+    return [visited[node].region for node in chosen[:n_slices]]
 
 
 class _Node(NamedTuple):
-    """A node of the tree: error rate and its lower bound, parents from the nearest on."""
+    """A node of the tree; `low` bounds its error rate, and the nearest ancestor is the first."""
 
     error_rate: float
     low: float
@@ -467,16 +475,17 @@ class _Node(NamedTuple):
 
 
 def _evaluate(region, table, columns, is_error, confidence_level):
+    """Return the region as a slice, with the errors of held-out rows."""
     inside = region.contains(columns)
-    rate = is_error[inside].mean() if inside.any() else np.nan
-    rest = is_error[~inside].mean() if not inside.all() else np.nan
+    error_rate = is_error[inside].mean() if inside.any() else np.nan
+    rate_elsewhere = is_error[~inside].mean() if not inside.all() else np.nan
     n_samples, n_errors = int(inside.sum()), int(is_error[inside].sum())
     low, high = clopper_pearson(n_errors, n_samples, (1 - confidence_level) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        lift = np.divide(rate, rest)
+        lift = np.divide(error_rate, rate_elsewhere)
     return ErrorSlice(
         region.text(table),
-        float(rate),
+        float(error_rate),
         low,
         high,
         float(lift),
