@@ -1,4 +1,4 @@
-"""Turn error probabilities of unlabeled rows into an accuracy with an interval."""
+"""Estimate an accuracy and its interval from the error probabilities of unlabeled rows."""
 
 from typing import NamedTuple
 
@@ -7,15 +7,17 @@ from scipy.special import betaincinv, logit
 
 from ._utils.validation import check_fraction
 
+__all__ = ["AccuracyEstimate", "accuracy_interval"]
+
 _EPS = 1e-12
 
 
 class AccuracyEstimate(NamedTuple):
-    """Accuracy to expect on unlabeled rows, the bounds of its interval, and whether to trust it.
+    """Expected accuracy on unlabeled rows, the bounds of its interval, and the novelty of the rows.
 
-    All in [0, 1]. ``novelty`` is the share of rows that are farther from the training rows than
-    99 % of these are from each other: far above 0.01 the rows are unlike what the error model has
-    learned from.
+    All values are in [0, 1]. ``novelty`` is the share of rows that are farther from the training
+    rows than 99 % of the training rows are from each other. If it is far above 0.01, the rows are
+    unlike the training rows of the error model, and the estimate may be wrong.
     """
 
     accuracy: float
@@ -33,14 +35,14 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
         Probability that each prediction is wrong.
 
     oof_error_proba : ndarray of shape (n_train,), default=None
-        Honest error probabilities of the rows that the error model learned from; NaN is left out.
-        None: nothing is known about the error of the model, and the bounds are NaN.
+        Out-of-fold error probabilities of the training rows of the error model; NaN is left out. If
+        None, the uncertainty of the error model is unknown, and the bounds are NaN.
 
     is_novel : ndarray of shape (n_samples,), default=None
-        Whether each row is unlike the training rows; None if not known.
+        Whether each row is unlike the training rows. If None, the novelty is NaN.
 
     confidence_level : float in (0, 1), default=0.95
-        Probability of the interval.
+        Probability that the interval contains the accuracy.
 
     Returns
     -------
@@ -55,17 +57,18 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     -----
     The estimated error rate is the mean error probability m. Its variance has two parts:
 
-    * the model's: intercept and slope of a recalibration of the error logit, whose uncertainty is
-      the inverse Fisher information of the out-of-fold rows (the slope with a standard normal
-      prior, for few errors tell little about it), carried over to m by the delta method;
-    * the rows': n draws with replacement, each with an error drawn at its probability, are
-      n Bernoulli draws at rate m.
+    * The variance of the model: the error logit is recalibrated with an intercept and a slope.
+      Their variance is the inverse Fisher information of the out-of-fold rows. The slope has a
+      standard normal prior, because a few errors do not determine it. The delta method gives the
+      resulting variance of m.
+    * The variance of the rows: n rows drawn with replacement, each wrong with its own error
+      probability, are n Bernoulli draws with rate m.
 
-    A Beta distribution with mean m and the variance of both together gives the quantiles. It is
-    what a bootstrap of the out-of-fold rows, of the rows and of their errors tends to, without
-    random numbers; with the model's part alone and a constant error probability it is the Jeffreys
-    interval. Bounds are rounded outwards to multiples of 1/n, the only values that the accuracy on
-    n rows can take.
+    The bounds are quantiles of a Beta distribution with mean m and the sum of the two variances.
+    They approximate a bootstrap of the out-of-fold rows, of the rows and of their errors, without
+    random numbers. With the variance of the model alone and a constant error probability, the
+    interval is the Jeffreys interval. Bounds are rounded outwards to multiples of 1/n, the only
+    values that the accuracy on n rows can take.
     """
     check_fraction(confidence_level, "confidence_level", closed="neither")
     n_samples = len(error_proba)
@@ -78,7 +81,7 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     known = np.clip(oof_error_proba[~np.isnan(oof_error_proba)], _EPS, 1 - _EPS)
     error_proba = np.clip(error_proba, _EPS, 1 - _EPS)
     information = known * (1 - known)
-    # Around their weighted mean, intercept and slope are independent.
+    # If the logits are centered at their weighted mean, intercept and slope are independent.
     center = np.average(logit(known), weights=information)
     variance_intercept = 1 / information.sum()
     variance_slope = 1 / (1 + information @ (logit(known) - center) ** 2)
@@ -90,7 +93,7 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     rate = float(np.mean(error_proba))
     share_model = min(variance_model / (rate * (1 - rate)), 1)
     share = share_model + (1 - share_model) / n_samples
-    # One row, or a model that knows nothing: all mass at 0 and 1.
+    # With one row, or without information about the model, all mass is at 0 and 1.
     strength = max(1 / share - 1, 1e-3)
     tail = (1 - confidence_level) / 2
     least, most = betaincinv(rate * strength, (1 - rate) * strength, [tail, 1 - tail])

@@ -1,4 +1,4 @@
-"""Confidence scores that need no meta-model: higher always means more trusted."""
+"""Confidence scores that need no meta-model. Higher always means more trusted."""
 
 import numpy as np
 from scipy.special import entr
@@ -32,9 +32,9 @@ def max_probability(proba, *, log_odds=False):
         Class probabilities.
 
     log_odds : bool, default=False
-        Return ``log(p1 / (1 - p1))`` instead. The order is the same, without the ties that
-        arise where `p1` rounds to 1: ``1 - p1`` is computed as the sum of the other
-        probabilities. Up to the logarithm this is DOCTOR's second score, D_beta [2]_.
+        Return ``log(p1 / (1 - p1))`` instead. The order is the same, but rows whose `p1` rounds to
+        1 are not tied, because ``1 - p1`` is computed as the sum of the other probabilities. Up to
+        the logarithm this is DOCTOR's second score, D_beta [2]_.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def max_probability(proba, *, log_odds=False):
     Raises
     ------
     ValueError
-        If a row is no probability distribution.
+        If a row is not a probability distribution.
 
     See Also
     --------
@@ -80,18 +80,18 @@ def margin(proba):
     Parameters
     ----------
     proba : array-like of shape (n_samples, n_classes)
-        Class probabilities. A single class counts as a margin of 1.
+        Class probabilities. With a single class the margin is 1.
 
     Returns
     -------
     confidence : ndarray of shape (n_samples,)
-        ``p1 - p2`` in [0, 1]. Higher means more trusted. With two classes the order is that
-        of `max_probability`.
+        ``p1 - p2`` in [0, 1]. Higher means more trusted. With two classes the order is the same
+        as that of `max_probability`.
 
     Raises
     ------
     ValueError
-        If a row is no probability distribution.
+        If a row is not a probability distribution.
 
     References
     ----------
@@ -120,12 +120,12 @@ def negative_entropy(proba):
     -------
     confidence : ndarray of shape (n_samples,)
         ``sum_k p_k log(p_k)``, in nats, in [-log(n_classes), 0]. Higher means more trusted.
-        With two classes the order is that of `max_probability`.
+        With two classes the order is the same as that of `max_probability`.
 
     Raises
     ------
     ValueError
-        If a row is no probability distribution.
+        If a row is not a probability distribution.
 
     References
     ----------
@@ -139,13 +139,14 @@ def negative_entropy(proba):
     array([-0.6931, -0.3251])
     """
     top, others = _split_top(proba)
-    # Near 1 the others tell more of the largest than itself; near 0 they may round to more than 1.
+    # If p1 is near 1, 1 - p1 is more precise as the sum of the others. If p1 is small, that sum may
+    # round to more than 1.
     rest = np.where(top > 0.5, others.sum(axis=1), 1 - top)
     return (1 - rest) * np.log1p(-rest) - entr(others).sum(axis=1)
 
 
 def doctor(proba):
-    r"""Return DOCTOR's score D_alpha, with its sign turned to confidence.
+    r"""Return the negative of DOCTOR's score D_alpha, so that higher means more trusted.
 
     Parameters
     ----------
@@ -156,13 +157,13 @@ def doctor(proba):
     -------
     confidence : ndarray of shape (n_samples,)
         Higher means more trusted. :math:`-D_\alpha = -(1 - g) / g` with
-        :math:`g = \sum_k p_k^2`, in [-(n_classes - 1), 0]. With two classes the order is that
-        of `max_probability`.
+        :math:`g = \sum_k p_k^2`, in [-(n_classes - 1), 0]. With two classes the order is the
+        same as that of `max_probability`.
 
     Raises
     ------
     ValueError
-        If a row is no probability distribution.
+        If a row is not a probability distribution.
 
     References
     ----------
@@ -176,7 +177,7 @@ def doctor(proba):
     array([-1.    , -0.2195])
     """
     top, others = _split_top(proba)
-    # 1 - g as the sum of p_k (1 - p_k): the difference itself would round to 0 near g = 1.
+    # 1 - g is computed as the sum of p_k (1 - p_k), because the difference rounds to 0 near g = 1.
     gini = top * others.sum(axis=1) + (others * (1 - others)).sum(axis=1)
     return -gini / (top**2 + (others**2).sum(axis=1))
 
@@ -195,15 +196,15 @@ def generalized_entropy(proba, *, gamma=0.1, top_m=None):
         Exponent of each factor.
 
     top_m : int, default=None
-        Number of largest probabilities to sum over; None takes all classes. The paper takes
-        a tenth of 1,000 classes.
+        Number of largest probabilities to sum over; None takes all classes. The paper takes 100
+        of 1,000 classes.
 
     Returns
     -------
     confidence : ndarray of shape (n_samples,)
         Higher means more trusted. :math:`-\sum_{k \le M} p_{(k)}^\gamma (1 - p_{(k)})^\gamma`
-        over the `M` largest probabilities, in [-M / 4**gamma, 0]. With two classes the order
-        is that of `max_probability`.
+        over the `M` largest probabilities, in [-M / 4**gamma, 0]. With two classes the order is
+        the same as that of `max_probability`.
 
     Raises
     ------
@@ -227,7 +228,7 @@ def generalized_entropy(proba, *, gamma=0.1, top_m=None):
     top, others = _split_top(proba)
     top_term = (top * others.sum(axis=1)) ** gamma
     if top_m is not None and top_m < others.shape[1]:
-        # One zero stands for the top probability, so the m - 1 largest follow it.
+        # The largest probability is set to 0 in `others`, so m - 1 others are left to sum over.
         others = np.sort(others, axis=1)[:, others.shape[1] - (top_m - 1) :]
     return -(top_term + ((others * (1 - others)) ** gamma).sum(axis=1))
 
@@ -236,18 +237,18 @@ class TrustScore(BaseEstimator):
     """Compare the distances to the predicted class and to the nearest other class.
 
     The score of a row is the distance to the nearest training row of any other class, divided
-    by the distance to the nearest training row of the predicted class: above 1 a
+    by the distance to the nearest training row of the predicted class. If it is above 1, a
     nearest-neighbor classifier agrees with the prediction.
 
     Parameters
     ----------
     n_neighbors : int, default=10
-        Neighbors that measure the density around a training row (the row itself counts). Only
-        used when `alpha` is positive; at most the number of rows in the class.
+        Number of neighbors that measure the density around a training row, the row itself
+        included. Only used if `alpha` is positive; at most the number of rows in the class.
 
     alpha : float in [0, 1), default=0.0
-        Share of each class that is dropped before distances are measured: the rows with the
-        largest distance to their neighbor number `n_neighbors`.
+        Share of each class that is dropped before distances are measured. The rows with the
+        largest distance to their `n_neighbors`-th neighbor are dropped.
 
     n_jobs : int, default=None
         Parallel jobs of the neighbor search.
@@ -331,8 +332,8 @@ class TrustScore(BaseEstimator):
         Returns
         -------
         confidence : ndarray of shape (n_samples,)
-            Finite and non-negative, higher means more trusted: 1 where both distances are
-            equal, 0 for a label that `fit` has not seen.
+            Finite and non-negative, higher means more trusted: 1 if both distances are equal, 0
+            for a label that was not in `y` of `fit`.
         """
         check_is_fitted(self)
         if X is not None:
@@ -348,8 +349,8 @@ class TrustScore(BaseEstimator):
         to_predicted = np.full(len(distances), np.inf)
         to_predicted[row] = distances[row, pred_encoded[row]]
         distances[row, pred_encoded[row]] = np.inf
-        # A row that lies on both classes has score 1; one on the predicted class only keeps
-        # the order of its distance to the others.
+        # A row at distance 0 from both classes has score 1. Rows at distance 0 from the predicted
+        # class only are ordered by their distance to the others.
         tiny = 1e-12
         trust = (distances.min(axis=1) + tiny) / (to_predicted + tiny)
         return np.nan_to_num(trust, posinf=np.finfo(trust.dtype).max)
@@ -383,12 +384,12 @@ class TrustScore(BaseEstimator):
 
 
 class NeighborAgreement(BaseEstimator):
-    """Share of the nearest training rows whose label is the predicted one.
+    """Compute the share of the nearest training rows that have the predicted label.
 
     Parameters
     ----------
     n_neighbors : int, default=10
-        Number of neighbors; at most one less than there are training rows.
+        Number of neighbors; at most the number of training rows minus one.
 
     weights : {"uniform", "distance"} or callable, default="uniform"
         Weight of each neighbor, as in :class:`sklearn.neighbors.KNeighborsClassifier`.
@@ -465,8 +466,8 @@ class NeighborAgreement(BaseEstimator):
         Returns
         -------
         confidence : ndarray of shape (n_samples,)
-            Weighted share in [0, 1], higher means more trusted; 0 for a label that `fit` has
-            not seen.
+            Weighted share in [0, 1], higher means more trusted; 0 for a label that was not in `y`
+            of `fit`.
         """
         check_is_fitted(self)
         if X is not None:
@@ -489,27 +490,27 @@ class NeighborAgreement(BaseEstimator):
 class RelativeUncertainty(BaseEstimator):
     r"""Learn which pairs of classes share probability when the prediction is wrong (Rel-U).
 
-    The uncertainty of probabilities `p` is :math:`p^T D p`, with the matrix that on average
-    makes wrong predictions uncertain and right ones certain, in closed form:
+    The uncertainty of probabilities `p` is :math:`p^T D p`. The matrix `D` maximises the weighted
+    difference of mean uncertainty between wrong and right predictions, in closed form:
 
     .. math::
         D_{ij} \propto \max(0,\; \lambda \, E[p_i p_j \mid wrong] -
         (1 - \lambda) \, E[p_i p_j \mid right]), \quad D_{ii} = 0, \quad \|D\|_F = 1.
 
-    Where that is 0 everywhere, as without any wrong row, all pairs count equally: the order is
-    that of `doctor`. With two classes there is one pair, and the order that of
-    `max_probability` whatever the data.
+    If that is 0 everywhere, for example without a wrong row, all pairs count equally, and the
+    order is the same as that of `doctor`. With two classes there is one pair, and the order is
+    always the same as that of `max_probability`.
 
     Parameters
     ----------
     error_weight : float in (0, 1), default=0.5
-        The paper's lambda: weight of the wrong rows against the right ones.
+        Weight of the wrong rows against the right rows, lambda in the paper.
 
     Attributes
     ----------
     matrix_ : ndarray of shape (n_classes, n_classes)
-        `D`: symmetric, non-negative, zero on its diagonal, of Frobenius norm 1 (a single class
-        leaves only 0).
+        The matrix `D`: symmetric, non-negative, 0 on its diagonal, of Frobenius norm 1. With a
+        single class it is 0.
 
     n_features_in_ : int
         Number of classes.
@@ -532,7 +533,7 @@ class RelativeUncertainty(BaseEstimator):
         self.error_weight = error_weight
 
     def fit(self, proba, is_error):
-        """Learn the matrix from rows that the base classifier has not been trained on.
+        """Learn the matrix from rows on which the base classifier was not trained.
 
         Parameters
         ----------
@@ -582,8 +583,8 @@ class RelativeUncertainty(BaseEstimator):
 def _split_top(proba):
     """Return the largest probability of each row, and the row with that entry set to 0.
 
-    The sum of the other entries stands for ``1 - p1`` everywhere: where `p1` has rounded
-    to 1 the difference would lose the order that the small probabilities still hold.
+    The scores use the sum of the other entries in place of ``1 - p1``. If `p1` rounds to 1, the
+    difference loses the order that the small probabilities still have.
     """
     others = np.clip(check_proba(proba).astype(np.float64), 0, 1)
     row, column = np.arange(len(others)), others.argmax(axis=1)
@@ -604,4 +605,5 @@ def _pred_encoded(y_pred, classes, n_samples):
 
 
 def _mean_product(proba):
+    """Return the mean of p_i p_j over the rows, shape (n_classes, n_classes)."""
     return proba.T @ proba / max(len(proba), 1)
