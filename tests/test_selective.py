@@ -98,7 +98,7 @@ def test_risk_upper_bound_is_clopper_pearson(n_errors, n_samples, level):
     assert_allclose(risk_upper_bound(n_errors, n_samples, confidence_level=level), expected)
 
 
-def test_nothing_is_known_without_rows():
+def test_risk_upper_bound_without_rows_is_one():
     assert risk_upper_bound(0, 0) == 1
 
 
@@ -115,8 +115,9 @@ def slow_threshold(is_error, score, target_risk, level, start):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    # The start is the smallest count that certifies with the errors allowed, worked out by hand:
-    # none (a third of the rows, 33, allows none), 2 (66 allow 2), 3, 8 (a tenth, 150, allows 8).
+    # The start is the smallest count that certifies with the number of errors allowed, computed by
+    # hand: 0 errors (33 rows, a third, allow none), 2 (66 rows allow 2), 3, and 8 (150 rows, a
+    # tenth, allow 8).
     ("n_samples", "target_risk", "level", "start"),
     [(99, 0.1, 0.95, 29), (200, 0.1, 0.95, 61), (700, 0.1, 0.95, 76), (1500, 0.1, 0.95, 142)],
 )
@@ -142,7 +143,7 @@ def test_certify_depends_on_the_order_of_the_score_only(ranked):
     assert_array_equal(score <= threshold, accepted)
 
 
-def test_it_takes_59_rows_without_an_error_for_five_percent():
+def test_59_rows_without_an_error_are_needed_for_five_percent():
     right = np.zeros(59, dtype=bool)
     score = np.linspace(0, 1, 59)
     assert certify_threshold(right, score, target_risk=0.05) == np.inf
@@ -152,7 +153,7 @@ def test_it_takes_59_rows_without_an_error_for_five_percent():
 
 
 def test_labels_do_not_order_tied_rows():
-    """In a data set sorted by class, the first rows of a tie may all be right."""
+    """If a data set is sorted by class, the first rows of a tie may all be right."""
     is_error = np.arange(1000) >= 700
     assert certify_threshold(is_error, np.zeros(1000), target_risk=0.2) == -np.inf
     assert certify_threshold(is_error[::-1], np.zeros(1000), target_risk=0.2) == -np.inf
@@ -174,7 +175,7 @@ def test_a_tie_is_accepted_as_a_whole_or_not_at_all():
         ([0], [0.1, 0.2], "inconsistent numbers of samples"),
     ],
 )
-def test_certify_checks_its_input(is_error, error_proba, message):
+def test_certify_refuses_unusable_input(is_error, error_proba, message):
     with pytest.raises(ValueError, match=message):
         certify_threshold(is_error, error_proba, target_risk=0.1)
 
@@ -318,7 +319,7 @@ def test_abstains_everywhere_if_rows_are_too_few(ranked):
     X, y = ranked
     clf = SelectiveClassifier(Recorder(), target_risk=0.01, random_state=0)
     with pytest.warns(
-        UserWarning, match="takes at least 299 calibration rows, all of them right, got 180"
+        UserWarning, match="needs at least 299 calibration rows without an error, got 180"
     ) as record:
         clf.fit(X, y)
     assert len(record) == 1
@@ -332,8 +333,8 @@ def test_abstains_everywhere_if_rows_are_too_few(ranked):
     assert np.isnan(neg_selective_risk_scorer(clf, X, y))
 
 
-def test_warning_names_the_rows_it_takes_at_the_rate_seen():
-    """The first test is about 59 rows of 80 and allows no error; here it sees 2."""
+def test_warning_names_the_rows_needed_at_the_observed_rate():
+    """The first test has 59 of 80 rows and allows no error; here they have 2."""
     score = np.linspace(0, 0.4, 80)
     y = np.zeros(80, dtype=int)
     y[[5, 45]] = 1
@@ -342,7 +343,7 @@ def test_warning_names_the_rows_it_takes_at_the_rate_seen():
     clf = SelectiveClassifier(fitted, target_risk=0.05, calibration="prefit")
     with pytest.warns(UserWarning, match="the 59 rows ranked best of 80 have an error") as record:
         clf.fit(X, y)
-    needed = float(str(record[0].message).split("takes about ")[1].split(" ")[0])
+    needed = float(str(record[0].message).split("needs about ")[1].split(" ")[0])
     assert needed == 720
     for n_samples, enough in ((needed, True), (0.8 * needed, False)):
         accepted = int(n_samples * 59 / 80)
@@ -355,7 +356,7 @@ def test_warning_says_when_more_rows_would_not_help(ranked):
     clf = SelectiveClassifier(DummyClassifier(), target_risk=0.03, random_state=0)
     with pytest.warns(
         UserWarning,
-        match="while a risk of 0.03 at confidence_level=0.95 takes 99 "
+        match="while a risk of 0.03 at confidence_level=0.95 needs 99 "
         "rows without an error. Raise target_risk or improve the estimator",
     ):
         clf.fit(X, y)

@@ -1,4 +1,4 @@
-"""Answer or abstain: a classifier that rejects what it would likely get wrong."""
+"""Selective prediction: a classifier that abstains on rows that it would likely get wrong."""
 
 from ._certificate import certify_threshold, risk_upper_bound
 from ._classifier import SelectiveClassifier

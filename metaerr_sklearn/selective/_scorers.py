@@ -9,12 +9,12 @@ from .._utils.validation import check_labels, check_same_kind, check_weights
 def coverage_scorer(estimator, X, y=None, sample_weight=None):
     """Compute the share of rows that a fitted `SelectiveClassifier` answers (higher is better).
 
-    A scorer: pass the function itself, as ``scoring=coverage_scorer``.
+    This is a scorer: pass the function itself, as ``scoring=coverage_scorer``.
 
     Parameters
     ----------
     estimator : fitted SelectiveClassifier
-        Or a Pipeline or search around one.
+        It may be inside a Pipeline or a search.
 
     X : any, of length n_samples
         Rows to predict.
@@ -32,9 +32,9 @@ def coverage_scorer(estimator, X, y=None, sample_weight=None):
     Raises
     ------
     TypeError
-        If there is no fitted SelectiveClassifier inside.
+        If the estimator is not a fitted SelectiveClassifier and has none inside.
     ValueError
-        If weights do not fit X.
+        If the weights have another length than X, or cannot be used.
 
     Examples
     --------
@@ -58,15 +58,15 @@ def coverage_scorer(estimator, X, y=None, sample_weight=None):
 
 
 def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
-    """Compute minus the error rate among answered rows (higher is better).
+    """Compute the negative error rate of the answered rows (higher is better).
 
-    A scorer: pass the function itself, as ``scoring=neg_selective_risk_scorer``. Look at it beside
-    `coverage_scorer`: alone it favors answering less.
+    This is a scorer: pass the function itself, as ``scoring=neg_selective_risk_scorer``. Use it
+    together with `coverage_scorer`, because alone it favors a classifier that answers few rows.
 
     Parameters
     ----------
     estimator : fitted SelectiveClassifier
-        Or a Pipeline or search around one.
+        It may be inside a Pipeline or a search.
 
     X : any, of length n_samples
         Rows to predict.
@@ -85,9 +85,9 @@ def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
     Raises
     ------
     TypeError
-        If there is no fitted SelectiveClassifier inside.
+        If the estimator is not a fitted SelectiveClassifier and has none inside.
     ValueError
-        If labels or weights do not fit X.
+        If labels or weights have another length than X, or cannot be used.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
 
 
 def _answers(estimator, X):
-    """Return predictions and which of them are answers, from public outputs alone."""
+    """Return the predictions, and a mask of those that are not the reject label."""
     selective = final_estimator(estimator)
     if not hasattr(selective, "reject_label_"):
         raise TypeError(
