@@ -1,8 +1,8 @@
-"""Draw what `metrics` computes, in scikit-learn's Display convention.
+"""Plot the values of `metrics`, with scikit-learn's Display convention.
 
-Every display has ``from_estimator`` and ``from_predictions``, which compute, and ``plot``, which
-draws what was computed and can be called again on other axes. matplotlib, the extra ``plot``, is
-imported when something is drawn.
+``from_estimator`` and ``from_predictions`` of a display compute the values. ``plot`` draws them,
+and can be called again on other axes. matplotlib, which the extra ``plot`` installs, is imported
+when a display is created.
 """
 
 from ._error_distribution import ErrorDistributionDisplay

@@ -1,4 +1,4 @@
-"""Draw the error probabilities of right and of wrong predictions."""
+"""Plot the error probabilities of right and of wrong predictions."""
 
 import numpy as np
 
@@ -9,26 +9,26 @@ from ._style import BLUE, VERMILION, import_pyplot, make_axes, style_axes
 
 
 class ErrorDistributionDisplay:
-    """Predicted error of the samples that are right and of those that are wrong.
+    """Histograms of the error probability, one of the right and one of the wrong samples.
 
-    Build it with `from_estimator` or `from_predictions`. The less the two histograms overlap, the
-    better the error probability tells right from wrong.
+    Create it with `from_estimator` or `from_predictions`. The less the two histograms overlap, the
+    better the error probability separates right from wrong samples.
 
     Parameters
     ----------
     bin_edges : ndarray of shape (n_bins + 1,)
-        Limits of the bins on the scale of the error probability.
+        Edges of the bins on the scale of the error probability.
 
     right, wrong : ndarray of shape (n_bins,)
-        Share of the right, and of the wrong, samples in each bin. Each sums to 1, so that the few
-        wrong samples can be seen beside the many right ones; all 0 where there is no such sample.
+        Share of the right, and of the wrong, samples in each bin. Each array sums to 1, so that few
+        wrong samples remain visible beside many right ones. If a group is empty, its shares are 0.
 
     n_right, n_wrong : int
         Number of samples in each group.
 
     roc_auc : float
-        Probability that a wrong sample has the higher error probability; NaN without one of the
-        groups.
+        Probability that a wrong sample has a higher error probability than a right one; NaN if one
+        of the groups is empty.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class ErrorDistributionDisplay:
 
     See Also
     --------
-    metaerr_sklearn.metrics.error_roc_auc : The number in the legend.
+    metaerr_sklearn.metrics.error_roc_auc : Computes the number in the legend.
 
     Examples
     --------
@@ -69,16 +69,16 @@ class ErrorDistributionDisplay:
     def from_estimator(
         cls, estimator, X, y, *, sample_weight=None, bins=25, name=None, threshold=None, ax=None
     ):
-        """Show the error probability of an estimator on one test set.
+        """Plot the error probabilities that an estimator predicts.
 
         Parameters
         ----------
         estimator : fitted classifier
-            A `MetaErrorClassifier` or a `SelectiveClassifier`; of any classifier with
-            ``predict_proba`` or ``decision_function``, 1 - max probability is shown.
+            A `MetaErrorClassifier`, a `SelectiveClassifier`, or any classifier with
+            ``predict_proba`` or ``decision_function``, whose 1 - max probability is plotted.
 
         X : array-like of length n_samples
-            Rows that the classifier was not trained on.
+            Rows on which the classifier was not trained.
 
         y : array-like of shape (n_samples,)
             True labels.
@@ -87,16 +87,16 @@ class ErrorDistributionDisplay:
             How often each row counts; None means once.
 
         bins : int or sequence of float, default=25
-            Number of bins, or their limits.
+            Number of bins, or their edges.
 
         name : str, default=None
-            What is shown, as title of the legend; None names the way to rank.
+            Title of the legend; None takes "meta-model" or "1 - max probability".
 
         threshold : float, default=None
-            Where to draw a vertical line, for example above which samples go to review.
+            Position of a vertical line, for example the value above which samples are reviewed.
 
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class ErrorDistributionDisplay:
         threshold=None,
         ax=None,
     ):
-        """Show any error probability or score.
+        """Plot an error probability, or another error score.
 
         Parameters
         ----------
@@ -136,23 +136,23 @@ class ErrorDistributionDisplay:
             True where the classifier is wrong.
 
         error_proba : array-like of float, shape (n_samples,)
-            Higher means more likely wrong. Bins run from 0 to 1 where it lies in [0, 1], else from
-            its least to its largest value.
+            Higher means more likely wrong. If all values are in [0, 1], the bins cover [0, 1], else
+            the range of the finite values.
 
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts; None means once.
 
         bins : int or sequence of float, default=25
-            Number of bins, or their limits.
+            Number of bins, or their edges.
 
         name : str, default=None
-            What is shown, as title of the legend.
+            Title of the legend.
 
         threshold : float, default=None
-            Where to draw a vertical line, for example above which samples go to review.
+            Position of a vertical line, for example the value above which samples are reviewed.
 
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class ErrorDistributionDisplay:
         is_probability = error_proba.min() >= 0 and error_proba.max() <= 1
         finite = error_proba[np.isfinite(error_proba)]
         edges = np.histogram_bin_edges(finite, bins, (0, 1) if is_probability else None)
-        # Infinite scores are in the first and the last bin.
+        # Infinite scores are counted in the first and the last bin.
         if len(finite):
             error_proba = np.clip(error_proba, finite.min(), finite.max())
 
@@ -190,13 +190,13 @@ class ErrorDistributionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         name : str, default=None
-            What is shown, as title of the legend.
+            Title of the legend.
 
         threshold : float, default=None
-            Where to draw a vertical line.
+            Position of a vertical line.
 
         Returns
         -------

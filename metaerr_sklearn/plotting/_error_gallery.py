@@ -1,4 +1,4 @@
-"""Draw the images that are most likely misclassified."""
+"""Show the images that are most likely misclassified."""
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -9,15 +9,16 @@ from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
 
 
 class ErrorGalleryDisplay:
-    """Contact sheet of the images that are most likely misclassified.
+    """Gallery of the images that are most likely misclassified.
 
-    Build it with `from_estimator` or `from_predictions`. Look before you read: wrong labels,
-    doubtful images and blind spots of the classifier are often seen at a glance.
+    Create it with `from_estimator` or `from_predictions`. A gallery often shows wrong labels,
+    ambiguous images and systematic errors of the classifier.
 
     Parameters
     ----------
     images : ndarray of shape (n_images, height, width) or (n_images, height, width, n_channels)
-        What to show, the most doubtful first; grey, or red, green and blue in [0, 1] or uint8.
+        Images to show, the highest error probability first: grey images, or colour images in
+        [0, 1] or uint8.
 
     labels : ndarray of shape (n_images,)
         Predicted labels.
@@ -29,18 +30,19 @@ class ErrorGalleryDisplay:
         Position of each image among the samples.
 
     y_true : ndarray of shape (n_images,), default=None
-        True labels, where they are known.
+        True labels; None if they are not known.
 
     value_range : tuple of (float, float), default=None
-        Values shown as black and white in grey images; None takes those of `images`.
+        Values that are shown as black and as white in grey images; None takes the range of each
+        image.
 
     Attributes
     ----------
     axes_ : ndarray of Axes, shape (n_images,)
-        One for each image, inside `ax_`.
+        The axes of the images, inside `ax_`.
 
     ax_ : matplotlib Axes
-        Axes with the sheet.
+        Axes with the gallery.
 
     figure_ : matplotlib Figure
         Figure with the axes.
@@ -79,38 +81,39 @@ class ErrorGalleryDisplay:
         cmap="gray",
         ax=None,
     ):
-        """Show the samples that an estimator is most likely wrong about.
+        """Show the samples on which an estimator is most likely wrong.
 
         Parameters
         ----------
         estimator : fitted classifier
-            A `MetaErrorClassifier` or a `SelectiveClassifier`; of any classifier with
-            ``predict_proba`` or ``decision_function``, 1 - max probability decides.
+            A `MetaErrorClassifier`, a `SelectiveClassifier`, or any classifier with
+            ``predict_proba`` or ``decision_function``, whose samples are ranked by 1 - max
+            probability.
 
         X : array-like of length n_samples
             Rows to predict.
 
         y : array-like of shape (n_samples,), default=None
-            True labels, where they are known.
+            True labels; None if they are not known.
 
         images : array-like of length n_samples, default=None
-            What to show, if it is not X itself: for example the images before normalization.
+            Images to show instead of X, for example the images before normalization.
 
         image_shape : tuple of int, default=None
-            Shape of one image, ``(height, width)``, ``(n_channels, height, width)`` or ``(height,
-            width, n_channels)``, where the images are rows of numbers.
+            Shape of one image if the images are rows of numbers: ``(height, width)``,
+            ``(n_channels, height, width)`` or ``(height, width, n_channels)``.
 
         n_images : int, default=20
-            How many to show.
+            Number of images to show.
 
         n_columns : int, default=None
-            How many side by side; None makes the sheet a little wider than high.
+            Number of images in a row; None makes the gallery a little wider than high.
 
         cmap : str or Colormap, default="gray"
-            Colours of images with one channel.
+            Colour map of images with one channel.
 
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
@@ -149,10 +152,10 @@ class ErrorGalleryDisplay:
         Parameters
         ----------
         images : array-like of length n_samples
-            Of shape (n_samples, height, width), (n_samples, n_channels, height, width) or
-            (n_samples, height, width, n_channels) with 1, 3 or 4 channels, numbers of any range or
-            uint8; or rows of numbers, with `image_shape`. Colour images outside [0, 1] are scaled
-            by the least and largest value of all.
+            Images of shape (n_samples, height, width), (n_samples, n_channels, height, width) or
+            (n_samples, height, width, n_channels) with 1, 3 or 4 channels, of any numeric type; or
+            rows of numbers, with `image_shape`. Colour images with values outside [0, 1] are scaled
+            by the minimum and maximum of all images.
 
         y_pred : array-like of shape (n_samples,)
             Predicted labels.
@@ -161,22 +164,22 @@ class ErrorGalleryDisplay:
             Probability that the label is wrong.
 
         y_true : array-like of shape (n_samples,), default=None
-            True labels, where they are known.
+            True labels; None if they are not known.
 
         image_shape : tuple of int, default=None
-            Shape of one image where the images are rows of numbers.
+            Shape of one image if the images are rows of numbers.
 
         n_images : int, default=20
-            How many to show.
+            Number of images to show.
 
         n_columns : int, default=None
-            How many side by side; None makes the sheet a little wider than high.
+            Number of images in a row; None makes the gallery a little wider than high.
 
         cmap : str or Colormap, default="gray"
-            Colours of images with one channel.
+            Colour map of images with one channel.
 
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
@@ -185,16 +188,16 @@ class ErrorGalleryDisplay:
         Raises
         ------
         ValueError
-            If the images are no images, or lengths differ.
+            If `images` does not have the shape of images, or lengths differ.
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
         images = _as_images(images, image_shape)
         y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba).astype(float)
         y_true = None if y_true is None else column_or_1d(y_true)
         check_consistent_length(images, y_pred, error_proba, y_true)
-        most_doubtful = np.argsort(-error_proba, kind="stable")[:n_images]
+        top = np.argsort(-error_proba, kind="stable")[:n_images]
         low, high = _finite_range(images)
-        shown = images[most_doubtful]
+        shown = images[top]
         is_colour = images.ndim == 4
         if is_colour and images.dtype != np.uint8:
             shown = shown.astype(np.result_type(shown, np.float32))
@@ -202,27 +205,27 @@ class ErrorGalleryDisplay:
                 shown = (shown - low) / max(high - low, np.finfo(np.float32).tiny)
         display = cls(
             images=shown,
-            labels=y_pred[most_doubtful],
-            error_proba=error_proba[most_doubtful],
-            indices=most_doubtful,
-            y_true=None if y_true is None else y_true[most_doubtful],
+            labels=y_pred[top],
+            error_proba=error_proba[top],
+            indices=top,
+            y_true=None if y_true is None else y_true[top],
             value_range=None if is_colour else (low, high),
         )
         return display.plot(ax, n_columns=n_columns, cmap=cmap)
 
     def plot(self, ax=None, *, n_columns=None, cmap="gray"):
-        """Draw the contact sheet.
+        """Draw the gallery.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         n_columns : int, default=None
-            How many images side by side; None makes the sheet a little wider than high.
+            Number of images in a row; None makes the gallery a little wider than high.
 
         cmap : str or Colormap, default="gray"
-            Colours of images with one channel.
+            Colour map of images with one channel.
 
         Returns
         -------
@@ -261,6 +264,7 @@ class ErrorGalleryDisplay:
         return self
 
     def _caption(self, ax, i):
+        """Write label and error probability above an image; colour shows whether it is right."""
         probability = self.error_proba[i]
         percent = ">99%" if 0.995 <= probability < 1 else f"{probability:.0%}"
         text, color = f"{self.labels[i]}  {percent}", "black"
@@ -273,7 +277,7 @@ class ErrorGalleryDisplay:
 
 
 def _finite_range(images):
-    """Return the least and the largest number."""
+    """Return the minimum and the maximum of the finite numbers."""
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         images = images[np.isfinite(images)]
     return (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
@@ -286,7 +290,7 @@ def _as_images(images, image_shape=None):
         if images[:1].size != np.prod(image_shape):
             raise ValueError(
                 f"image_shape={image_shape} has {np.prod(image_shape)} numbers, but each sample "
-                f"has {images[:1].size}. Give the height and width of one image."
+                f"has {images[:1].size}. Pass the height and width of one image."
             )
         images = images.reshape(len(images), *image_shape)
     if images.ndim == 3:
@@ -301,5 +305,5 @@ def _as_images(images, image_shape=None):
     raise ValueError(
         "images must have shape (n_samples, height, width), (n_samples, n_channels, height, width) "
         f"or (n_samples, height, width, n_channels) with 1, 3 or 4 channels, got {images.shape}. "
-        "For rows of numbers give image_shape=, such as (28, 28)."
+        "For rows of numbers pass image_shape=, for example (28, 28)."
     )

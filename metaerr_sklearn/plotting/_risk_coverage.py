@@ -1,4 +1,4 @@
-"""Draw the risk-coverage curve."""
+"""Plot risk-coverage curves."""
 
 import numpy as np
 
@@ -19,19 +19,19 @@ _CURVE_ID = "selective risk"
 
 
 class RiskCoverageDisplay:
-    """Risk-coverage curves: how the error rate falls when the most doubtful samples are left out.
+    """Risk-coverage curves: the error rate if only the most trusted samples are answered.
 
-    Build it with `from_estimator` or `from_predictions`. A curve is better the lower it lies: it
-    runs between the oracle, which leaves out the errors first, and the horizontal line of a random
-    order, and ends at the error rate of the classifier, where every sample is answered.
+    Create it with `from_estimator` or `from_predictions`. A lower curve is better. The lower limit
+    is the curve of the oracle, which rejects all errors first. A random order gives a horizontal
+    line. All curves end at the error rate of the classifier, where every sample is answered.
 
     Parameters
     ----------
     coverage : ndarray of shape (n_points,)
-        Shares of the samples answered, in (0, 1].
+        Shares of the samples that are answered, in (0, 1].
 
     selective_risk : dict of str to ndarray of shape (n_points,)
-        Error rate among the samples answered, for each way to rank them.
+        Error rate among the answered samples, for each score that ranks them.
 
     aurc : dict of str to float
         Area under each curve (lower is better).
@@ -40,22 +40,22 @@ class RiskCoverageDisplay:
         Error rate of the classifier, the risk of a random order.
 
     optimal_risk : ndarray of shape (n_points,)
-        Error rate among the samples answered by the oracle.
+        Error rate among the samples that the oracle answers.
 
     optimal_aurc : float
         Area under the curve of the oracle.
 
     operating_point : tuple of (float, float), default=None
-        Coverage and selective risk of a classifier that abstains; None without one, or where it
-        answers nothing.
+        Coverage and selective risk of a classifier that abstains. None if the classifier does not
+        abstain, or if it answers no sample.
 
     Attributes
     ----------
     line_ : Line2D or list of Line2D
-        The curves, in the order of `selective_risk`; one curve comes without the list.
+        The curves, in the order of `selective_risk`. A single curve is not put in a list.
 
     random_line_, optimal_line_ : Line2D or None
-        The two limits, None where they were not wanted.
+        The lines of a random order and of the oracle; None if they were not drawn.
 
     operating_point_ : Line2D or None
         The marker of the operating point.
@@ -68,8 +68,8 @@ class RiskCoverageDisplay:
 
     See Also
     --------
-    metaerr_sklearn.metrics.risk_at_coverage : The numbers of the curves.
-    metaerr_sklearn.metrics.aurc : The number in the legend.
+    metaerr_sklearn.metrics.risk_at_coverage : Computes the curves.
+    metaerr_sklearn.metrics.aurc : Computes the numbers in the legend.
 
     References
     ----------
@@ -121,17 +121,17 @@ class RiskCoverageDisplay:
         plot_oracle=True,
         curve_kwargs=None,
     ):
-        """Compare a meta-model with max probability on one test set.
+        """Plot the curve of an estimator, and that of max probability.
 
         Parameters
         ----------
         estimator : fitted classifier
             A `MetaErrorClassifier`; a `SelectiveClassifier`, whose operating point is marked; or
-            any classifier with ``predict_proba`` or ``decision_function``, which has the curve of
-            max probability only.
+            any classifier with ``predict_proba`` or ``decision_function``, for which only the curve
+            of max probability is drawn.
 
         X : array-like of length n_samples
-            Rows that the classifier was not trained on.
+            Rows on which the classifier was not trained.
 
         y : array-like of shape (n_samples,)
             True labels.
@@ -140,22 +140,22 @@ class RiskCoverageDisplay:
             How often each row counts; None means once.
 
         plot_baseline : bool, default=True
-            Whether to draw max probability beside the meta-model.
+            Whether to draw the curve of max probability beside that of the meta-model.
 
         name : str, default=None
-            Name of the first curve; None names it after the way to rank.
+            Name of the first curve; None takes "meta-model" or "max probability".
 
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         plot_random : bool, default=True
             Whether to draw the line of a random order.
 
         plot_oracle : bool, default=True
-            Whether to draw the best curve possible.
+            Whether to draw the curve of the oracle.
 
         curve_kwargs : dict or list of dict, default=None
-            Arguments of matplotlib's ``plot``, for all curves or for each.
+            Arguments of matplotlib's ``plot``: a dict for all curves, or a list of one per curve.
 
         Returns
         -------
@@ -193,7 +193,7 @@ class RiskCoverageDisplay:
         plot_oracle=True,
         curve_kwargs=None,
     ):
-        """Compare any number of scores of the same predictions.
+        """Plot the curves of one or several scores of the same predictions.
 
         Parameters
         ----------
@@ -201,11 +201,11 @@ class RiskCoverageDisplay:
             True where the classifier is wrong.
 
         error_proba : array-like of float, shape (n_samples,), or dict of str to such
-            Higher means more likely wrong; only the order counts. A dict has several scores by
-            name, each of which becomes a curve.
+            Higher means more likely wrong; only the order counts. Each item of a dict, a score by
+            its name, becomes a curve.
 
         accepted : array-like of bool, shape (n_samples,), default=None
-            True where a classifier that abstains does answer; its operating point is marked.
+            True for the rows that a selective classifier answers. Its operating point is marked.
 
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts; None means once.
@@ -214,16 +214,16 @@ class RiskCoverageDisplay:
             Name of the first curve; None takes the one in `error_proba`, or "meta-model".
 
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         plot_random : bool, default=True
             Whether to draw the line of a random order.
 
         plot_oracle : bool, default=True
-            Whether to draw the best curve possible.
+            Whether to draw the curve of the oracle.
 
         curve_kwargs : dict or list of dict, default=None
-            Arguments of matplotlib's ``plot``, for all curves or for each.
+            Arguments of matplotlib's ``plot``: a dict for all curves, or a list of one per curve.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class RiskCoverageDisplay:
         import_pyplot(f"{cls.__name__}.from_predictions")
         scores = error_proba if isinstance(error_proba, dict) else {"meta-model": error_proba}
         weights = {"sample_weight": sample_weight}
-        # One point for each row, up to what a line can show.
+        # One point for each row, but not more than a line can show.
         coverage = np.linspace(0, 1, min(len(is_error), 1000) + 1)[1:]
         curves = {
             row: risk_at_coverage(is_error, score, target_coverage=coverage, **weights)
@@ -262,7 +262,7 @@ class RiskCoverageDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         name : str, default=None
             Name of the first curve in the legend; None takes the one in `selective_risk`.
@@ -271,10 +271,10 @@ class RiskCoverageDisplay:
             Whether to draw the line of a random order.
 
         plot_oracle : bool, default=True
-            Whether to draw the best curve possible.
+            Whether to draw the curve of the oracle.
 
         curve_kwargs : dict or list of dict, default=None
-            Arguments of matplotlib's ``plot``, for all curves or for each.
+            Arguments of matplotlib's ``plot``: a dict for all curves, or a list of one per curve.
 
         Returns
         -------
@@ -294,7 +294,7 @@ class RiskCoverageDisplay:
         from matplotlib.lines import Line2D
 
         lines = []
-        # Curves of displays drawn before have taken the first styles.
+        # Curves that are already on the axes have the first styles.
         n_before = sum(line.get_gid() == _CURVE_ID for line in ax.get_lines())
         for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
             label = name if name is not None and number == 0 else row
@@ -302,7 +302,7 @@ class RiskCoverageDisplay:
                 **_CURVES[(n_before + number) % len(_CURVES)],
                 "gid": _CURVE_ID,
                 "label": f"{label}: {1000 * self.aurc[row]:.1f}",
-                # The first curves, which the reader came for, lie on top.
+                # The first curves are the most important ones, so they are drawn on top.
                 "zorder": 4 - 0.1 * number,
                 **normalize_kwargs(kwargs, Line2D),
             }
@@ -333,6 +333,7 @@ class RiskCoverageDisplay:
         return self
 
     def _mark_operating_point(self, ax):
+        """Draw the operating point and its projections on both axes."""
         coverage, risk = self.operating_point
         ax.plot([coverage, coverage, 0], [0, risk, risk], color="0.6", linewidth=0.8, zorder=2)
         (self.operating_point_,) = ax.plot(
@@ -348,21 +349,22 @@ class RiskCoverageDisplay:
         )
 
     def _frame(self, ax):
+        """Set limits and labels, and add the legend above the curves."""
         from matplotlib import rcParams
         from matplotlib.ticker import PercentFormatter
 
-        # The first few rows make a spike or nothing: they do not set the scale.
+        # The risk at low coverage is noisy, so it does not determine the limits.
         curves = [(self.coverage, risk) for risk in self.selective_risk.values()]
         curves += [line.get_data() for line in ax.get_lines() if line.get_gid() == _CURVE_ID]
         risks = [self.error_rate, *(risk[x >= 0.1].max(initial=0) for x, risk in curves)]
-        # The legend, with its title, lies above the curves.
+        # The upper limit leaves room for the legend and its title above the curves.
         n_lines = 1 + len(ax.get_legend_handles_labels()[1])
         legend_height = (n_lines + 1) * rcParams["font.size"] * 1.5
         axes_height = ax.get_window_extent().height * 72 / self.figure_.dpi
         top = (max(risks) or 0.01) / (1 - min(0.5, legend_height / axes_height))
         ax.set(
             xlabel="Coverage (share of samples answered)",
-            ylabel="Selective risk (error rate among them)",
+            ylabel="Selective risk (error rate of answered samples)",
             xlim=(0, 1.01),
             ylim=(-0.01 * top, top),
         )

@@ -1,11 +1,12 @@
-"""Colours, axes and images that the displays share."""
+"""Colours and axes that the displays share."""
 
-# Okabe and Ito's palette, which stays apart under all common colour vision deficiencies. Dashes
-# say the same once more, for print in grey.
+# Colours of Okabe and Ito's palette can be distinguished with all common colour vision
+# deficiencies. Curves also differ in their dashes, and histograms in hatching, for print in grey.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "0.45"
 
 
 def import_pyplot(caller):
+    """Return pyplot, or raise an error that names the caller and the package to install."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -17,6 +18,7 @@ def import_pyplot(caller):
 
 
 def make_axes(ax, caller, figsize=None):
+    """Return the given axes, or those of a new figure."""
     plt = import_pyplot(caller)
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
@@ -24,7 +26,7 @@ def make_axes(ax, caller, figsize=None):
 
 
 def style_axes(ax):
-    """Leave the data the darkest thing in the picture."""
+    """Draw frame and grid less dark than the data."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="0.92", linewidth=0.8)
     ax.set_axisbelow(True)
