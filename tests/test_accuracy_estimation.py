@@ -1,4 +1,4 @@
-"""Accuracy without labels: near the truth also where rows are harder, with bounds that hold."""
+"""Accuracy without labels: its error, also on harder rows, and the coverage of its interval."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from metaerr_sklearn.representation import NumericRepresentation
 
 
 def test_interval_is_what_a_bootstrap_tends_to():
-    """Redraw the outcomes of the honest rows, recalibrate; redraw the rows and their errors."""
+    """Draw outcomes of the out-of-fold rows and recalibrate; draw the new rows and their errors."""
     rng = np.random.default_rng(0)
     oof = expit(rng.normal(-1.5, 1.5, size=400))
     new = expit(rng.normal(-0.5, 1.0, size=250))
@@ -38,15 +38,15 @@ def test_interval_is_what_a_bootstrap_tends_to():
 
 
 @pytest.mark.parametrize("n_errors", [0, 3, 40])
-def test_of_many_rows_with_one_probability_it_is_the_jeffreys_interval(n_errors):
+def test_many_rows_of_one_probability_give_the_jeffreys_interval(n_errors):
     rate = (n_errors + 0.5) / 301
     estimate = accuracy_interval(np.full(10**6, rate), np.full(300, rate))
     low, high = 1 - beta(n_errors + 0.5, 300.5 - n_errors).ppf([0.975, 0.025])
     assert_allclose([estimate.low, estimate.high], [low, high], atol=0.002)
 
 
-def test_interval_holds_where_the_truth_is_known():
-    """Calibration is learned from 200 rows, the accuracy of 150 harder rows is foretold."""
+def test_interval_covers_the_accuracy_of_simulated_rows():
+    """The calibration is fitted on 200 rows; the interval is for 150 harder rows."""
     rng = np.random.default_rng(0)
     covered, widths = [], []
     for _ in range(500):
@@ -55,8 +55,8 @@ def test_interval_holds_where_the_truth_is_known():
         platt = PlattScaling().fit(score, is_error, np.ones(200))
         oof, new = expit(platt.predict(score)), expit(platt.predict(harder))
         _, low, high, _ = accuracy_interval(new, oof, confidence_level=0.9)
-        truth = 1 - (rng.random(150) < expit(1.3 * harder - 2)).mean()
-        covered.append(low <= truth <= high)
+        accuracy = 1 - (rng.random(150) < expit(1.3 * harder - 2)).mean()
+        covered.append(low <= accuracy <= high)
         widths.append(high - low)
     assert 0.88 < np.mean(covered) < 0.99
     assert np.mean(widths) < 0.2
@@ -75,11 +75,11 @@ def test_bounds_are_possible_values_around_the_estimate(n_samples, error_proba, 
 
 
 def test_no_error_in_a_small_batch_is_inside():
-    """Of 50 rows at 1 % most batches have no error: an accuracy of 1 must not be a surprise."""
+    """Most batches of 50 rows at 1 % have no error, so the interval must contain 1."""
     assert accuracy_interval(np.full(50, 0.01), np.full(300, 0.01)).high == 1
 
 
-def test_more_rows_and_more_honest_rows_narrow_the_interval():
+def test_more_new_rows_and_more_out_of_fold_rows_narrow_the_interval():
     rng = np.random.default_rng(0)
     p = rng.beta(1, 5, size=20_000)
     widths = np.array(
@@ -92,7 +92,7 @@ def test_more_rows_and_more_honest_rows_narrow_the_interval():
 
 
 def batches_of(X, rng):
-    """Yield random batches, clusters and both ends of columns: positions and whether shifted."""
+    """Yield positions of random batches, clusters and ends of columns, and whether shifted."""
     for _ in range(10):
         yield rng.choice(len(X), 100, replace=False), False
     cluster = KMeans(6, n_init=1, random_state=0).fit_predict(StandardScaler().fit_transform(X))
@@ -115,7 +115,7 @@ def batches_of(X, rng):
     ],
     ids=lambda base: type(base).__name__,
 )
-def test_follows_the_accuracy_of_batches_better_than_training_accuracy_and_confidence(
+def test_is_nearer_to_the_accuracy_of_batches_than_training_accuracy_and_confidence(
     data, base, request
 ):
     X_train, X, y_train, y = request.getfixturevalue(data)
@@ -126,10 +126,10 @@ def test_follows_the_accuracy_of_batches_better_than_training_accuracy_and_confi
     for rows, shifted in batches_of(X, np.random.default_rng(0)):
         if len(rows) < 20:
             continue
-        truth, estimate = is_right[rows].mean(), clf.estimate_accuracy(X[rows])
+        accuracy, estimate = is_right[rows].mean(), clf.estimate_accuracy(X[rows])
         guesses = [estimate.accuracy, 1 - clf.oof_error_rate_, confidence[rows].mean()]
-        miss[shifted].append(np.abs(np.array(guesses) - truth))
-        covered[shifted].append(estimate.low <= truth <= estimate.high)
+        miss[shifted].append(np.abs(np.array(guesses) - accuracy))
+        covered[shifted].append(estimate.low <= accuracy <= estimate.high)
     ours, training_accuracy, mean_confidence = np.mean(miss[True], axis=0)
     assert ours < 0.8 * training_accuracy
     assert ours < 0.8 * mean_confidence
@@ -156,7 +156,7 @@ def test_novelty_is_the_share_of_rows_far_from_the_training_rows(noisy_data, mon
 
 
 @pytest.mark.parametrize("data", ["digits", "cancer"])
-def test_novelty_warns_of_rows_that_training_had_nothing_like(data, request):
+def test_novelty_is_high_for_rows_unlike_the_training_rows(data, request):
     X_train, X, y_train, _ = request.getfixturevalue(data)
     base = RandomForestClassifier(50, random_state=0)
     clf = MetaErrorClassifier(base, "logistic", random_state=0).fit(X_train, y_train)
@@ -165,7 +165,7 @@ def test_novelty_warns_of_rows_that_training_had_nothing_like(data, request):
     assert clf.estimate_accuracy(X + noise).novelty > 0.9
 
 
-def test_novelty_is_not_known_without_neighbors(noisy_data):
+def test_novelty_is_nan_without_neighbors(noisy_data):
     clf = MetaErrorClassifier(GaussianNB(), meta_features="confidence").fit(*noisy_data)
     accuracy, low, high, novelty = clf.estimate_accuracy(noisy_data[0])
     assert 0 < low < accuracy < high < 1
@@ -197,7 +197,7 @@ def test_frame_with_text_labels(mixed_frame):
     assert low < clf.score(X[250:], y[250:]) < high
 
 
-def test_without_an_honest_error_the_interval_is_that_of_no_error():
+def test_without_out_of_fold_errors_the_interval_is_that_of_no_error():
     X = np.linspace(-1, 1, 200)[:, None]
     y = (X[:, 0] > 0).astype(int)
     with pytest.warns(UserWarning, match="fewer than the 5"):
@@ -225,7 +225,7 @@ def test_rows_that_no_split_tested_do_not_count(noisy_data):
     assert clf.estimate_accuracy(X)[:3] == expected[:3]
 
 
-def test_messages():
+def test_unusable_input_is_refused():
     with pytest.raises(ValueError, match="X must have at least one row"):
         accuracy_interval(np.array([]), np.array([0.1]))
     with pytest.raises(ValueError, match=r"confidence_level must be a fraction.*got 95"):

@@ -1,4 +1,4 @@
-"""Confidence scores: one direction, oracles, saturation."""
+"""Confidence scores: their direction, their definitions, saturated probabilities."""
 
 import numpy as np
 import pytest
@@ -31,14 +31,14 @@ def proba():
 
 @pytest.mark.parametrize("score", PROBA_SCORES)
 def test_higher_means_more_trusted(score):
-    """From certain to uniform, mass leaves the top class evenly: trust falls strictly."""
+    """From a certain to a uniform prediction, confidence falls strictly."""
     certainty = np.linspace(1, 0, 11)[:, None]
     confidence = score(certainty * np.eye(5)[2] + (1 - certainty) / 5)
     assert (np.diff(confidence) < 0).all()
 
 
 @pytest.mark.parametrize("score", PROBA_SCORES)
-def test_two_classes_leave_one_ranking(score):
+def test_with_two_classes_all_scores_rank_equally(score):
     p = np.random.default_rng(0).uniform(size=200)
     proba = np.column_stack([p, 1 - p])
     assert_array_equal(rankdata(score(proba)), rankdata(np.abs(p - 0.5)))
@@ -52,7 +52,7 @@ def test_class_order_and_row_order_do_not_matter(score, proba):
 
 
 @pytest.mark.parametrize("score", PROBA_SCORES)
-def test_input_is_left_alone_and_may_be_empty_or_of_one_class(score, proba):
+def test_input_is_not_modified_and_may_be_empty_or_of_one_class(score, proba):
     before = proba.copy()
     score(proba)
     assert_array_equal(proba, before)
@@ -98,7 +98,7 @@ def test_generalized_entropy_equals_its_definition(proba, top_m):
 
 
 def test_generalized_entropy_with_gamma_near_one_ranks_as_the_gini_impurity(proba):
-    """At gamma = 1 the sum is 1 - g, which DOCTOR is a monotone map of."""
+    """At gamma = 1 the sum is 1 - g, and the score of DOCTOR is a monotone function of it."""
     confidence = generalized_entropy(proba, gamma=1 - 1e-12)
     assert_array_equal(rankdata(confidence), rankdata(doctor(proba)))
 
@@ -126,7 +126,7 @@ def test_ranges_are_attained():
     ],
 )
 def test_saturated_probabilities_keep_their_order(score):
-    """1 - 1e-17 is 1 in floating point, yet the other classes still tell the rows apart."""
+    """1 - 1e-17 is 1 in floating point, but the other classes still distinguish the rows."""
     rest = 10.0 ** -np.arange(17, 25)
     confidence = score(np.column_stack([np.ones(8), rest / 2, rest / 2]))
     assert np.isfinite(confidence).all()
@@ -156,7 +156,7 @@ DISTANCE_SCORERS = [
 
 @pytest.fixture(scope="module")
 def wine():
-    """Standardised wines with named classes and a prediction that is right on two thirds."""
+    """Standardised wines with named classes, and a prediction that is right on two thirds."""
     X, y = load_wine(return_X_y=True)
     y = np.array(["barolo", "grignolino", "barbera"])[y]
     rng = np.random.default_rng(0)
@@ -172,7 +172,7 @@ def test_right_labels_are_trusted_more_than_wrong_ones(scorer, wine):
 
 
 def test_relative_uncertainty_trusts_what_was_right():
-    """Wrong rows hesitate between classes 0 and 1, right ones between 0 and 2, equally much."""
+    """Wrong rows share probability between classes 0 and 1, right rows between 0 and 2."""
     wrong, right = [0.6, 0.4, 0], [0.6, 0, 0.4]
     scorer = RelativeUncertainty().fit([wrong, right] * 5, [True, False] * 5)
     confidence = scorer.score_samples([wrong, right])
@@ -212,7 +212,7 @@ def test_sparse_rows_and_other_labels_give_the_same(scorer, wine):
 
 
 @pytest.mark.parametrize("scorer", [TrustScore(), NeighborAgreement(5)])
-def test_training_rows_are_no_neighbors_of_themselves(scorer, wine):
+def test_a_training_row_is_not_its_own_neighbor(scorer, wine):
     X, y, y_pred = wine
     confidence = scorer.fit(X, y).score_samples(None, y_pred)
     for i in range(0, len(X), 10):
@@ -222,7 +222,7 @@ def test_training_rows_are_no_neighbors_of_themselves(scorer, wine):
 
 
 @pytest.mark.parametrize("scorer", [TrustScore(), TrustScore(alpha=0.1), NeighborAgreement()])
-def test_a_copy_is_a_neighbor_even_where_the_row_itself_is_not(scorer, wine):
+def test_a_duplicate_of_a_training_row_is_its_neighbor(scorer, wine):
     X, y, _ = wine
     X, y = np.vstack([X, X]), np.concatenate([y, y])
     confidence = scorer.set_params(n_neighbors=1).fit(X, y).score_samples(None, y)
@@ -248,7 +248,7 @@ def test_predicted_labels_must_match_rows_and_training_labels(scorer, wine):
 
 @pytest.mark.parametrize(("n_neighbors", "alpha"), [(10, 0.0), (3, 0.1), (10, 0.5), (100, 0.2)])
 def test_trust_score_equals_the_definition_of_the_paper(wine, n_neighbors, alpha):
-    """Equations 1 and 2 of Jiang et al. (2018), by loops."""
+    """Equations 1 and 2 of Jiang et al. (2018), as loops."""
     X, y, y_pred = wine
     train, test = np.arange(len(X)) % 2 == 0, np.arange(len(X)) % 2 == 1
 
@@ -315,7 +315,7 @@ def test_neighbor_agreement_equals_its_definition(wine):
     assert_allclose(agreement.score_samples(X[1::2], y_pred[1::2]), expected)
 
 
-def test_neighbor_agreement_uses_fewer_neighbors_where_rows_are_few():
+def test_neighbor_agreement_uses_fewer_neighbors_if_there_are_few_rows():
     agreement = NeighborAgreement(10).fit([[0.0], [1.0], [2.0]], ["a", "a", "b"])
     assert_allclose(agreement.score_samples(None, ["a", "b", "b"]), [0.5, 0.5, 0])
 
@@ -376,5 +376,5 @@ def test_relative_uncertainty_takes_one_class_and_refuses_other_widths(proba):
 
 
 def test_entropy_of_many_rounded_probabilities():
-    # Rows may sum to 1.001: the others can then be more than 1.
+    # Rows may sum to 1.001, so the sum of the others can be above 1.
     assert_allclose(negative_entropy(np.full((1, 2000), 0.0005003)), -np.log(2000), rtol=1e-3)

@@ -1,3 +1,5 @@
+"""Metrics of error probabilities: definitions, ties, weights; the report and the scorers."""
+
 import itertools
 import pickle
 
@@ -67,7 +69,7 @@ def tied():
 
 
 class CountingErrorPredictor(ClassifierMixin, BaseEstimator):
-    """Nearest-class-mean classifier with an error probability, which counts passes over X."""
+    """Naive Bayes with an error probability, which counts passes over X."""
 
     def __init__(self, shift=0.0):
         self.shift = shift
@@ -162,8 +164,8 @@ def test_fpr_at_tpr_is_its_definition(tied, tpr):
     assert fpr_at_tpr(is_error, error_proba, tpr=tpr) == accepted[is_error].mean()
 
 
-def test_fpr_at_tpr_has_the_right_samples_as_positive_class(tied):
-    """The other reading, errors as positive class, is one flip away, as documented."""
+def test_the_positive_class_of_fpr_at_tpr_is_the_right_samples(tied):
+    """With both arguments negated, errors are the positive class, as documented."""
     is_error, error_proba = tied
     flagged_right, flagged_errors, _ = roc_curve(is_error, error_proba)
     expected = flagged_right[flagged_errors >= 0.95].min()
@@ -196,8 +198,8 @@ def test_coverage_at_risk_is_its_definition(tied, target_risk):
 def test_probability_metrics_are_their_definition(tied):
     is_error, error_proba = tied[0], 0.05 + 0.9 * tied[1]
     assert_allclose(error_brier_score(*tied), np.mean((tied[0] - tied[1]) ** 2))
-    said = np.where(is_error, error_proba, 1 - error_proba)
-    assert_allclose(error_log_loss(is_error, error_proba), -np.log(said).mean())
+    proba_of_outcome = np.where(is_error, error_proba, 1 - error_proba)
+    assert_allclose(error_log_loss(is_error, error_proba), -np.log(proba_of_outcome).mean())
 
 
 def test_log_loss_of_a_certain_mistake_is_finite():
@@ -240,7 +242,7 @@ def test_random_order_has_aurc_of_the_error_rate():
 def test_only_the_order_counts(metric, rescale, tied):
     is_error, error_proba = tied
     with np.errstate(divide="ignore"):
-        rescaled = rescale(error_proba)  # -1 / 0 is -inf, which ranks as well
+        rescaled = rescale(error_proba)  # -1 / 0 is -inf, which has a rank too
     assert_allclose(metric(is_error, rescaled), metric(is_error, error_proba), rtol=1e-14)
 
 
@@ -276,7 +278,7 @@ def test_risk_coverage_curve_weights_are_repetitions(tied):
 
 
 def test_aurc_continues_between_and_beyond_integer_weights(tied):
-    """Between 2 and 3 copies it moves monotonically; many copies approach the integral."""
+    """Between weights 2 and 3 the value is monotonic; large weights approach the integral."""
     is_error, error_proba = tied
     values = [
         aurc(is_error, error_proba, sample_weight=np.full(120, w)) for w in np.linspace(2, 3, 9)
@@ -318,7 +320,7 @@ NAN = float("nan")
 )
 @pytest.mark.parametrize("weight", [None, [2, 1.5, 0]])
 def test_all_right_and_all_wrong_are_defined(metric, all_right, all_wrong, weight):
-    """A row of weight 0 that would break the tie between the cases does not count."""
+    """A row of weight 0 does not count, though its outcome differs from all others."""
     error_proba = [0.1, 0.2, 0.3]
     for is_error, expected in ([0, 0, 0], all_right), ([1, 1, 1], all_wrong):
         if weight is None:
@@ -357,7 +359,7 @@ def test_unusable_input(metric, is_error, error_proba, weight, match):
 
 
 @pytest.mark.parametrize("metric", [error_brier_score, error_log_loss])
-def test_probability_metrics_want_probabilities(metric):
+def test_probability_metrics_refuse_other_scores(metric):
     with pytest.raises(ValueError, match=r"in \[0, 1\] here, got values from -3 to 2"):
         metric([0, 1], [-3, 2])
 
@@ -434,7 +436,7 @@ def test_max_probability_keeps_its_order_where_it_rounds_to_one():
 
 
 def test_all_versions_of_one_minus_max_probability_agree():
-    """Naive Bayes saturates: 1 - max probability has few values, the sum of the others has all."""
+    """Naive Bayes saturates: 1 - max has few distinct values, the sum of the others has all."""
     X, y = load_digits(return_X_y=True)
     base = GaussianNB(var_smoothing=1e-2).fit(X[:900], y[:900])
     frozen = FrozenEstimator(base)
@@ -461,7 +463,7 @@ def test_report_with_more_digits_keeps_its_columns_apart(digits):
 
 
 def test_report_compares_on_the_same_draws(digits):
-    """A meta-model that repeats max probability differs from it by 0 on every draw."""
+    """The difference between max probability and a meta-model equal to it is 0 on every draw."""
     X_train, X, y_train, y = digits
     model = CountingErrorPredictor(shift=0).fit(X_train, y_train)
     report = failure_report(model, X, y, n_bootstrap=20, output_dict=True)
@@ -539,7 +541,7 @@ def test_error_is_of_the_label_not_of_the_largest_probability():
     assert report["n_errors"] != (base.predict_proba(X[300:]).argmax(axis=1) != y[300:]).sum()
 
 
-def test_report_looks_into_pipelines_and_searches(digits):
+def test_report_of_a_model_inside_pipelines_and_searches(digits):
     X_train, X, y_train, y = digits
     pipeline = make_pipeline(StandardScaler(), CountingErrorPredictor(shift=0.1))
     pipeline.fit(X_train, y_train)
@@ -554,9 +556,7 @@ def test_report_looks_into_pipelines_and_searches(digits):
 
 @pytest.mark.parametrize("base", [GaussianNB(), CountingErrorPredictor(shift=0.2)])
 def test_report_of_a_selective_classifier_is_about_all_rows(digits, base):
-    """Abstaining is no error: the report is that of the estimator inside, on strings too."""
-    from metaerr_sklearn.selective import SelectiveClassifier
-
+    """An abstention is not an error: the report is that of the estimator inside."""
     X_train, X, y_train, y = digits
     y_train, y = y_train.astype(str), y.astype(str)
     selective = SelectiveClassifier(base, target_coverage=0.7, random_state=0)
@@ -579,7 +579,7 @@ def test_report_weights_are_repetitions(digits):
 
 
 @pytest.mark.parametrize("n_errors", [0, 1])
-def test_report_with_hardly_an_error(digits, n_errors):
+def test_report_with_no_error_or_one(digits, n_errors):
     X_train, X, y_train, _ = digits
     model = CountingErrorPredictor().fit(X_train, y_train)
     y = model.predict(X)
@@ -609,8 +609,6 @@ def test_report_of_unusable_input(digits):
 
 
 def test_report_of_a_base_with_labels_only(digits):
-    from metaerr_sklearn import MetaErrorClassifier
-
     class LabelsOnly(ClassifierMixin, BaseEstimator):
         def fit(self, X, y):
             self.base_ = GaussianNB().fit(X, y)
@@ -628,8 +626,6 @@ def test_report_of_a_base_with_labels_only(digits):
 
 def test_report_of_a_meta_error_classifier(digits):
     """On digits with naive Bayes the meta-model is clearly better than max probability."""
-    from metaerr_sklearn import MetaErrorClassifier
-
     X_train, X, y_train, y = digits
     model = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X_train, y_train)
     report = failure_report(model, X, y, n_bootstrap=200, output_dict=True)
@@ -643,11 +639,11 @@ def test_report_of_a_meta_error_classifier(digits):
 
 
 @pytest.mark.slow
-def test_report_intervals_cover_the_truth():
-    """A 90 % interval of the AUROC holds the AUROC of the population in about 90 % of samples."""
+def test_report_intervals_cover_the_auroc_of_the_population():
+    """A 90 % interval contains the AUROC of the population in about 90 % of the samples."""
     rng = np.random.default_rng(0)
 
-    class ToldErrors(ClassifierMixin, BaseEstimator):
+    class ErrorsInX(ClassifierMixin, BaseEstimator):
         def predict(self, X):
             return X[:, 1]
 
@@ -658,12 +654,12 @@ def test_report_intervals_cover_the_truth():
         error_proba = rng.random(n)
         return error_proba, rng.random(n) < error_proba**2
 
-    truth = error_roc_auc(*draw(1_000_000)[::-1])
+    population_auroc = error_roc_auc(*draw(1_000_000)[::-1])
     covered = []
     for _ in range(300):
         error_proba, is_error = draw(300)
         report = failure_report(
-            ToldErrors(),
+            ErrorsInX(),
             np.column_stack([error_proba, is_error]),
             np.zeros(300),
             n_bootstrap=200,
@@ -672,14 +668,14 @@ def test_report_intervals_cover_the_truth():
             output_dict=True,
         )
         low, high = report["intervals"]["meta-model"]["error_roc_auc"]
-        covered.append(low <= truth <= high)
+        covered.append(low <= population_auroc <= high)
     assert 0.84 <= np.mean(covered) <= 0.95
 
 
 # Scorers
 
 
-def test_scorer_names_say_the_sign(digits):
+def test_names_of_negated_scorers_begin_with_neg(digits):
     X_train, X, y_train, y = digits
     model = CountingErrorPredictor(shift=0.2).fit(X_train, y_train)
     labels, error_proba = model.predict_with_error(X)
@@ -687,7 +683,7 @@ def test_scorer_names_say_the_sign(digits):
         metric = {m.__name__: m for m in METRICS}[name.removeprefix("neg_")]
         sign = -1 if name.startswith("neg_") else 1
         assert scorer(model, X, y) == sign * metric(labels != y, error_proba)
-    # Perfect knowledge beats ignorance under every name.
+    # A perfect error probability has a higher score than a constant one, under every name.
     is_error = np.array([0, 0, 1, 1])
     for name in ERROR_SCORERS:
         metric = {m.__name__: m for m in METRICS}[name.removeprefix("neg_")]
@@ -790,13 +786,13 @@ def test_scorers_request_weights_by_routing(digits, one):
         plain = cross_validate(model, X, y, cv=2, scoring=scoring, params={})
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             cross_validate(model, X, y, cv=2, scoring=scoring, params={"sample_weight": weight})
-        asking = scoring.set_score_request(sample_weight=True)
+        requesting = scoring.set_score_request(sample_weight=True)
         weighted = cross_validate(
-            model, X, y, cv=2, scoring=asking, params={"sample_weight": weight}
+            model, X, y, cv=2, scoring=requesting, params={"sample_weight": weight}
         )
-        search = GridSearchCV(model, {"shift": [0]}, cv=2, scoring=asking, refit=False)
+        search = GridSearchCV(model, {"shift": [0]}, cv=2, scoring=requesting, refit=False)
         search.fit(X, y, sample_weight=weight)
-        # The shared scorers are as they were.
+        # The shared scorers have not changed.
         cross_validate(model, X, y, cv=2, scoring=scoring, params={})
     halves = cross_validate(CountingErrorPredictor(), X, y, cv=2, return_indices=True)["indices"]
     for train, test, value in zip(halves["train"], halves["test"], weighted[key]):
@@ -823,7 +819,7 @@ def test_scorers_survive_pickling(digits):
     assert repr(scorer) == "make_error_scorer(fpr_at_tpr, greater_is_better=False, tpr=0.5)"
 
 
-def test_own_metric_must_say_its_direction(digits):
+def test_the_direction_of_a_custom_metric_is_required(digits):
     def errors_flagged(is_error, error_proba, *, sample_weight=None):
         return float((error_proba[is_error] > 0.1).mean())
 
@@ -841,7 +837,7 @@ def test_augrc_of_weights_of_any_scale(scale):
     assert_allclose(augrc(is_error, error_proba, sample_weight=weight), 0.1875)
 
 
-class Counted(GaussianNB):
+class PassCountingNB(GaussianNB):
     """Count the passes over X."""
 
     n_passes_ = 0
@@ -856,10 +852,10 @@ class Counted(GaussianNB):
 
 
 @pytest.mark.parametrize("has_meta_model", [True, False])
-def test_report_of_a_selective_classifier_asks_no_more_than_predict(has_meta_model, noisy_data):
+def test_report_of_a_selective_classifier_makes_the_passes_of_predict(has_meta_model, noisy_data):
     X, y = noisy_data
-    wrapped = MetaErrorClassifier(Counted(), "logistic", cv=2, random_state=0)
-    wrapped = wrapped if has_meta_model else Counted()
+    wrapped = MetaErrorClassifier(PassCountingNB(), "logistic", cv=2, random_state=0)
+    wrapped = wrapped if has_meta_model else PassCountingNB()
     clf = SelectiveClassifier(wrapped, target_coverage=0.8, random_state=0).fit(X, y)
     base = clf.estimator_.estimator_ if has_meta_model else clf.estimator_
     base.n_passes_ = 0

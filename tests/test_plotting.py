@@ -1,3 +1,5 @@
+"""Displays: they draw the numbers of the metrics, on given axes, and change nothing else."""
+
 import builtins
 import pickle
 import subprocess
@@ -119,7 +121,7 @@ def test_plain_classifier_is_shown_with_max_probability(display, digits):
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_missing_matplotlib_is_said_before_any_work(display, predictions, monkeypatch):
+def test_missing_matplotlib_is_reported_before_any_work(display, predictions, monkeypatch):
     def no_matplotlib(name, *args, **kwargs):
         if name.startswith("matplotlib"):
             raise ImportError(name)
@@ -134,7 +136,7 @@ def test_missing_matplotlib_is_said_before_any_work(display, predictions, monkey
         display.from_estimator(None, None, None)
 
 
-def test_import_leaves_matplotlib_alone():
+def test_import_does_not_load_matplotlib():
     code = (
         "import sys, metaerr_sklearn.plotting; "
         "sys.exit('matplotlib.pyplot' in sys.modules or 'matplotlib' in sys.modules)"
@@ -195,7 +197,7 @@ def test_many_rows_make_a_light_line():
     assert len(shown.line_.get_xdata()) == 1000
 
 
-def test_what_is_drawn_is_what_is_computed(predictions):
+def test_the_drawn_lines_are_the_computed_curves(predictions):
     is_error, error_proba = predictions
     shown = RiskCoverageDisplay.from_predictions(is_error, {"a": error_proba, "b": -error_proba})
     assert len(shown.line_) == 2
@@ -223,7 +225,7 @@ def test_legend_lies_above_the_curves(meta, digits):
         assert bottom > shown.error_rate
 
 
-def test_a_second_display_leaves_the_first_in_sight():
+def test_a_second_display_does_not_hide_the_first():
     rng = np.random.default_rng(0)
     high, low = rng.random(800), rng.random(800) ** 4
     _, ax = plt.subplots()
@@ -235,7 +237,7 @@ def test_a_second_display_leaves_the_first_in_sight():
     assert first.line_.get_linestyle() != second.line_.get_linestyle()
 
 
-def test_other_lines_on_the_axes_do_not_set_the_scale(predictions):
+def test_other_lines_on_the_axes_do_not_change_the_limits(predictions):
     _, (empty, marked) = plt.subplots(1, 2)
     marked.axvline(0.8)
     marked.plot([0.5], [30])
@@ -274,7 +276,7 @@ def test_baseline_can_be_left_out(meta, digits):
 
 
 def test_operating_point_of_a_selective_classifier(meta, digits):
-    """Its coverage and risk on these rows, a point of the meta-model's curve."""
+    """It is its coverage and risk on these rows, a point on the curve of the meta-model."""
     X_train, X, y_train, y = digits
     selective = SelectiveClassifier(meta, target_coverage=0.8, calibration="prefit")
     selective.fit(X_train, y_train)
@@ -342,15 +344,12 @@ def test_options_of_the_histograms(predictions):
     ]
 
 
-def test_scores_on_another_scale_have_their_own_bins(predictions):
+def test_bins_of_other_scores_cover_their_range(predictions):
     is_error, error_proba = predictions
     score = 10 * error_proba - 4
     shown = ErrorDistributionDisplay.from_predictions(is_error, score)
     assert (shown.bin_edges[0], shown.bin_edges[-1]) == (score.min(), score.max())
     assert shown.ax_.get_xlabel() == "Predicted error score"
-
-
-# ErrorGalleryDisplay
 
 
 def test_infinite_scores_are_in_the_outer_bins():
@@ -361,7 +360,7 @@ def test_infinite_scores_are_in_the_outer_bins():
     assert_allclose(display.wrong, [0, 1])
 
 
-def test_columns_are_as_good_as_vectors(predictions):
+def test_columns_give_the_same_as_vectors(predictions):
     is_error, error_proba = predictions
     weight, accepted = np.ones(200), error_proba < 0.5
     column = {"sample_weight": weight[:, None], "accepted": accepted[:, None]}
@@ -374,7 +373,10 @@ def test_columns_are_as_good_as_vectors(predictions):
     )
 
 
-def test_gallery_shows_the_most_doubtful_first(digits, meta):
+# ErrorGalleryDisplay
+
+
+def test_gallery_shows_the_highest_error_probability_first(digits, meta):
     _, X, _, y = digits
     labels, error_proba = meta.predict_with_error(X)
     shown = ErrorGalleryDisplay.from_estimator(meta, X, y, image_shape=(8, 8), n_images=12)
@@ -389,7 +391,7 @@ def test_gallery_shows_the_most_doubtful_first(digits, meta):
         assert_array_equal(ax.get_images()[0].get_array(), image)
 
 
-def test_gallery_captions_say_what_is_true():
+def test_gallery_captions():
     shown = ErrorGalleryDisplay.from_predictions(
         np.zeros((3, 4, 4)), ["cat", "dog", "cat"], [0.2, 0.997, 0.5], y_true=["cat", "cow", "cat"]
     )
@@ -434,7 +436,7 @@ def test_gallery_scales_normalized_colours_together():
     assert_array_equal(np.unique(shown.images), [0, 1])
 
 
-def test_gallery_is_not_lost_for_a_missing_pixel():
+def test_gallery_of_images_with_missing_pixels():
     images = np.random.default_rng(0).random((4, 8, 8))
     images[2, 0, 0], images[3, 0, 0] = np.nan, np.inf
     display = ErrorGalleryDisplay.from_predictions(images, np.zeros(4), [0.4, 0.3, 0.2, 0.1])

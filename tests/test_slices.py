@@ -1,4 +1,4 @@
-"""Regions of high error: the true ones are found, their rates are honest, their text is exact."""
+"""Regions of high error: the true ones are found, with held-out error rates and exact text."""
 
 import pickle
 import re
@@ -18,8 +18,8 @@ from metaerr_sklearn.representation import NumericRepresentation
 from metaerr_sklearn.slices import _shortest_number, error_slices
 
 
-class Saw(ClassifierMixin, BaseEstimator):
-    """Stand in for a classifier whose out-of-fold errors are known."""
+class KnownErrors(ClassifierMixin, BaseEstimator):
+    """Stand-in for a classifier with given out-of-fold errors."""
 
     def __init__(self, is_error):
         self.is_error = is_error
@@ -33,7 +33,7 @@ def errors_where(region, rng, inside=0.5, elsewhere=0.05):
 
 @pytest.fixture(scope="module")
 def people():
-    """A frame of all kinds of columns."""
+    """A frame with all kinds of columns."""
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     n = 3000
@@ -74,14 +74,14 @@ def as_library(frame, library):
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("text", REGIONS)
-def test_finds_the_region_and_says_it(people, text, library):
+def test_finds_the_region_and_its_text(people, text, library):
     region = REGIONS[text](people).to_numpy(dtype=bool)
     is_error = errors_where(region, np.random.default_rng(1), inside=0.9, elsewhere=0.0)
     X = as_library(people, library)
-    slices = error_slices(Saw(is_error), X, max_depth=2, random_state=0)
+    slices = error_slices(KnownErrors(is_error), X, max_depth=2, random_state=0)
     found = slices.apply(X) == 0
     assert (found == region).mean() > 0.98
-    # the same words; numbers as near as the sample tells
+    # The words are equal; the numbers depend on the sample.
     number = r"\d{4}-\d\d-\d\d|[\d.]+"
     assert re.sub(number, "#", slices[0].condition) == re.sub(number, "#", text)
 
@@ -97,7 +97,7 @@ def test_dates_of_a_time_zone_and_spans_of_time(people):
         (zone, "x > 2021-12-31"),
         (span, "x > 730 days"),
     ):
-        (found,) = error_slices(Saw(errors), column.to_frame("x"), random_state=0)
+        (found,) = error_slices(KnownErrors(errors), column.to_frame("x"), random_state=0)
         assert found.condition.startswith(condition)
         assert found.error_rate > 0.4
 
@@ -111,7 +111,7 @@ def test_dates_of_a_time_zone_and_spans_of_time(people):
         ("1960-01-01", r"time > 1960-01-01T00:00:00\.3\d*$"),
     ],
 )
-def test_times_within_a_second_are_told_apart(start, text, library):
+def test_times_within_a_second_are_distinguished(start, text, library):
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     share = rng.random(3000)
@@ -119,7 +119,7 @@ def test_times_within_a_second_are_told_apart(start, text, library):
     frame = pd.DataFrame({"time": span if start == "m8" else np.datetime64(start, "ns") + span})
     if library == "polars":
         frame = pytest.importorskip("polars").DataFrame({"time": frame["time"].to_numpy()})
-    slices = error_slices(Saw(errors_where(share > 0.7, rng)), frame, random_state=0)
+    slices = error_slices(KnownErrors(errors_where(share > 0.7, rng)), frame, random_state=0)
     assert re.search(text, slices[0].condition)
     assert 800 < (slices.apply(frame) == 0).sum() < 1000
 
@@ -128,18 +128,18 @@ def test_a_column_with_minus_infinity_is_cut_above_it():
     rng = np.random.default_rng(0)
     share = rng.random(3000)
     X = np.where(share > 0.7, -np.inf, share > 0.3)[:, None]
-    slices = error_slices(Saw(errors_where(share > 0.7, rng)), X, random_state=0)
+    slices = error_slices(KnownErrors(errors_where(share > 0.7, rng)), X, random_state=0)
     assert [s.condition for s in slices] == ["x0 <= -inf"]
     assert_array_equal(slices.apply(X) == 0, share > 0.7)
-    # The other way round: what lies above is not all there is.
-    slices = error_slices(Saw(errors_where(share <= 0.7, rng)), X, random_state=0)
+    # In the reverse case, -inf itself is not in the region.
+    slices = error_slices(KnownErrors(errors_where(share <= 0.7, rng)), X, random_state=0)
     assert [s.condition for s in slices] == ["x0 > -inf"]
     assert_array_equal(slices.apply(X) == 0, share <= 0.7)
 
 
 def test_columns_are_found_by_their_names(people):
     errors = errors_where(people["age"].to_numpy() <= 25, np.random.default_rng(0))
-    found = error_slices(Saw(errors), people, random_state=0)
+    found = error_slices(KnownErrors(errors), people, random_state=0)
     expected = found.apply(people)
     assert_array_equal(found.apply(people[people.columns[::-1]].assign(more=1)), expected)
     with pytest.raises(ValueError, match="X lacks the columns 'age', which the frame in fit had"):
@@ -147,18 +147,20 @@ def test_columns_are_found_by_their_names(people):
 
 
 def test_text_and_mask_agree(people):
-    """The condition, read by pandas, selects the rows that `apply` does."""
+    """The rows for which the condition holds are the rows that `apply` selects."""
     region = (people["age"] <= 30) & (people["housing"] == "own")
-    slices = error_slices(Saw(region.to_numpy()), people, random_state=0)
+    slices = error_slices(KnownErrors(region.to_numpy()), people, random_state=0)
     assert sorted(slices[0].condition.split(" and ")) == ["age <= 30", "housing = own"]
     assert_array_equal(slices.apply(people) == 0, region)
 
 
-def test_rates_and_intervals_are_those_of_rows_that_did_not_choose():
+def test_rates_and_intervals_are_those_of_the_held_out_rows():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1200, 2))
     is_error = errors_where(X[:, 0] > 1, rng)
-    slices = error_slices(Saw(is_error), X, max_depth=1, confidence_level=0.9, random_state=0)
+    slices = error_slices(
+        KnownErrors(is_error), X, max_depth=1, confidence_level=0.9, random_state=0
+    )
     inside = slices.apply(X) == 0
     found = slices[0]
     assert slices.n_samples == 600
@@ -172,12 +174,12 @@ def test_rates_and_intervals_are_those_of_rows_that_did_not_choose():
 
 
 def test_errors_at_random_are_reported_at_their_true_rate():
-    """The winner's curse: rates of the choosing half would be above 0.2, and intervals miss it."""
+    """Winner's curse: error rates on the discovery half would be above 0.2."""
     rates, covered = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
         X, is_error = rng.normal(size=(400, 20)), rng.random(400) < 0.2
-        for found in error_slices(Saw(is_error), X, random_state=seed):
+        for found in error_slices(KnownErrors(is_error), X, random_state=seed):
             rates.append(found.error_rate)
             covered.append(found.low <= 0.2 <= found.high)
     assert len(rates) > 10
@@ -185,18 +187,18 @@ def test_errors_at_random_are_reported_at_their_true_rate():
     assert np.mean(covered) > 0.9
 
 
-def test_a_condition_that_tells_nothing_is_left_out():
+def test_a_condition_that_does_not_raise_the_error_rate_is_left_out():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 4))
     is_error = errors_where(X[:, 2] > 1, rng)
-    slices = error_slices(Saw(is_error), X, max_depth=4, random_state=0)
+    slices = error_slices(KnownErrors(is_error), X, max_depth=4, random_state=0)
     assert re.fullmatch(r"x2 > [\d.]+", slices[0].condition)
 
 
-def test_slices_are_disjoint_and_at_most_as_many_as_asked(people):
+def test_slices_are_disjoint_and_at_most_n_slices(people):
     is_error = errors_where((people["age"] % 7 < 3).to_numpy(), np.random.default_rng(0))
-    many = error_slices(Saw(is_error), people, max_depth=6, n_slices=20, random_state=0)
-    few = error_slices(Saw(is_error), people, max_depth=6, n_slices=2, random_state=0)
+    many = error_slices(KnownErrors(is_error), people, max_depth=6, n_slices=20, random_state=0)
+    few = error_slices(KnownErrors(is_error), people, max_depth=6, n_slices=2, random_state=0)
     assert len(many) > 2
     assert list(few) == many[:2]
     sizes = np.bincount(many.apply(people) + 1)[1:]
@@ -229,7 +231,7 @@ def test_rows_that_no_split_tested_are_left_out(noisy_data):
     assert error_slices(clf, X, random_state=0).n_samples == 100
 
 
-def test_a_selective_classifier_is_judged_by_all_its_labels(noisy_data):
+def test_a_selective_classifier_is_evaluated_on_all_its_labels(noisy_data):
     X, y = noisy_data
     clf = SelectiveClassifier(GaussianNB(), target_coverage=0.5, random_state=0)
     clf.fit(X[:200], y[:200])
@@ -243,14 +245,14 @@ def test_columns_that_describe_images():
     rng = np.random.default_rng(0)
     camera = pd.DataFrame({"camera": rng.choice(["north", "south", "west"], 600)})
     is_error = errors_where((camera["camera"] == "west").to_numpy(), rng)
-    slices = error_slices(Saw(is_error), camera, random_state=0)
+    slices = error_slices(KnownErrors(is_error), camera, random_state=0)
     assert [s.condition for s in slices] == ["camera = west"]
 
 
 @pytest.mark.parametrize("rate", [0, 1])
 def test_nothing_to_find(rate):
     X = np.random.default_rng(0).normal(size=(200, 2))
-    slices = error_slices(Saw(np.full(200, bool(rate))), X)
+    slices = error_slices(KnownErrors(np.full(200, bool(rate))), X)
     assert len(slices) == 0
     assert str(slices).startswith("No region of high error stands out: error")
     assert_array_equal(slices.apply(X), -1)
@@ -259,7 +261,7 @@ def test_nothing_to_find(rate):
 def test_prints_as_text():
     X = np.repeat(np.arange(4.0), 100)[:, None]
     is_error = np.r_[np.zeros(300), np.tile([1, 0], 50)].astype(bool)
-    slices = error_slices(Saw(is_error), X, random_state=0)
+    slices = error_slices(KnownErrors(is_error), X, random_state=0)
     n, k = slices[0].n_samples, slices[0].n_errors
     low, high = binomtest(k, n).proportion_ci(0.95)
     assert repr(slices) == (
@@ -268,11 +270,11 @@ def test_prints_as_text():
     )
 
 
-def test_same_seed_same_slices_and_no_trace(people):
+def test_same_seed_gives_the_same_slices_and_nothing_else_changes(people):
     is_error = errors_where((people["age"] < 30).to_numpy(), np.random.default_rng(0))
     before, state = people.copy(), np.random.get_state()[1].copy()  # noqa: NPY002
-    first, second = (error_slices(Saw(is_error), people, random_state=3) for _ in range(2))
-    error_slices(Saw(is_error), people)
+    first, second = (error_slices(KnownErrors(is_error), people, random_state=3) for _ in range(2))
+    error_slices(KnownErrors(is_error), people)
     assert list(first) == list(second)
     assert before.equals(people)
     assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
@@ -280,20 +282,20 @@ def test_same_seed_same_slices_and_no_trace(people):
 
 def test_pickle(people):
     is_error = errors_where((people["age"] < 30).to_numpy(), np.random.default_rng(0))
-    slices = error_slices(Saw(is_error), people, random_state=0)
+    slices = error_slices(KnownErrors(is_error), people, random_state=0)
     copy = pickle.loads(pickle.dumps(slices))
     assert_array_equal(copy.apply(people), slices.apply(people))
     assert len(pickle.dumps(slices)) < 5000
 
 
-def test_values_that_a_tree_cannot_hold():
-    """Infinities, numbers beyond float32 and neighbours that float32 cannot tell apart."""
+def test_values_beyond_the_float32_of_a_tree():
+    """Infinities, numbers beyond float32, and neighbours that are equal in float32."""
     rng = np.random.default_rng(0)
     number = 2**40 + rng.integers(0, 100, 800).astype(float)
     wild = rng.choice([-np.inf, -1e300, 0.0, 1e300, np.inf], 800)
     for column, region in ((number, number >= 2**40 + 60), (wild, wild > 1)):
         X = np.column_stack([column, rng.normal(size=800)])
-        slices = error_slices(Saw(errors_where(region, rng, 0.7, 0.0)), X, random_state=0)
+        slices = error_slices(KnownErrors(errors_where(region, rng, 0.7, 0.0)), X, random_state=0)
         assert_array_equal(slices.apply(X) == 0, region)
 
 
@@ -305,9 +307,9 @@ def test_shortest_number(low, high, expected):
     assert _shortest_number(low, high) == expected
 
 
-def test_messages(people, noisy_data):
+def test_unusable_input_is_refused(people, noisy_data):
     X, y = noisy_data
-    ok = Saw(np.arange(400) % 5 == 0)
+    ok = KnownErrors(np.arange(400) % 5 == 0)
     with pytest.raises(ValueError, match="X has 300 rows, but the estimator was fitted on 400"):
         error_slices(ok, X[:300])
     with pytest.raises(ValueError, match=r"GaussianNB has no out-of-fold errors\. Pass rows"):
@@ -337,6 +339,6 @@ def test_a_category_called_none_is_not_a_missing_one():
     alley[::4] = np.nan
     is_error = np.where(alley == "None", rng.random(1200) < 0.6, False)
     X = pd.DataFrame({"alley": alley, "x": rng.normal(size=1200)})
-    found = error_slices(Saw(is_error), X, random_state=0)
+    found = error_slices(KnownErrors(is_error), X, random_state=0)
     assert len(found) == 1
     assert str(found).splitlines()[1].strip().startswith("0. alley = None:")
