@@ -420,7 +420,8 @@ def test_bootstrap_metrics_are_the_metrics(tied, weighted):
     assert_allclose(_ranking_metrics(*(np.insert(a, [0, 3, len(a)], 0) for a in ties)), expected)
 
 
-def test_max_probability_keeps_its_order_where_it_rounds_to_one():
+def test_one_minus_max_probability_keeps_order_and_ties():
+    """The order survives where the maximum rounds to 1; equal shares of votes stay tied."""
     small = np.logspace(-20, -2, 50)
     proba = np.column_stack([1 - small, small / 2, small / 2])
     assert len(np.unique(1 - proba.max(axis=1))) < 50

@@ -92,18 +92,18 @@ def log_losses_of_logits(is_error, logits):
     return np.logaddexp(0, np.where(is_error, -logits, logits))
 
 
-def proba_of_other_classes(pooled, pred_encoded):
-    """Return the probability of all classes but the predicted one."""
-    return np.clip(split_predicted(pooled, pred_encoded)[1], 0, 1)
-
-
-def proba_not_max(proba):
-    """Return 1 - max probability, clipped to [0, 1].
+def proba_of_other_classes(proba, pred_encoded):
+    """Return 1 - the probability of the predicted class, clipped to [0, 1].
 
     Below 1e-4 it is the sum of the other classes: there, the difference loses the order that the
     small probabilities still have. Elsewhere it is the difference, because sums break ties: for
     shares of votes, 0.1 + 0.2 is not equal to 0.3.
     """
-    difference = 1 - proba.max(axis=1)
-    summed = proba_of_other_classes(proba, proba.argmax(axis=1))
+    proba_pred, summed, _ = split_predicted(proba, pred_encoded)
+    difference = 1 - proba_pred
     return np.clip(np.where(difference < 1e-4, summed, difference), 0, 1)
+
+
+def proba_not_max(proba):
+    """Return 1 - max probability, by the rule of `proba_of_other_classes`."""
+    return proba_of_other_classes(proba, proba.argmax(axis=1))
