@@ -1,4 +1,4 @@
-"""Turn any X into one numeric matrix in which distances mean something."""
+"""Turn any X into one numeric matrix in which distances are meaningful."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -25,7 +25,7 @@ from ._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
 from ._utils.threads import one_thread_of_blas
 from ._utils.validation import is_missing
 
-# Beyond this many columns nearest neighbours cost more than they tell.
+# With more columns than this, a search for nearest neighbours is slow and no more accurate.
 _MAX_COLUMNS = 200
 
 
@@ -34,25 +34,38 @@ class UnsupportedInputError(ValueError):
 
 
 class NumericRepresentation(TransformerMixin, BaseEstimator):
-    """Represent any X as a dense float32 matrix, without looking at labels.
+    """Represent any X as a dense float32 matrix, without labels.
 
-    Numbers are imputed by the median and standardised; categories, strings and booleans of a frame
-    are one-hot encoded; images and other wide arrays are flattened and projected on principal
-    components; sparse matrices and lists of strings on singular vectors. A missing text is empty,
-    a missing category one of its own, and a cell without a number where numbers were is missing.
+    The kind of X decides which of scikit-learn's transformers are used:
+
+    - "frame": numbers are imputed by the median and standardised; categories, strings and booleans
+      are one-hot encoded, and a missing category is a category of its own;
+    - "array": numbers of a table are imputed by the median and standardised;
+    - "wide": images and tables of more than 200 columns are flattened, imputed by the median and
+      projected on principal components;
+    - "sparse": a sparse matrix is projected on singular vectors;
+    - "text": texts are weighted by TF-IDF and projected on singular vectors. A missing text is an
+      empty text.
+
+    Infinite values count as missing. In a numeric column of a frame, so does a cell that is no
+    number.
 
     Parameters
     ----------
     n_components : int, default=40
-        Number of components where X is projected.
+        Number of components, for the kinds that are projected.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the projections and of the rows they are fitted on (at most 20,000).
+        Seed of the projections and of the sample of rows on which they are fitted (at most
+        20,000).
 
     Attributes
     ----------
     kind_ : {"frame", "array", "wide", "sparse", "text"}
-        What X was taken for.
+        Kind of X in `fit`.
+
+    is_of_images_ : bool
+        Whether the columns are principal components of images.
 
     Examples
     --------
@@ -73,7 +86,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : frame, array, sparse matrix or list of str, of length n_samples
-            Any kind of input.
+            Rows of any kind.
         y : None
             Ignored.
 
@@ -86,7 +99,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         UnsupportedInputError
             If X is of another kind.
         """
-        self.kind_ = _kind(X)
+        kind = _find_kind(X)()
         n_samples = num_samples(X)
         n_rows = min(
             limits.MAX_FIT_ROWS, max(10 * self.n_components, rows_at_once(X, bytes_per_cell=16))
@@ -95,8 +108,8 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             random_state = check_random_state(self.random_state)
             X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
         X = as_array(X)
-        self._is_image = self.kind_ == "wide" and np.ndim(X) > 2
-        self._start(X)
+        kind.fit(X, self.n_components, self.random_state)
+        self._kind, self.kind_, self.is_of_images_ = kind, kind.name, kind.is_of_images
         self._n_features_out = self._transform_chunk(safe_indexing(X, slice(0, 1))).shape[1]
         return self
 
@@ -106,132 +119,296 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : as in fit
-            Rows of the same kind.
+            Rows of the same kind. A frame of numbers may replace an array and the other way round.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features_out), float32
+
+        Raises
+        ------
+        ValueError
+            If X is of another kind than in `fit`.
         """
         check_is_fitted(self)
-        if num_samples(X) == 0:  # of what kind no row tells
+        if num_samples(X) == 0:  # without a row, the kind of X is unknown
             return np.empty((0, self._n_features_out), dtype=np.float32)
         X = self._as_in_fit(X)
         chunks = [self._transform_chunk(as_array(part)) for _, part in row_chunks(X)]
         return np.concatenate(chunks)
 
+    def source_names(self, X):
+        """Name the column of X behind each column of the representation.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows. The names of the columns of an array are those of `X`.
+
+        Returns
+        -------
+        names : list of str, of length n_features_out
+            One-hot columns of one category share a name. Projected columns are components.
+        """
+        check_is_fitted(self)
+        return self._kind.source_names(X, self._n_features_out)
+
     def _as_in_fit(self, X):
-        """Take numbers for a frame of numbers and the other way round; refuse other kinds."""
-        kind = _kind(X)
+        kind = _find_kind(X).name
         if kind == self.kind_:
             return X
-        if self.kind_ == "frame" and kind in ("array", "wide") and all(self._numeric):
-            if np.ndim(X) == 2:
-                return X
-        elif kind == "frame" and self.kind_ in ("array", "wide") and not self._is_image:
-            columns = columns_of(X)
-            if len(columns) == self._n_columns and all(map(is_numeric, columns)):
-                return np.column_stack([to_float(column) for column in columns])
-        raise ValueError(
-            f"X is of kind {kind!r}, but the representation was fitted on kind {self.kind_!r}. "
-            "Pass X as in fit."
-        )
-
-    def _start(self, X):
-        if self.kind_ == "frame":
-            self._names = column_names(X)
-            self._numeric = [is_numeric(column) for column in columns_of(X)]
-            numeric, categorical = self._split_frame(X)
-            self._scaler = make_pipeline(_Imputer(), StandardScaler())
-            # Two rows of another category are then sqrt(2) apart: as far as two numbers that
-            # differ by 1.4 standard deviations. Rare categories get no larger weight.
-            self._encoder = OneHotEncoder(
-                handle_unknown="infrequent_if_exist",
-                max_categories=20,
-                sparse_output=False,
-                dtype=np.float32,
+        converted = self._kind.from_other_kind(X, kind)
+        if converted is None:
+            raise ValueError(
+                f"X is of kind {kind!r}, but the representation was fitted on kind "
+                f"{self.kind_!r}. Pass X as in fit."
             )
-            if numeric.shape[1]:
-                self._scaler.fit(numeric)
-            if categorical.shape[1]:
-                self._encoder.fit(categorical)
-            return
-        if self.kind_ == "text":
-            self._vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
-            try:
-                X = self._vectorizer.fit_transform(_texts(X))
-            except ValueError as error:  # no word of two letters
-                raise UnsupportedInputError(f"X is text without words: {error}") from error
-        if self.kind_ in ("sparse", "text"):
-            self._projection = self._fit_projection(TruncatedSVD, _without_missing(X))
-            return
-        flat = _flatten(X, self.kind_)
-        self._n_columns = flat.shape[1]
-        self._imputer = _Imputer().fit(flat)
-        flat = self._imputer.transform(flat)
-        if self.kind_ == "wide":
-            # Columns keep their scale: in an image the pixels that vary are those that tell.
-            self._projection = self._fit_projection(PCA, flat)
-        else:
-            self._scaler = StandardScaler().fit(flat)
-
-    def _fit_projection(self, projection, X):
-        n_components = min(self.n_components, *(side - 1 for side in X.shape))
-        if n_components < 1:
-            raise UnsupportedInputError(f"X of shape {X.shape} is too small to be projected")
-        return projection(n_components, random_state=self.random_state).fit(X)
+        return converted
 
     def _transform_chunk(self, X):
-        if self.kind_ == "frame":
-            numeric, categorical = self._split_frame(X)
-            parts = []
-            if numeric.shape[1]:
-                parts.append(self._scaler.transform(numeric))
-            if categorical.shape[1]:
-                parts.append(self._encoder.transform(categorical))
-            Z = np.hstack(parts)
-        elif self.kind_ == "text":
-            Z = self._projection.transform(self._vectorizer.transform(_texts(X)))
-        elif self.kind_ == "sparse":
-            Z = self._projection.transform(_without_missing(X))
-        else:
-            flat = self._imputer.transform(_flatten(X, self.kind_))
-            if self.kind_ == "wide":
-                # How many threads there are decides how sums are rounded. And where rows are judged
-                # in threads, these have the cores.
-                with one_thread_of_blas():
-                    Z = self._projection.transform(flat)
-            else:
-                Z = self._scaler.transform(flat)
-        # One wild value must not decide all distances of its row.
-        limit = 10 * (np.sqrt(Z.shape[1]) if self.kind_ == "wide" else 1)
-        return np.clip(Z, -limit * self._scale(), limit * self._scale()).astype(np.float32)
+        Z = self._kind.transform(X)
+        # One extreme value must not decide all distances of its row.
+        limit = self._kind.largest_value(Z.shape[1])
+        return np.clip(Z, -limit, limit).astype(np.float32)
 
-    def _scale(self):
-        if self.kind_ in ("frame", "array"):
-            return 1.0
-        return max(float(np.sqrt(np.max(self._projection.explained_variance_))), 1e-12)
 
-    def _split_frame(self, X):
-        columns, n_samples = columns_of(X, self._names), num_samples(X)
-        numeric = [read_float(c) for c, is_num in zip(columns, self._numeric) if is_num]
-        categorical = [category_names(c) for c, is_num in zip(columns, self._numeric) if not is_num]
-        return (
-            np.column_stack(numeric) if numeric else np.empty((n_samples, 0)),
-            np.column_stack(categorical) if categorical else np.empty((n_samples, 0)),
+class _Kind:
+    """A kind of X, and the pipeline of scikit-learn's transformers that represents it.
+
+    A new kind is a subclass with `name`, `accepts` and `fit`, and its entry in `_KINDS`.
+    """
+
+    name = None
+    is_of_images = False
+
+    @staticmethod
+    def accepts(X):
+        """Return whether X, prepared by `_find_kind`, is of this kind."""
+        raise NotImplementedError
+
+    def read(self, X):
+        """Return the rows in the form that the pipeline expects."""
+        return X
+
+    def fit(self, X, n_components, random_state):
+        """Fit `pipeline` on rows."""
+        raise NotImplementedError
+
+    def transform(self, X):
+        """Return the rows as a matrix."""
+        return self.pipeline.transform(self.read(X))
+
+    def largest_value(self, n_columns):
+        """Return the absolute value at which the cells of the matrix are clipped."""
+        return 10.0  # standard deviations of a column
+
+    def source_names(self, X, n_columns):
+        """Name the column of X behind each column of the matrix."""
+        return [f"component {j}" for j in range(n_columns)]
+
+    def from_other_kind(self, X, kind):
+        """Return rows of another kind as rows of this one, or None if there is no safe way."""
+        return None
+
+
+class _Sparse(_Kind):
+    name = "sparse"
+
+    @staticmethod
+    def accepts(X):
+        return hasattr(X, "tocsr")
+
+    def read(self, X):
+        return _without_missing(X)
+
+    def fit(self, X, n_components, random_state):
+        X = self.read(X)
+        projection = TruncatedSVD(_n_components(X, n_components), random_state=random_state)
+        self.pipeline = make_pipeline(projection).fit(X)
+
+    def largest_value(self, n_columns):
+        return 10 * _largest_deviation(self.pipeline[-1])
+
+
+class _Text(_Sparse):
+    name = "text"
+
+    @staticmethod
+    def accepts(X):
+        if isinstance(X, np.ndarray) and (X.ndim != 1 or X.dtype.kind not in "OUT"):
+            return False
+        return isinstance(X, (list, tuple, np.ndarray)) and _are_texts(X)
+
+    def read(self, X):
+        return [text if isinstance(text, str) or not is_missing(text) else "" for text in X]
+
+    def fit(self, X, n_components, random_state):
+        vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
+        try:
+            weights = vectorizer.fit_transform(self.read(X))
+        except ValueError as error:  # no word of two letters
+            raise UnsupportedInputError(f"X is text without words: {error}") from error
+        # The number of words limits the number of components, so that the steps are fitted in turn.
+        projection = TruncatedSVD(_n_components(weights, n_components), random_state=random_state)
+        self.pipeline = make_pipeline(vectorizer, projection.fit(weights))
+
+
+class _Frame(_Kind):
+    """Columns of numbers and of categories, each with its own transformers.
+
+    scikit-learn's `ColumnTransformer` is not used: it requires a frame whose columns it selects by
+    name or one matrix of one dtype, whereas columns are read here from any library, from an array
+    of objects, and by position if names repeat.
+    """
+
+    name = "frame"
+
+    @staticmethod
+    def accepts(X):
+        is_table_of_objects = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "O"
+        return hasattr(X, "columns") or is_table_of_objects
+
+    def fit(self, X, n_components, random_state):
+        self.names = column_names(X)
+        self.is_numeric = [is_numeric(column) for column in columns_of(X)]
+        numbers, categories = self._split(X)
+        self.scaler = make_pipeline(_Imputer(), StandardScaler())
+        # Two rows of another category are then sqrt(2) apart: as far as two numbers that differ by
+        # 1.4 standard deviations. Rare categories get no larger weight.
+        self.encoder = OneHotEncoder(
+            handle_unknown="infrequent_if_exist",
+            max_categories=20,
+            sparse_output=False,
+            dtype=np.float32,
         )
+        if numbers:
+            self.scaler.fit(np.column_stack(numbers))
+        if categories:
+            self.encoder.fit(np.column_stack(categories))
 
-    def _source_names(self, X, n_columns):
-        if self.kind_ == "array":
-            return column_names(X)
-        if self.kind_ != "frame":
-            return [f"component {j}" for j in range(n_columns)]
-        numeric = [name for name, is_num in zip(self._names, self._numeric) if is_num]
-        categorical = [name for name, is_num in zip(self._names, self._numeric) if not is_num]
-        if categorical:
-            positions = [str(j) for j in range(len(categorical))]
-            encoded = self._encoder.get_feature_names_out(positions)  # "position_category"
-            categorical = [categorical[int(name.partition("_")[0])] for name in encoded]
-        return numeric + categorical
+    def transform(self, X):
+        numbers, categories = self._split(X)
+        parts = []
+        if numbers:
+            parts.append(self.scaler.transform(np.column_stack(numbers)))
+        if categories:
+            parts.append(self.encoder.transform(np.column_stack(categories)))
+        return np.hstack(parts)
+
+    def source_names(self, X, n_columns):
+        numbers = [name for name, is_num in zip(self.names, self.is_numeric) if is_num]
+        categories = [name for name, is_num in zip(self.names, self.is_numeric) if not is_num]
+        if categories:
+            positions = [str(j) for j in range(len(categories))]
+            encoded = self.encoder.get_feature_names_out(positions)  # "position_category"
+            categories = [categories[int(name.partition("_")[0])] for name in encoded]
+        return numbers + categories
+
+    def from_other_kind(self, X, kind):
+        """Return an array as it is if every column of the frame was numeric."""
+        is_table = kind in (_Array.name, _Wide.name) and np.ndim(X) == 2
+        return X if is_table and all(self.is_numeric) else None
+
+    def _split(self, X):
+        columns = list(zip(columns_of(X, self.names), self.is_numeric))
+        numbers = [read_float(column) for column, is_num in columns if is_num]
+        return numbers, [category_names(column) for column, is_num in columns if not is_num]
+
+
+class _Numbers(_Kind):
+    """Arrays of numbers: a subclass has their `dtype` and `_make_pipeline`."""
+
+    def read(self, X):
+        X = np.asarray(X)
+        return np.asarray(X.reshape(len(X), -1), dtype=self.dtype)
+
+    def fit(self, X, n_components, random_state):
+        self.is_of_images = np.ndim(X) > 2
+        X = self.read(X)
+        self.n_columns = X.shape[1]
+        self.pipeline = self._make_pipeline(X, n_components, random_state).fit(X)
+
+    def from_other_kind(self, X, kind):
+        """Return a frame of numbers as an array; its columns are read by position."""
+        if kind == _Frame.name and not self.is_of_images:
+            columns = columns_of(X)
+            if len(columns) == self.n_columns and all(map(is_numeric, columns)):
+                return np.column_stack([to_float(column) for column in columns])
+        return None
+
+
+class _Array(_Numbers):
+    name = "array"
+    # In single precision, columns far from zero would lose their differences before centring.
+    dtype = np.float64
+
+    @staticmethod
+    def accepts(X):
+        return _Wide.accepts(X) and X.ndim == 2 and X.shape[1] <= _MAX_COLUMNS
+
+    def _make_pipeline(self, X, n_components, random_state):
+        return make_pipeline(_Imputer(), StandardScaler())
+
+    def source_names(self, X, n_columns):
+        return column_names(X)
+
+
+class _Wide(_Numbers):
+    name = "wide"
+    dtype = np.float32
+
+    @staticmethod
+    def accepts(X):
+        return isinstance(X, np.ndarray) and X.ndim >= 2 and X.dtype.kind in "fiub"
+
+    def _make_pipeline(self, X, n_components, random_state):
+        # Columns keep their scale: the pixels of an image that vary most carry most information.
+        projection = PCA(_n_components(X, n_components), random_state=random_state)
+        return make_pipeline(_Imputer(), projection)
+
+    def transform(self, X):
+        # The number of threads decides how sums are rounded. If rows are predicted in threads,
+        # these already use the cores.
+        with one_thread_of_blas():
+            return super().transform(X)
+
+    def largest_value(self, n_columns):
+        return 10 * np.sqrt(n_columns) * _largest_deviation(self.pipeline[-1])
+
+
+# The first kind that accepts X represents it.
+_KINDS = (_Sparse, _Frame, _Text, _Array, _Wide)
+
+
+def _find_kind(X):
+    """Return the class of the first kind that accepts X; raise if there is none."""
+    given = as_array(X[:1]) if is_lazy(X) else X
+    is_list = isinstance(given, (list, tuple))
+    is_container = hasattr(given, "tocsr") or hasattr(given, "columns")
+    # A list of texts stays as it is: as an array each text would have the size of the longest.
+    is_texts = is_list and _are_texts(given)
+    if not is_container and not is_texts and (is_list or hasattr(given, "__array__")):
+        try:
+            given = np.asarray(given)
+        except ValueError as error:  # rows of different length
+            raise UnsupportedInputError(f"X has no numeric representation: {error}") from error
+    for kind in _KINDS:
+        if kind.accepts(given):
+            return kind
+    raise UnsupportedInputError(f"X of type {type(X).__name__} has no numeric representation")
+
+
+def _n_components(X, n_components):
+    """Return the number of components that X allows, at most `n_components`."""
+    n_components = min(n_components, *(side - 1 for side in X.shape))
+    if n_components < 1:
+        raise UnsupportedInputError(f"X of shape {X.shape} is too small to be projected")
+    return n_components
+
+
+def _largest_deviation(projection):
+    """Return the standard deviation of the component that varies most."""
+    return max(float(np.sqrt(np.max(projection.explained_variance_))), 1e-12)
 
 
 class _Imputer(SimpleImputer):
@@ -244,7 +421,7 @@ class _Imputer(SimpleImputer):
         return super().fit(self._finite(X))
 
     def transform(self, X):
-        # Images have nothing to impute, and to look for it column by column is slow.
+        # Images have nothing to impute, and a search for missing values in each column is slow.
         return X if _all_finite(X) else super().transform(self._finite(X))
 
     @staticmethod
@@ -253,13 +430,14 @@ class _Imputer(SimpleImputer):
 
 
 def _all_finite(X):
-    # A sum tells mostly, in half of the time. scikit-learn's check may be switched off by the user.
+    # A finite sum is enough in most cases, in half of the time. scikit-learn's own check does
+    # nothing if the user has set `assume_finite`.
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(X.sum()) or np.isfinite(X).all())
 
 
 def _without_missing(X):
-    """Return a sparse matrix in which what is not finite is 0, its most frequent value."""
+    """Return a sparse matrix as CSR, with 0, its most frequent value, for NaN and infinities."""
     X = X.tocsr()
     if np.isfinite(X.data).all():
         return X
@@ -268,48 +446,14 @@ def _without_missing(X):
     return X
 
 
-def _kind(X):
-    if hasattr(X, "tocsr"):
-        return "sparse"
-    if hasattr(X, "columns"):
-        return "frame"
-    if is_lazy(X):
-        return _kind(as_array(X[:1]))
-    if isinstance(X, (list, tuple)) and _are_texts(X):
-        return "text"
-    if isinstance(X, (list, tuple)) or hasattr(X, "__array__"):
-        try:
-            array = np.asarray(X)
-        except ValueError as error:  # rows of different length
-            raise UnsupportedInputError(f"X has no numeric representation: {error}") from error
-        if array.ndim == 1 and array.dtype.kind in "OUT" and _are_texts(array):
-            return "text"
-        if array.ndim == 2 and array.dtype.kind == "O":
-            return "frame"
-        if array.ndim >= 2 and array.dtype.kind in "fiub":
-            return "array" if array.ndim == 2 and array.shape[1] <= _MAX_COLUMNS else "wide"
-    raise UnsupportedInputError(f"X of type {type(X).__name__} has no numeric representation")
-
-
 def _are_texts(values):
-    """Tell whether the first value that is not missing is a text, or all are missing."""
+    """Return whether the first value that is not missing is a text, or all are missing."""
     known = (v for v in values if hasattr(v, "__len__") or not is_missing(v))
     return len(values) > 0 and isinstance(next(known, ""), str)
 
 
-def _texts(X):
-    return [text if isinstance(text, str) or not is_missing(text) else "" for text in X]
-
-
-def _flatten(X, kind):
-    """Return rows of numbers; those of a table in double precision until they are centred."""
-    X = np.asarray(X)
-    dtype = np.float64 if kind == "array" else np.float32
-    return np.asarray(X.reshape(len(X), -1), dtype=dtype)
-
-
 def source_names(representation, X, n_columns):
-    """Name the column of X behind each column of a representation, else the component it is.
+    """Name the column of X behind each column of a representation.
 
     Parameters
     ----------
@@ -323,10 +467,11 @@ def source_names(representation, X, n_columns):
     Returns
     -------
     names : list of str, of length n_columns
-        One-hot columns of one category share a name.
+        One-hot columns of one category share a name. A transformer that names no columns gives
+        "component 0", "component 1", ...
     """
-    if isinstance(representation, NumericRepresentation):
-        return representation._source_names(X, n_columns)
+    if hasattr(representation, "source_names"):
+        return representation.source_names(X)
     try:
         names = [str(name) for name in representation.get_feature_names_out()]
     except (AttributeError, ValueError):
@@ -335,7 +480,7 @@ def source_names(representation, X, n_columns):
 
 
 def is_of_images(representation):
-    """Tell whether the columns are principal components of images.
+    """Return whether the columns of a representation are principal components of images.
 
     Parameters
     ----------
@@ -346,7 +491,7 @@ def is_of_images(representation):
     -------
     is_of_images : bool
     """
-    return isinstance(representation, NumericRepresentation) and representation._is_image
+    return getattr(representation, "is_of_images_", False)
 
 
 def fit_representation(representation, X, *, seed=0, hidden=None):
@@ -360,14 +505,15 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
         Rows.
     seed : int, default=0
         Random state of the "auto" representation.
-    heard : ndarray of shape (n_samples, n_units), default=None
-        What the embedding that the representation begins with makes of X, where that is known.
+    hidden : ndarray of shape (n_samples, n_units), default=None
+        Values of the net's hidden layer for X, if they are already computed. The representation
+        then begins with the `TorchEmbedding` of this layer, and only the steps after it are fitted.
 
     Returns
     -------
     representation : fitted transformer or None
     reason : str or None
-        Why there is none.
+        Why there is no representation, if there is none.
 
     Raises
     ------
@@ -391,7 +537,7 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
     if hidden is None:
         representation.fit(X)
     else:
-        embedding, rest = _parted(representation)
+        embedding, rest = _split_first_step(representation)
         embedding.fit(X)
         rest.fit(hidden)
     represent(representation, safe_indexing(X, slice(0, 1)))
@@ -399,33 +545,34 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
 
 
 def net_representation(estimator, X):
-    """Choose how a deployed net looks at rows that it has not seen.
+    """Choose the representation for a net that is deployed as it was evaluated.
 
-    What a net makes of an image tells more about its errors than pixels do. Columns of a table
-    and text are left to "auto".
+    The hidden layer predicts the net's errors on images better than the pixels do. For columns of a
+    table and for texts, "auto" is the better choice.
 
     Parameters
     ----------
     estimator : fitted classifier
-        The base, which must not have trained on X.
+        The base, which must not have been trained on X.
     X : any
         Rows.
 
     Returns
     -------
     representation : transformer or "auto"
-        The net's last hidden layer, projected where it is wide; "auto" where there is none.
+        The net's last hidden layer, projected if it has more than 200 units; "auto" if X is no
+        array of images or the base is no net with a linear layer.
     """
     net = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
     if not hasattr(net, "module_"):
         return "auto"
     try:
-        if _kind(X) != "wide":
+        if _find_kind(X) is not _Wide:
             return "auto"
         from .neural import TorchEmbedding
 
         embedding = TorchEmbedding(net).fit(X)
-    except ValueError:  # no kind, or no linear layer
+    except ValueError:  # X is of no kind, or the net has no linear layer
         return "auto"
     if len(embedding.get_feature_names_out()) > _MAX_COLUMNS:
         return make_pipeline(embedding, NumericRepresentation(random_state=0))
@@ -433,7 +580,7 @@ def net_representation(estimator, X):
 
 
 def shared_with(representation, estimator):
-    """Return the part of a representation that a deployed net computes while it is asked.
+    """Return the part of a representation that a net computes when it predicts.
 
     Parameters
     ----------
@@ -445,25 +592,44 @@ def shared_with(representation, estimator):
     Returns
     -------
     embedding : TorchEmbedding or None
-        None where rows need a pass of their own.
+        None if the representation needs a forward pass of its own, or none.
     rest : transformer or None
-        What makes the representation of the embedding.
+        Turns the embedding into the representation.
     """
-    embedding, rest = _parted(representation)
+    embedding, rest = _split_first_step(representation)
     if hasattr(embedding, "is_computed_by") and embedding.is_computed_by(estimator):
         return embedding, rest
     return None, None
 
 
-def _parted(representation):
-    """Return the first step of a representation, and what follows it."""
+def _split_first_step(representation):
+    """Return the first step of a representation, and the steps after it as a transformer."""
     if isinstance(representation, Pipeline):
         return representation[0], representation[1:]
     return representation, FunctionTransformer()
 
 
 def represent(representation, X, rows=None):
-    """Return (some) rows of X as a dense float32 matrix, in chunks."""
+    """Compute the representation of X in chunks.
+
+    Parameters
+    ----------
+    representation : fitted transformer
+        From `fit_representation`.
+    X : any
+        Rows.
+    rows : ndarray of int, default=None
+        Positions of the rows to represent; None takes all.
+
+    Returns
+    -------
+    Z : ndarray of shape (n_samples, n_columns), float32
+
+    Raises
+    ------
+    ValueError
+        If the representation does not return one numeric row per row of X.
+    """
     chunks = []
     for batch, part in row_chunks(X, rows=rows):
         Z = representation.transform(part)

@@ -90,7 +90,7 @@ def test_columns_of_a_frame_are_read_by_name(library):
     Z = representation.transform(frame(columns))
     reordered = frame({"more": [0, 0, 0], **{name: columns[name] for name in "cba"}})
     assert_array_equal(representation.transform(reordered), Z)
-    assert representation._source_names(reordered, 4) == ["a", "c", "b", "b"]
+    assert representation.source_names(reordered) == ["a", "c", "b", "b"]
     with pytest.raises(ValueError, match="X lacks the columns 'b', 'c', which the frame in fit"):
         representation.transform(frame({"a": [1.0], "d": [1.0], "e": [1.0]}))
 
@@ -179,7 +179,7 @@ def test_chunks_give_the_same_rows_as_one_pass(monkeypatch, digits):
 
 @pytest.mark.parametrize("X", [{"a": [1]}, object(), [object(), object()]])
 def test_other_input_has_no_representation(X):
-    with pytest.raises((UnsupportedInputError, ValueError)):
+    with pytest.raises(UnsupportedInputError, match=r"X of type \w+ has no numeric representation"):
         NumericRepresentation().fit(X)
 
 
