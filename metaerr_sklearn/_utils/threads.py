@@ -1,4 +1,14 @@
-"""Run functions in threads, and leave what all threads share as it was."""
+"""Run functions in threads, and restore the settings that all threads share.
+
+joblib and threadpoolctl alone do not do this (tests/test_threads.py fails with them):
+
+- joblib's `inner_max_num_threads` is refused by its backend of threads;
+- a limit of OpenMP holds only in the thread that sets it, so each thread needs its own;
+- `threadpool_limits` restores the number of threads of BLAS that it found, which may be the limit
+  of another thread: if two calls overlap, BLAS stays limited after both;
+- `warnings.catch_warnings`, which scikit-learn uses in its checks, has the same flaw;
+- after an exception joblib returns while other threads still run.
+"""
 
 import threading
 import warnings
@@ -10,22 +20,24 @@ from sklearn import config_context, get_config
 from threadpoolctl import ThreadpoolController
 
 _LOCK = threading.Lock()
-# How many callers count on it that BLAS gets back the threads it had, and how many these were.
+# Number of callers inside `_as_before`, and the thread counts of BLAS to restore when the last one
+# leaves.
 _n_callers, _blas_threads = 0, {}
 
 
 def run_in_threads(n_jobs, works):
-    """Return what functions return, called side by side where there are several jobs and functions.
+    """Call functions in threads and return their results in order.
 
-    Each then has one thread of OpenMP: fits of LightGBM with one thread each take less time than
-    one after the other with several threads, which wait for each other at every split.
+    With several jobs and functions, each function has one thread of OpenMP. Parallel fits of
+    LightGBM with one thread each take less time than successive fits with several threads, because
+    these wait for each other at every split.
 
     Parameters
     ----------
     n_jobs : int or None
-        Threads, as in joblib.
+        Number of threads, as in joblib.
     works : iterable of callables
-        Functions without arguments, taken one by one.
+        Functions without arguments. The iterable is read one function at a time.
 
     Returns
     -------
@@ -38,7 +50,8 @@ def run_in_threads(n_jobs, works):
     if len(first) < 2 or parallel.n_jobs == 1:
         return [work() for work in works]
     config, controller = get_config(), ThreadpoolController()
-    # By `limit(user_api=)` the others would be put back as well, to what they were in this moment.
+    # `limit(user_api="openmp")` would also restore the other libraries, to their counts at this
+    # moment.
     openmp = controller.select(user_api="openmp")
     changed, n_running, is_over = threading.Condition(), 0, False
 
@@ -56,14 +69,14 @@ def run_in_threads(n_jobs, works):
                 n_running -= 1
                 changed.notify_all()
 
-    # Where scikit-learn checks an array it changes the warning filters, where it looks for
-    # neighbours the threads of BLAS, and puts back what it found: among threads, what another one
-    # has changed. scikit-learn's own Parallel does the former in every thread.
+    # scikit-learn changes the warning filters when it checks an array, and the threads of BLAS when
+    # it searches for neighbours. In several threads each restores what another one has changed, so
+    # both are restored here, after the last thread.
     with warnings.catch_warnings(), _as_before(controller.select(user_api="blas")):
         try:
             return parallel(delayed(run)(work) for work in works)
         finally:
-            # After an exception or an interruption joblib leaves threads at work.
+            # After an exception or an interruption, threads of joblib still run.
             with changed:
                 is_over = True
                 changed.wait_for(lambda: not n_running)
@@ -71,7 +84,10 @@ def run_in_threads(n_jobs, works):
 
 @contextmanager
 def one_thread_of_blas():
-    """Limit BLAS, in the whole process, to one thread; not where somebody else holds the limit."""
+    """Limit BLAS to one thread in the whole process until the last of several callers leaves.
+
+    There is no effect while another thread holds a limit of threadpoolctl.
+    """
     blas = ThreadpoolController().select(user_api="blas")
     with _as_before(blas):
         _set_threads(blas, dict.fromkeys(_threads_of(blas), 1))
@@ -80,7 +96,7 @@ def one_thread_of_blas():
 
 @contextmanager
 def _as_before(blas):
-    """Give BLAS the threads back that it had when the first of several callers came."""
+    """Restore the threads of BLAS when the last of several callers leaves."""
     global _n_callers, _blas_threads
     with _LOCK:
         if not _n_callers:
@@ -103,7 +119,7 @@ def _set_threads(libraries, numbers):
     for library in libraries.lib_controllers:
         if numbers.get(library.filepath) is not None:
             library.set_num_threads(numbers[library.filepath])
-    # Newer versions of threadpoolctl let no other thread set them until the one that did says that
-    # it is done, which is at the end of a limit.
+    # In newer versions of threadpoolctl, no other thread can set the counts until the thread that
+    # did so has ended a limit. This limit changes nothing and ends at once.
     with libraries.limit(limits=None):
         pass
