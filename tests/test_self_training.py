@@ -992,5 +992,5 @@ def test_splits_that_part_copies_are_warned_of():
     X = np.vstack([labeled, rng.normal(size=(100, 5))])
     partly = np.where(np.arange(220) < 120, X[:, 0] > 0, -1)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    with pytest.warns(UserWarning, match="of which a copy is in the training part"):
+    with pytest.warns(UserWarning, match="that have a duplicate in the training part"):
         SelfTrainingWithMetaErr(GaussianNB(), cv=folds, random_state=0).fit(X, partly)

@@ -48,13 +48,13 @@ def test_generator_of_splits_is_materialised():
     assert len(splits) == 4
 
 
-def test_splits_that_part_copies_are_warned_of():
+def test_splits_that_separate_duplicates_are_warned_of():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
     X, y = np.vstack([X, X]), np.tile(rng.integers(2, size=60), 2)
     duplicate_id = find_duplicates(X, y)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    with pytest.warns(UserWarning, match=r"tests \d+ rows of which a copy is in the training"):
+    with pytest.warns(UserWarning, match=r"tests \d+ rows that have a duplicate in the training"):
         make_splits(folds, X, y, duplicate_id=duplicate_id)
     make_splits(list(folds.split(X, y)), X, y, duplicate_id=duplicate_id)
     make_splits(GroupKFold(5), X, y, groups=duplicate_id, duplicate_id=None)

@@ -1,16 +1,17 @@
-"""Read the columns of any table: numbers, dates and categories."""
+"""Read the columns of a frame of any library, or of an array: numbers, dates and categories."""
 
 import numpy as np
 
 from .._compat import safe_indexing
 from .validation import is_missing
 
-# How names of dtypes begin, in any library; a column may hold no value that tells.
+# Beginnings of the names of dtypes, in any library. The dtype decides, because a column may hold
+# missing values alone.
 _CATEGORICAL = ("category", "categorical", "enum", "bool", "str", "large_str", "utf8")
 
 
 def column_names(X):
-    """Return the names of the columns of a frame as str; x0, x1, ... for an array."""
+    """Return the names of the columns of a frame as str, or x0, x1, ... for an array."""
     if hasattr(X, "columns"):
         return [str(name) for name in X.columns]
     return [f"x{j}" for j in range(np.shape(X)[1])]
@@ -24,9 +25,8 @@ def columns_of(X, names=None):
     X : frame or array of shape (n_samples, n_columns)
         Columns.
     names : list of str, default=None
-        What the columns were called when something was learned from them. A frame is read in this
-        order, whatever its own, and may have other columns; an array, or where a name occurs twice,
-        by position.
+        Names of the columns in `fit`. The columns of a frame are returned in this order, and other
+        columns are ignored. An array is read by position, and so is a frame if a name repeats.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def columns_of(X, names=None):
     Raises
     ------
     ValueError
-        If a column is missing, or their number differs where they have no names.
+        If a column is missing, or if columns read by position are not as many as in `fit`.
     """
     own = column_names(X)
     positions = range(len(own))
@@ -58,7 +58,7 @@ def columns_of(X, names=None):
 
 
 def is_numeric(column):
-    """Tell whether a column holds numbers or dates, rather than categories."""
+    """Return whether a column holds numbers or dates, rather than categories."""
     if str(column.dtype).lower().startswith(_CATEGORICAL):
         return False
     try:
@@ -69,7 +69,7 @@ def is_numeric(column):
 
 
 def to_float(column):
-    """Return a numeric column as float64, NaN where a value is missing; times in seconds."""
+    """Return a numeric column as float64: NaN for a missing value, seconds for dates and times."""
     values = values_of(column)
     if values.dtype.kind in "mM":
         micro = values.astype(f"{values.dtype.kind}8[us]")
@@ -78,12 +78,12 @@ def to_float(column):
         values = column.to_numpy(dtype=object, na_value=np.nan)
     is_text = values.dtype.kind in "UST"
     if is_text or (values.dtype.kind == "O" and any(isinstance(v, str) for v in values)):
-        raise TypeError("strings are categories, even where they spell numbers")
+        raise TypeError("strings are categories, even if they spell numbers")
     return values.astype(np.float64)
 
 
 def read_float(column):
-    """Return `to_float` of a column that held numbers before; what is no number now is missing."""
+    """Return a column that was numeric in `fit` as float64; cells that are no number become NaN."""
     try:
         return to_float(column)
     except (TypeError, ValueError):
@@ -98,23 +98,23 @@ def _float_or_nan(value):
 
 
 def values_of(column):
-    """Return a column as an array, with dates of a time zone as dates in UTC."""
+    """Return a column as an array; dates with a time zone are converted to UTC."""
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert(None)
     return np.asarray(column)
 
 
 def to_str(column, missing="nan"):
-    """Return a column of categories as an array of str; missing values have one name too."""
+    """Return a column of categories as an array of str, with one name for all missing values."""
     if hasattr(column, "cat") and hasattr(column, "isna"):
-        column = column.astype(object)  # as an array, whole numbers would be 1 or, beside NaN, 1.0
+        column = column.astype(object)  # an array would have 1.0 for the integer 1 beside a NaN
     values = column.to_list() if hasattr(column, "to_list") else np.asarray(column).tolist()
     names = (v if isinstance(v, str) else missing if is_missing(v) else str(v) for v in values)
     return np.array(list(names), dtype=str)
 
 
 def category_names(column):
-    """Return `to_str` of a column, with one name for True and 1, and for 1 and 1.0."""
+    """Return a column of categories as `to_str` does, with one name for True, 1 and 1.0."""
     names, position = np.unique(to_str(column), return_inverse=True)
     names = [{"True": "1", "False": "0"}.get(name, name) for name in names.tolist()]
     whole = [name[:-2] if name.endswith(".0") and _is_number(name) else name for name in names]

@@ -1,16 +1,16 @@
-"""How many rows are trained on, and how many are processed at once.
+"""Limits on the number of rows used for training, and processed at once.
 
-Other modules read ``limits.MAX_FIT_ROWS``, so that a limit is changed in one place.
+Other modules read ``limits.MAX_FIT_ROWS`` as an attribute, so that a limit is changed in one place.
 """
 
-# Training rows of everything that learns to predict errors: this bounds time and memory.
+# Training rows of the error model, its blocks and its representation. This bounds time and memory.
 MAX_FIT_ROWS = 20_000
-# From more rows than these, models are trained in fewer and larger steps.
+# With more rows than this, models are trained in fewer and larger steps.
 MANY_ROWS = 5_000
 # Rows that are transformed at once.
 TRANSFORM_CHUNK = 20_000
-# Rows that the base predicts at once. The number is large because a base may start threads for
-# each call.
+# Rows that the base predicts at once. The number is large because a base may start threads in each
+# call.
 PREDICT_CHUNK = 100_000
 # Rows for which the error model predicts at once. The number does not depend on the number of
 # threads, so that the results are equal to the last bit.

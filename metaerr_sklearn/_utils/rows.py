@@ -1,4 +1,4 @@
-"""Read the rows of any X, however large: in chunks, and lazily where X is on disk."""
+"""Read the rows of any X in chunks, and one by one if X is a torch Dataset."""
 
 import numpy as np
 from sklearn import get_config
@@ -8,15 +8,16 @@ from sklearn.utils import indexable as sklearn_indexable
 from .._compat import num_samples, safe_indexing
 from . import limits
 
-# What a chunk costs while it is worked on: float64, and several copies of it.
+# Memory that a cell of a chunk needs during computations: float64, held several times.
 _BYTES_PER_CELL = 64
 
 
 def indexable(X, *others):
-    """Return X, and what belongs to it, as something that rows can be taken from.
+    """Make X and the arrays that belong to it indexable by rows.
 
-    As scikit-learn's function; a torch Dataset becomes a `skorch.helper.SliceDataset` of its first
-    element, and others that are one become arrays.
+    This is scikit-learn's function, extended to a torch Dataset: X becomes a
+    `skorch.helper.SliceDataset` of the first elements of its pairs. Any other SliceDataset becomes
+    an array.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def indexable(X, *others):
     Raises
     ------
     TypeError
-        If X is a Dataset that cannot be asked for a row, or does not give pairs.
+        If X is a Dataset without a length, or does not yield pairs.
     """
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
@@ -45,20 +46,20 @@ def _sliceable(dataset):
     if not hasattr(dataset, "__len__"):
         raise TypeError(
             f"X is a {type(dataset).__name__} without a length: folds and neighbours need single "
-            "rows. Give a Dataset with __len__ and __getitem__."
+            "rows. Pass a Dataset with __len__ and __getitem__."
         )
     if len(dataset) and not isinstance(dataset[0], (tuple, list)):
         raise TypeError(
             f"A Dataset given as X must yield pairs (row, label), as for skorch, got "
-            f"{type(dataset[0]).__name__}. The labels in it are not used: give them as y."
+            f"{type(dataset[0]).__name__}. The labels in it are not used: pass them as y."
         )
     return SliceDataset(dataset)
 
 
 def is_instance_by_name(X, package, name):
-    """Tell whether X is an instance of a class without importing it.
+    """Return whether X is an instance of a class, without importing the class.
 
-    `package` is how the name of its module begins, or a tuple of beginnings.
+    `package` is the beginning of the name of the class's module, or a tuple of beginnings.
     """
     return any(
         cls.__name__ == name and cls.__module__.startswith(package) for cls in type(X).__mro__
@@ -66,21 +67,21 @@ def is_instance_by_name(X, package, name):
 
 
 def is_lazy(X):
-    """Tell whether X reads its rows when asked for them one by one."""
+    """Return whether X is a SliceDataset, which reads its rows one by one on request."""
     return is_instance_by_name(X, "skorch.helper", "SliceDataset")
 
 
 def as_array(X):
-    """Return X, and the rows of a SliceDataset as an array."""
+    """Return a SliceDataset as an array, and any other X as it is."""
     if not is_lazy(X):
         return X
-    # Its own conversion knows no copy=, which NumPy 2 asks for.
+    # The conversion of SliceDataset has no parameter `copy`, which NumPy 2 requires.
     rows = [np.asarray(X[i]) for i in range(len(X))]
     return np.stack(rows) if rows else np.empty(0)
 
 
 def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
-    """Return how many rows of X can be worked on within scikit-learn's ``working_memory``."""
+    """Return how many rows of X fit in scikit-learn's ``working_memory`` during computations."""
     n_samples, n_cells = num_samples(X), 1
     if is_lazy(X) and n_samples:
         n_cells = np.asarray(X[0]).size
@@ -93,20 +94,20 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
 
 
 def row_chunks(X, n_samples=None, *, rows=None, max_rows=None):
-    """Yield the positions of some rows as a slice, and the rows; X itself where it is small.
+    """Yield chunks of rows: their positions as a slice, and the rows.
 
-    Nothing is yielded where there is no row.
+    If X fits in one chunk, X itself is yielded. If there is no row, nothing is yielded.
 
     Parameters
     ----------
     X : any, of length n_samples, or None
         Rows.
     n_samples : int, default=None
-        Needed where X is None, which then stands for its own chunks.
+        Number of rows; required if X is None. Then each chunk of rows is None.
     rows : ndarray of int, default=None
-        Only these rows of X, to whose positions the slices refer.
+        Positions of the rows to read; None reads all. The slices refer to this array.
     max_rows : int, default=None
-        Most rows of a chunk; None takes `limits.TRANSFORM_CHUNK`.
+        Largest number of rows in a chunk; None takes `limits.TRANSFORM_CHUNK`.
 
     Yields
     ------
@@ -127,7 +128,7 @@ def row_chunks(X, n_samples=None, *, rows=None, max_rows=None):
 
 
 def in_chunks(predict, X, rows=None):
-    """Return the arrays that `predict` gives for (some) rows of X, called on chunks of them."""
+    """Call `predict` on chunks of X, or of some of its rows, and concatenate the arrays."""
     parts = [predict(part) for _, part in row_chunks(X, rows=rows, max_rows=limits.PREDICT_CHUNK)]
     parts = parts or [predict(X if rows is None else safe_indexing(X, rows))]
     return tuple(map(np.concatenate, zip(*parts))) if len(parts) > 1 else parts[0]

@@ -17,7 +17,7 @@ from .._utils.validation import check_fraction, warn_caller
 
 
 def check_split_parameter(cv):
-    """Raise unless `cv` is something `make_splits` understands."""
+    """Raise a ValueError if `cv` is not of a form that `make_splits` accepts, or "prefit"."""
     if cv is None or isinstance(cv, bool) or (isinstance(cv, str) and cv != "prefit"):
         pass
     elif isinstance(cv, Integral):
@@ -41,26 +41,33 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
     ----------
     cv : int, float in (0, 1), splitter or iterable of splits
         A number of stratified folds, the size of one stratified hold-out, or explicit splits.
-        With fewer rows in every class than folds there are fewer folds.
+        If every class has fewer rows than there are folds, there are fewer folds.
     X, y : array-likes of length n_samples
         Rows and labels.
     groups : array-like of shape (n_samples,), default=None
-        Rows of one group stay together.
-    copies : ndarray of shape (n_samples,), default=None
-        Equal numbers mark copies of one row, which stay together unless `groups` or explicit
-        splits are given. Splitters that part them are warned of.
+        Group of each row. Rows of one group are never split across folds.
+    duplicate_id : ndarray of shape (n_samples,), default=None
+        Equal numbers mark duplicates, as `find_duplicates` returns them. Duplicates are kept in one
+        fold, unless `groups` or explicit splits are given. If a splitter separates duplicates,
+        there is a warning.
     seed : int, default=0
-        Shuffles the folds.
+        Random state of the folds.
     warn : bool, default=True
-        Whether to warn where a class has fewer rows than there are folds.
+        Whether to warn if a class has fewer rows than there are folds.
 
     Returns
     -------
     splits : list of (ndarray, ndarray)
+
+    Raises
+    ------
+    ValueError
+        If there are too few rows or groups, or if an explicit split tests a row that it also trains
+        on.
     """
     if not isinstance(cv, Real):
         splits = _explicit_splits(cv, X, y, groups)
-        # Who hands over the splits themselves has seen to it.
+        # Explicit splits are the user's responsibility. A splitter does not consider duplicates.
         if duplicate_id is not None and groups is None and hasattr(cv, "split"):
             _warn_of_split_duplicates(cv, splits, duplicate_id)
         return splits
@@ -77,13 +84,13 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
         if n_folds < 2:
             raise ValueError(
                 f"Cross-fitting needs at least 2 rows in one class, got one sample in each of "
-                f'{len(labels)} classes. Give more rows, or pass cv="prefit" with a fitted base.'
+                f'{len(labels)} classes. Pass more rows, or cv="prefit" with a fitted base.'
             )
         if warn and counts.min() < cv:
             warn_caller(
                 f"Class {labels.tolist()[counts.argmin()]!r} has {counts.min()} rows, fewer than "
-                f"the {cv} folds: using {n_folds} folds, and a class that a fold's training part "
-                "misses gets probability 0 there."
+                f"the {cv} folds: using {n_folds} folds. A class without training rows in a fold "
+                "gets probability 0 there."
             )
         if groups is not None:
             n_groups = len(np.unique(groups))
@@ -100,8 +107,8 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
         what = "rows" if groups is None else "groups"
         raise ValueError(
             f"Holding out a share of {cv} leaves no training row: there are only "
-            f"{len(y if groups is None else np.unique(groups))} {what} (n_samples={len(y)}). Give "
-            f"more {what}, or hold out a smaller share."
+            f"{len(y if groups is None else np.unique(groups))} {what} (n_samples={len(y)}). Pass "
+            f"more {what}, or a smaller cv."
         )
     elif groups is not None:
         splitter = GroupShuffleSplit(1, test_size=cv, random_state=seed)
@@ -110,13 +117,13 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
     else:
         splitter = StratifiedShuffleSplit(1, test_size=cv, random_state=seed)
     with warnings.catch_warnings():
-        # Said above, in our own words.
+        # The warning above replaces scikit-learn's.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         return list(splitter.split(rows, y, groups))
 
 
 def _explicit_splits(cv, X, y, groups):
-    """Return the splits of a splitter or an iterable; raise unless each tests unseen rows."""
+    """Return the splits of a splitter or an iterable, and check that each tests unseen rows."""
     n_samples = len(y)
     try:
         splits = [tuple(map(_positions, pair)) for pair in check_cv(cv, y).split(X, y, groups)]
@@ -136,27 +143,28 @@ def _explicit_splits(cv, X, y, groups):
         if rows.min() < 0 or rows.max() >= n_samples:
             raise ValueError(
                 f"A split of cv={cv!r} has positions from {rows.min()} to {rows.max()}, but there "
-                f"are {n_samples} rows. Give positions from 0 to n_samples - 1."
+                f"are {n_samples} rows. Pass positions from 0 to n_samples - 1."
             )
-        is_trained = np.zeros(n_samples, dtype=bool)  # to sort the positions takes much longer
+        is_trained = np.zeros(n_samples, dtype=bool)  # np.intersect1d sorts, and is much slower
         is_trained[train] = True
         if is_trained[test].any():
             shared = np.unique(test[is_trained[test]])
             raise ValueError(
-                f"A split of cv={cv!r} tests {len(shared)} rows that it also trains on, row "
-                f"{shared[0]} among them: only predictions for unseen rows show how a classifier "
-                "errs. Leave the test rows out of the training part."
+                f"A split of cv={cv!r} tests {len(shared)} rows that it also trains on, such as "
+                f"row {shared[0]}. Only predictions for unseen rows show how often a classifier "
+                "is wrong on new rows: remove the test rows from the training part."
             )
     return splits
 
 
 def _warn_of_split_duplicates(cv, splits, duplicate_id):
-    n_parted = sum(np.isin(duplicate_id[test], duplicate_id[train]).sum() for train, test in splits)
-    if n_parted:
+    n_split = sum(np.isin(duplicate_id[test], duplicate_id[train]).sum() for train, test in splits)
+    if n_split:
         warn_caller(
-            f"cv={cv!r} tests {n_parted} rows of which a copy is in the training part: a base that "
-            "remembers rows looks better there than on new rows. Drop the copies, pass the number "
-            "of each row as groups=, or pass an integer as cv=, which keeps copies together."
+            f"cv={cv!r} tests {n_split} rows that have a duplicate in the training part, where a "
+            "base that memorises rows is more accurate than on new rows. Drop the duplicates, pass "
+            "groups= with one number for all duplicates of a row, or pass an integer as cv=, which "
+            "keeps duplicates together."
         )
 
 
