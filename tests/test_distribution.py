@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import skorch
 import torch
+from _nets import TinyMLP, make_net
 from joblib.parallel import ThreadingBackend
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -17,7 +18,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from skorch import NeuralNetClassifier
-from torch import nn
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn.metrics import ERROR_SCORERS
@@ -151,14 +151,10 @@ class SigningNet(NeuralNetClassifier):
         return super().fit(X, y, **fit_params)
 
 
-def layers():
-    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
-
-
 def net_on(device, folder):
-    training = {"max_epochs": 3, "lr": 0.1, "train_split": None, "verbose": 0}
-    return SigningNet(
-        layers, criterion=nn.CrossEntropyLoss, device=device, folder=str(folder), **training
+    params = {"device": device, "folder": str(folder), "max_epochs": 3}
+    return make_net(
+        TinyMLP, net_class=SigningNet, module__n_inputs=6, module__n_outputs=2, **params
     )
 
 

@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
+from _nets import TinyCNN, TinyMLP, make_net
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
@@ -12,50 +14,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from torch import nn
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._base_estimator.inspection import is_net
-
-torch = pytest.importorskip("torch")
-skorch = pytest.importorskip("skorch")
-nn = torch.nn
-
-
-class TinyCNN(nn.Module):
-    def __init__(self, n_outputs=10, n_channels=8):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, n_channels, 3, stride=2),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(9 * n_channels, n_outputs),
-        )
-
-    def forward(self, X):
-        return self.layers(X)
-
-
-class TinyMLP(nn.Module):
-    def __init__(self, n_inputs=64, n_outputs=10):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(n_inputs, 32), nn.ReLU(), nn.Linear(32, n_outputs))
-
-    def forward(self, X):
-        return self.layers(X)
-
-
-def make_net(module=TinyCNN, **kwargs):
-    parameters = {
-        "criterion": nn.CrossEntropyLoss,
-        "optimizer": torch.optim.Adam,
-        "lr": 0.01,
-        "max_epochs": 6,
-        "batch_size": 64,
-        "train_split": None,
-        "verbose": 0,
-        **kwargs,
-    }
-    return skorch.NeuralNetClassifier(module, **parameters)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +129,7 @@ def test_the_papers_set_up_a_cnn_that_sees_the_raw_images(learner, images):
     X, X_test, y, y_test = images
     clf = fit(make_net(max_epochs=2), X, y, learner, meta_features="input")
     error_proba = clf.predict_error_proba(X_test)
-    assert clf.error_model_.meta_learner_.estimator_.module_.layers[0].in_channels == 1
+    assert clf.error_model_.meta_learner_.estimator_.module_.features[0].in_channels == 1
     is_error = clf.predict(X_test) != y_test
     assert roc_auc_score(is_error, error_proba) > 0.55
     assert not hasattr(learner, "module_")
@@ -195,7 +157,7 @@ def test_grid_search_over_a_module_parameter(images):
     clf = MetaErrorClassifier(make_net(max_epochs=1), "confidence", cv=2, random_state=0)
     grid = {"estimator__module__n_channels": [2, 4]}
     search = GridSearchCV(clf, grid, cv=2, error_score="raise").fit(X, y)
-    assert search.best_estimator_.estimator_.module_.layers[0].out_channels in (2, 4)
+    assert search.best_estimator_.estimator_.module_.features[0].out_channels in (2, 4)
 
 
 def test_seed_decides_and_global_state_is_untouched(images):

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from _nets import TinyCNN, TinyMLP, make_net
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -53,38 +54,6 @@ def train_residual_mlps(Z, is_error, offset, *args, **kwargs):
     return np.stack([offset + mlp_correction(epoch, Z) for epoch in weights]), weights
 
 
-class DigitsCNN(nn.Module):
-    """Convolutions with batch normalisation and dropout: 8x8 images to class logits."""
-
-    def __init__(self, n_classes=10, dropout=0.3):
-        super().__init__()
-        # Registered first and run last: the order of registration says nothing.
-        self.output = nn.Linear(16, n_classes)
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 8, 3, stride=2, padding=1),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(128, 16),
-            nn.ReLU(),
-        )
-
-    def forward(self, X):
-        return self.output(self.features(X))
-
-
-class MLP(nn.Module):
-    def __init__(self, n_features=4, n_outputs=2):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(n_features, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, n_outputs)
-        )
-
-    def forward(self, X):
-        return self.layers(X)
-
-
 class NoisyDataset(Dataset):
     """Augment with each of the three global generators."""
 
@@ -93,26 +62,14 @@ class NoisyDataset(Dataset):
         return X + np.float32(0.1 * noise), y
 
 
-def make_net(module, **kwargs):
-    params = {
-        "criterion": nn.CrossEntropyLoss,
-        "optimizer": torch.optim.AdamW,
-        "lr": 5e-3,
-        "batch_size": 32,
-        "max_epochs": 3,
-        "train_split": None,
-        "verbose": 0,
-        **kwargs,
-    }
-    return NeuralNetClassifier(module, **params)
+def make_mlp(n_outputs=2, **kwargs):
+    sizes = {"module__n_inputs": 4, "module__n_hidden": 8, "module__n_outputs": n_outputs}
+    return make_net(TinyMLP, module__dropout=0.5, **sizes, **kwargs)
 
 
-def make_cnn(**kwargs):
-    return make_net(DigitsCNN, **kwargs)
-
-
-def make_mlp(**kwargs):
-    return make_net(MLP, **kwargs)
+def make_binary_mlp(**kwargs):
+    loss = nn.BCEWithLogitsLoss
+    return make_mlp(1, net_class=NeuralNetBinaryClassifier, criterion=loss, **kwargs)
 
 
 def global_states():
@@ -138,7 +95,7 @@ def digits():
 @pytest.fixture(scope="module")
 def cnn(digits):
     with preserved_rng(0):
-        return make_cnn(max_epochs=15).fit(*digits[:2])
+        return make_net(TinyCNN, max_epochs=15).fit(*digits[:2])
 
 
 @pytest.fixture(scope="module")
@@ -467,7 +424,7 @@ def test_down_weighted_wrong_labels_do_little_harm(digits):
     rng = np.random.default_rng(0)
     is_wrong = rng.random(400) < 0.6
     noisy = np.where(is_wrong, rng.integers(0, 10, 400), y)
-    net = make_cnn(max_epochs=8)
+    net = make_net(TinyCNN, max_epochs=8)
     plain = fit_net_weighted(net, X, noisy, None, seed=0).score(X_test, y_test)
     weighted = fit_net_weighted(net, X, noisy, np.where(is_wrong, 0.02, 1), seed=0)
     assert weighted.score(X_test, y_test) > plain + 0.1
@@ -476,7 +433,7 @@ def test_down_weighted_wrong_labels_do_little_harm(digits):
 def test_number_of_steps_is_that_of_the_unweighted_fit(table):
     """A one-cycle schedule raises when it is stepped once too often."""
     X, y = table
-    total_steps = 3 * 3  # epochs times ceil(80 / 32)
+    total_steps = 4 * 3  # epochs times ceil(80 / 32)
     schedule = LRScheduler(
         torch.optim.lr_scheduler.OneCycleLR,
         max_lr=0.01,
@@ -484,7 +441,7 @@ def test_number_of_steps_is_that_of_the_unweighted_fit(table):
         step_every="batch",
         event_name=None,
     )
-    net = make_mlp(callbacks=[("schedule", schedule)])
+    net = make_mlp(max_epochs=4, callbacks=[("schedule", schedule)])
     fitted = fit_net_weighted(net, X, y, np.linspace(0.1, 1, 80), seed=0)
     assert sum(fitted.history[:, "train_batch_count"]) == total_steps
     last_step = dict(fitted.callbacks_)["schedule"].lr_scheduler_.last_epoch
@@ -762,7 +719,7 @@ def test_spread_of_the_passes_is_larger_on_errors(cnn, digits):
 
 def test_mc_dropout_takes_frames_frozen_and_binary_nets(table):
     X, y = table
-    net = NeuralNetBinaryClassifier(MLP, module__n_outputs=1, train_split=None, verbose=0)
+    net = make_binary_mlp()
     with preserved_rng(0):
         net.fit(X, y.astype(np.float32))
     frame = pl.DataFrame(X.astype(np.float64))
@@ -828,7 +785,7 @@ def test_logit_scores_are_higher_on_right_predictions(cnn, digits, score):
 @pytest.mark.parametrize("score", [energy_confidence, max_logit_confidence])
 def test_one_logit_ranks_as_the_maximum_probability(table, score):
     X, y = table
-    net = NeuralNetBinaryClassifier(MLP, module__n_outputs=1, train_split=None, verbose=0)
+    net = make_binary_mlp()
     with preserved_rng(0):
         net.fit(X, y.astype(np.float32))
     by_logit = np.argsort(np.abs(logits_by_hand(net, X)[:, 0]))
@@ -987,9 +944,7 @@ def test_net_with_one_output_unit_and_a_threshold(table, threshold):
     """Its labels, and so its errors, are those at its own threshold."""
     X, y = table
     y = np.array(["no", "yes"])[y ^ (np.arange(80) % 9 == 0)]
-    net = NeuralNetBinaryClassifier(
-        MLP, module__n_outputs=1, threshold=threshold, max_epochs=3, train_split=None, verbose=0
-    )
+    net = make_binary_mlp(threshold=threshold)
     clf = MetaErrorClassifier(net, "logistic", random_state=0).fit(X, y)
     labels, _ = clf.predict_with_error(X)
     assert_array_equal(labels, np.where(clf.predict_proba(X)[:, 1] > threshold, "yes", "no"))
