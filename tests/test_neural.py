@@ -43,7 +43,6 @@ from metaerr_sklearn.neural import (
     mc_dropout_proba,
     preserved_rng,
 )
-from metaerr_sklearn.neural._inputs import sliced_batches
 from metaerr_sklearn.neural._training import _WeightedLoader, _WeightedSampler
 from metaerr_sklearn.representation import NumericRepresentation, net_representation
 
@@ -222,151 +221,46 @@ def test_read_only_input_is_copied(dtype):
     assert as_net_input(pl.DataFrame(X)).flags.writeable
 
 
-# sliced_batches
-
-
-class InPlaceNet(nn.Module):
-    """Note how the very input lies in memory, and work in place on it."""
-
-    def __init__(self):
-        super().__init__()
-        self.output = nn.Linear(6, 2)
-        self.strides = []
-
-    def forward(self, X):
-        self.strides.append(X.stride())
-        X.add_(1)
-        return self.output(X.float().view(len(X), -1))
-
-
-def _memmap(X, path, order="C"):
-    mapped = np.memmap(path / "rows", dtype=X.dtype, mode="w+", shape=X.shape, order=order)
-    mapped[:] = X
-    return mapped
-
-
-def _channels_last(X):
-    return X.reshape(-1, 3, 2, 1).transpose(0, 3, 1, 2)
-
-
-SLICED = {
-    "array": lambda X, path: X.astype(np.float32),
-    "images": lambda X, path: X.astype(np.float32).reshape(-1, 1, 2, 3),
-    "integers": lambda X, path: X.astype(np.uint8),
-    "columns": lambda X, path: np.asfortranarray(X, dtype=np.float32),
-    "channels last": lambda X, path: _channels_last(X.astype(np.float32)),
-    "tensor": lambda X, path: torch.tensor(X),
-    "grey tensor": lambda X, path: torch.tensor(X).reshape(-1, 3, 2, 1).permute(0, 3, 1, 2),
-    "turned tensor": lambda X, path: torch.tensor(X).reshape(-1, 3, 2).transpose(1, 2),
-    "sparse": lambda X, path: sparse.csr_matrix(X, dtype=np.float32),
-    "memmap": _memmap,
-    "memmap of columns": lambda X, path: _memmap(X, path, order="F"),
-    "memmap, channels last": lambda X, path: _channels_last(_memmap(X, path)),
-}
-
-
-@pytest.fixture(scope="module")
-def rows():
-    return np.random.default_rng(0).integers(0, 5, (53, 6)).astype(np.float64)
-
-
-@pytest.mark.parametrize("batch_size", [7, 53, -1])
-@pytest.mark.parametrize("kind", SLICED)
-def test_sliced_batches_are_those_of_the_loader(rows, tmp_path, kind, batch_size, monkeypatch):
-    X, before = SLICED[kind](rows, tmp_path), SLICED[kind](rows, tmp_path)
-    net = make_net(InPlaceNet, batch_size=batch_size).initialize()
-    expected = net.predict_proba(as_net_input(X))
-    strides, net.module_.strides = net.module_.strides, []
-    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", None)
-    with pytest.raises(TypeError):
-        net.predict_proba(as_net_input(X))
-    assert_array_equal(call_base(net, "predict_proba", X), expected)
-    assert net.module_.strides == strides
-    for wrapped in (make_pipeline("passthrough", net), FrozenEstimator(net)):
-        assert_array_equal(call_base(wrapped, "predict_proba", X), expected)
-    assert not (before != X).sum()
-    assert net.iterator_valid is torch.utils.data.DataLoader
-
-
-class OwnLoader(torch.utils.data.DataLoader):
-    pass
-
-
-class OwnIteratorNet(NeuralNetClassifier):
-    def get_iterator(self, dataset, training=False):
-        assert self.iterator_valid is torch.utils.data.DataLoader
-        return super().get_iterator(dataset, training=training)
-
-
-class DoubledRows(Dataset):
-    def transform(self, X, y):
-        return super().transform(2 * X, y)
-
-
-SOME = np.arange(54, dtype=np.float32).reshape(9, 6) / 54
-
-
-@pytest.mark.parametrize(
-    ("own", "X"),
-    [
-        ({"iterator_valid": OwnLoader}, SOME),
-        ({"iterator_valid__num_workers": 0}, SOME),
-        ({"iterator_valid__drop_last": True}, SOME),
-        ({"dataset": DoubledRows}, SOME),
-        ({"dataset__length": 5}, SOME),
-        ({}, DoubledRows(SOME)),
-        ({}, SliceDataset(Dataset(SOME, np.zeros(9)))),
-        ({}, SliceDict(X=SOME)),
-    ],
-)
-def test_batches_of_a_net_with_its_own_way_are_left_to_it(own, X, monkeypatch):
-    net = make_net(InPlaceNet, batch_size=4, **own).initialize()
-    expected = net.predict_proba(X)
-    used = []
-    original = torch.utils.data.DataLoader.__iter__
-    monkeypatch.setattr(
-        torch.utils.data.DataLoader, "__iter__", lambda self: used.append(1) or original(self)
-    )
-    assert_array_equal(call_base(net, "predict_proba", X), expected)
-    assert used
-
-
-def test_an_iterator_made_by_the_net_itself_is_left_to_it(rows):
-    net = OwnIteratorNet(InPlaceNet, verbose=0).initialize()
-    X = rows.astype(np.float32)
-    assert_array_equal(call_base(net, "predict_proba", X), net.predict_proba(X))
-
-
-def test_random_stream_goes_on_as_after_a_loader(rows):
-    net, X = make_net(InPlaceNet, batch_size=7).initialize(), rows.astype(np.float32)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_memory_map_predicts_as_its_array_does(table, tmp_path, order):
+    X, y = table
     with preserved_rng(0):
-        net.predict_proba(X)
-        expected = torch.rand(3)
-    with preserved_rng(0), sliced_batches(net):
-        net.predict_proba(X)
-        assert_array_equal(torch.rand(3), expected)
+        net = make_mlp().fit(X, y)
+    mapped = np.memmap(tmp_path / "rows", dtype=float, mode="w+", shape=X.shape, order=order)
+    mapped[:] = X
+    assert_array_equal(net.predict_proba(as_net_input(mapped)), net.predict_proba(X))
 
 
-def test_iterator_is_put_back_after_an_exception(rows):
-    net = make_net(InPlaceNet).initialize()
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        call_base(net, "predict_proba", rows[:, :5].copy())
-    assert net.iterator_valid is torch.utils.data.DataLoader
+# Predictions in general
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "predict",
     [
+        lambda net, X: call_base(net, "predict_proba", X),
+        lambda net, X: call_base(make_pipeline("passthrough", net), "predict", X),
         lambda net, X: mc_dropout_proba(net, X, n_passes=2, random_state=0),
-        max_logit_confidence,
         energy_confidence,
         lambda net, X: TorchEmbedding(net).transform(X),
         lambda net, X: AugmentedConfidence().observe(net, X),
     ],
 )
-def test_every_question_to_a_net_is_asked_in_sliced_batches(cnn, digits, ask, monkeypatch):
-    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", None)
-    assert len(ask(cnn, digits[2])) == len(digits[2])
+def test_no_attribute_of_the_net_is_replaced_while_it_predicts(cnn, digits, predict):
+    net = pickle.loads(pickle.dumps(cnn))
+    during = []
+    net.module_.register_forward_hook(lambda *_: during.append(dict(vars(net))))
+    before = dict(vars(net))
+    predict(net, digits[2])
+    for attributes in (*during, vars(net)):
+        assert attributes.keys() == before.keys()
+        assert all(attributes[name] is before[name] for name in before)
+    assert during
+
+
+def test_raw_predictions_of_a_base_are_those_of_skorch(cnn, digits):
+    X = digits[2]
+    for base in (cnn, FrozenEstimator(cnn), make_pipeline("passthrough", cnn)):
+        assert_array_equal(call_base(base, "predict_proba", X), cnn.predict_proba(X))
 
 
 # fit_net_weighted

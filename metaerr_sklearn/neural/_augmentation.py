@@ -6,8 +6,8 @@ from sklearn.base import BaseEstimator
 
 from .._compat import safe_indexing
 from .._utils.rows import as_array
-from ._inputs import as_net_input, sliced_batches
-from ._net import as_fitted_net, as_net, preserved_rng
+from ._inputs import as_net_input
+from ._net import NET_LOCK, as_fitted_net, as_net, preserved_rng
 
 
 class AugmentedConfidence(BaseEstimator):
@@ -108,7 +108,7 @@ class AugmentedConfidence(BaseEstimator):
         """
         self.check_base(estimator, X)
         net = as_fitted_net(estimator)
-        with sliced_batches(net), preserved_rng(0, device=net.device):
+        with NET_LOCK, preserved_rng(0, device=net.device):
             own = net.predict_proba(as_net_input(X))
             pred_encoded, rows = own.argmax(axis=1), np.arange(len(own))
             probas, agreement = [own[rows, pred_encoded]], np.ones(len(own))

@@ -11,7 +11,7 @@ from torch import nn
 
 from .._compat import safe_indexing
 from .._utils.validation import check_has_rows
-from ._inputs import as_net_input, sliced_batches
+from ._inputs import as_net_input
 from ._net import NET_LOCK, as_fitted_net, as_net, restored_after
 
 
@@ -142,7 +142,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         net = as_fitted_net(self.net)
         check_has_rows(X, net)
         seen, parts = [], []
-        with sliced_batches(net), restored_after(net, self._watch(net.module_, seen)):
+        with NET_LOCK, restored_after(net, self._watch(net.module_, seen)):
             for output in net.forward_iter(as_net_input(X)):
                 output = output[0] if isinstance(output, tuple) else output
                 parts.append(self._rows(seen, len(output)))

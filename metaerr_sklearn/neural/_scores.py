@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from .._utils.validation import check_has_rows
-from ._inputs import as_net_input, sliced_batches
-from ._net import as_fitted_net, modules_of, preserved_rng, restored_after
+from ._inputs import as_net_input
+from ._net import NET_LOCK, as_fitted_net, modules_of, preserved_rng, restored_after
 
 # Public subclasses of Dropout, one by one: their common base class is private to torch.
 _DROPOUTS = (
@@ -102,7 +102,7 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
 
     passes, total = [], 0.0
     rng = preserved_rng(seed, device=net.device)
-    with sliced_batches(net), _with_dropout(net, dropouts), rng:
+    with NET_LOCK, _with_dropout(net, dropouts), rng:
         for _ in range(n_passes):
             proba = net.predict_proba(X)
             total = total + proba
@@ -242,7 +242,7 @@ def _logits(net, X):
             "criterion=torch.nn.CrossEntropyLoss."
         )
     check_has_rows(X, net)
-    with sliced_batches(net):
+    with NET_LOCK:
         output = net.forward(as_net_input(X))
     output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)
