@@ -1,4 +1,4 @@
-"""Folds on other processes and machines, through joblib: the serial result."""
+"""Folds that run in other processes or on other machines give the serial result."""
 
 import os
 import threading
@@ -30,13 +30,13 @@ def sign(folder):
 
 
 def n_fits(folder):
-    """Return how many fits were signed by this process, and how many by others."""
+    """Return the number of fits in this process, and in others."""
     own = [int(path.name.split("-")[0]) == os.getpid() for path in folder.iterdir()]
     return sum(own), len(own) - sum(own)
 
 
 class Signing(ClassifierMixin, BaseEstimator):
-    """A classifier that leaves the number of its process in a folder."""
+    """A classifier whose fits write the number of their process to a folder."""
 
     def __init__(self, estimator, folder):
         self.estimator = estimator
@@ -122,12 +122,12 @@ def test_self_training_on_a_dask_cluster(noisy_data, cluster):
     with joblib.parallel_config("dask"):
         model.fit(X, partly)
     assert_array_equal(model.transduction_, transduction)
-    # The logistic regressions themselves may round differently in another process.
+    # A logistic regression may be rounded differently in another process.
     assert_allclose(model.predict_error_proba(X), serial, rtol=1e-9)
 
 
-def test_a_backend_that_hands_over_all_folds_together(noisy_data, capsys):
-    """As those of Ray and Spark do."""
+def test_a_backend_that_returns_all_folds_together(noisy_data, capsys):
+    """The backends of Ray and Spark do so."""
 
     class Together(ThreadingBackend):
         supports_return_generator = False
@@ -140,7 +140,7 @@ def test_a_backend_that_hands_over_all_folds_together(noisy_data, capsys):
 
 
 class SigningNet(NeuralNetClassifier):
-    """A net that leaves the number of its process in a folder."""
+    """A net whose fits write the number of their process to a folder."""
 
     def __init__(self, *args, folder, **kwargs):
         super().__init__(*args, **kwargs)
@@ -161,7 +161,7 @@ def net_on(device, folder):
 @pytest.mark.parametrize(
     "device",
     [
-        None,  # where it is, is not known
+        None,  # skorch does not move the net, so its device is unknown
         pytest.param(
             "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
         ),
@@ -189,17 +189,17 @@ def test_each_row_is_sent_to_the_device_once_a_pass(noisy_data, tmp_path, monkey
     monkeypatch.setattr(skorch.net, "to_tensor", watched)
     n_epochs = net_on("cpu", tmp_path).max_epochs
     clf = fit((X, y), net_on("cpu", tmp_path))
-    trained = n_epochs * ((N_FOLDS - 1) * len(X) + len(X))  # on the other folds, then on all
-    assert sum(n_sent) == trained + len(X)  # every row is predicted by one fold
-    for ask in (clf.predict_with_error, clf.predict_error_proba, clf.estimate_accuracy):
+    trained = n_epochs * ((N_FOLDS - 1) * len(X) + len(X))  # the folds' nets, then the final one
+    assert sum(n_sent) == trained + len(X)  # each row is predicted by the net of one fold
+    for predict in (clf.predict_with_error, clf.predict_error_proba, clf.estimate_accuracy):
         n_sent.clear()
-        ask(X)
+        predict(X)
         assert sum(n_sent) == len(X)
 
 
 @pytest.mark.parametrize("n_jobs", [2, 5])
 def test_nets_in_threads_are_those_of_the_serial_run(noisy_data, tmp_path, n_jobs):
-    """Random generators belong to the process: folds must not draw from each other's stream."""
+    """Threads share the global random generators, but folds must not draw from the same stream."""
     X, y = noisy_data[0].astype(np.float32), noisy_data[1]
     serial = fit((X, y), net_on("cpu", tmp_path))
     before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()  # noqa: NPY002
@@ -211,8 +211,8 @@ def test_nets_in_threads_are_those_of_the_serial_run(noisy_data, tmp_path, n_job
     assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_a_search_over_nets_that_scores_in_threads_comes_to_its_end(noisy_data, tmp_path):
-    """Its threads ask for a turn to predict while the fit of the search goes on."""
+def test_a_search_over_nets_that_scores_in_threads_does_not_deadlock(noisy_data, tmp_path):
+    """The threads that score need the lock of the nets while the search is being fitted."""
     X, y = noisy_data[0].astype(np.float32), noisy_data[1]
     search = GridSearchCV(
         net_on("cpu", tmp_path), {"lr": [0.1, 0.2]}, cv=2, scoring=ERROR_SCORERS["neg_aurc"]

@@ -1,4 +1,4 @@
-"""Nets as bases and as meta-learners: labels, dtypes and classes that skorch trips over."""
+"""Nets as base classifiers and as meta-learners: labels, dtypes, classes and wrappers."""
 
 import pickle
 import warnings
@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from metaerr_sklearn import MetaErrorClassifier
@@ -73,8 +74,12 @@ def test_double_images_and_frames_are_cast(images, digits):
     )
     assert_array_equal(single, double)
     flat, flat_test, _, _ = digits
-    clf = fit(make_net(TinyMLP), pd.DataFrame(flat), y, "confidence")
-    assert clf.predict_error_proba(pd.DataFrame(flat_test)).shape == (800,)
+    from_frame = fit(make_net(TinyMLP), pd.DataFrame(flat), y, "confidence")
+    from_array = fit(make_net(TinyMLP), flat.astype(np.float32), y, "confidence")
+    assert_array_equal(
+        from_frame.predict_error_proba(pd.DataFrame(flat_test)),
+        from_array.predict_error_proba(flat_test.astype(np.float32)),
+    )
 
 
 def test_class_missing_from_a_fold(images):
@@ -85,14 +90,14 @@ def test_class_missing_from_a_fold(images):
     assert clf.predict_proba(X[:5]).shape == (5, 10)
 
 
-def test_too_few_output_units_are_named(images):
+def test_a_wrong_number_of_output_units_is_refused(images):
     X, _, y, _ = images
     net = make_net(module__n_outputs=12, max_epochs=1)
     with pytest.raises(ValueError, match="A net needs as many output units as there are classes"):
         fit(net, X, y)
 
 
-def test_raw_scores_without_softmax_say_how_to_mend_them(images):
+def test_raw_scores_without_softmax_are_refused(images):
     X, _, y, _ = images
     net = make_net(criterion=nn.NLLLoss, max_epochs=1)
     with pytest.raises(
@@ -117,15 +122,33 @@ def test_prefit_and_frozen_net_trained_on_integers(images):
     assert frozen.score(X_test, y_test) > 0.7
 
 
-def test_groups_with_a_net(images):
+class GroupRecordingNet(NeuralNetClassifier):
+    """A net that records the first pixel, here the group, of the images of each fit."""
+
+    fitted_on = []  # noqa: RUF012
+
+    def fit(self, X, y=None, **fit_params):
+        self.fitted_on.append(X[:, 0, 0, 0])
+        return super().fit(X, y, **fit_params)
+
+
+def test_nets_of_the_folds_are_trained_on_whole_groups(images):
     X, _, y, _ = images
-    groups = np.arange(len(y)) // 3
-    clf = MetaErrorClassifier(make_net(max_epochs=2), "confidence", cv=GroupKFold(3))
-    assert clf.fit(X, y, groups=groups).oof_error_.shape == y.shape
+    groups = np.random.default_rng(0).permutation(np.arange(len(y)) // 3)
+    X = X.copy()
+    X[:, 0, 0, 0] = groups
+    GroupRecordingNet.fitted_on.clear()
+    net = make_net(net_class=GroupRecordingNet, max_epochs=1)
+    MetaErrorClassifier(net, "confidence", cv=GroupKFold(3)).fit(X, y, groups=groups)
+    n_rows = sorted(len(rows) for rows in GroupRecordingNet.fitted_on)
+    assert n_rows[:3] < [600, 600, 600]
+    assert n_rows[3:] == [600]
+    for rows in GroupRecordingNet.fitted_on:
+        assert (np.unique(rows, return_counts=True)[1] == 3).all()
 
 
 @pytest.mark.parametrize("learner", [make_net(TinyCNN, module__n_outputs=2)])
-def test_the_papers_set_up_a_cnn_that_sees_the_raw_images(learner, images):
+def test_the_set_up_of_the_paper_a_cnn_on_raw_images_as_meta_learner(learner, images):
     X, X_test, y, y_test = images
     clf = fit(make_net(max_epochs=2), X, y, learner, meta_features="input")
     error_proba = clf.predict_error_proba(X_test)
@@ -136,12 +159,12 @@ def test_the_papers_set_up_a_cnn_that_sees_the_raw_images(learner, images):
 
 
 def test_net_as_meta_learner_on_the_meta_features(images):
-    X, X_test, y, _ = images
+    X, X_test, y, y_test = images
     first = fit(make_net(max_epochs=2), X, y)
     n_columns = len([n for n in first.meta_feature_names_ if not n.startswith("input_")]) + 1
     learner = make_net(TinyMLP, module__n_inputs=n_columns, module__n_outputs=2)
     clf = fit(make_net(max_epochs=2), X, y, learner)
-    assert clf.predict_error_proba(X_test).shape == (800,)
+    assert roc_auc_score(clf.predict(X_test) != y_test, clf.predict_error_proba(X_test)) > 0.7
 
 
 def test_net_at_the_end_of_a_pipeline(digits):
@@ -149,7 +172,10 @@ def test_net_at_the_end_of_a_pipeline(digits):
     clf = fit(make_pipeline(StandardScaler(), make_net(TinyMLP)), X, y)
     assert is_net(clf.estimator)
     assert clf.score(X_test, y_test) > 0.7
-    assert clf.predict_error_proba(X_test).shape == (800,)
+    labels, error_proba = clf.predict_with_error(X_test)
+    msp = 1 - clf.predict_proba(X_test).max(axis=1)
+    is_error = labels != y_test
+    assert roc_auc_score(is_error, error_proba) > roc_auc_score(is_error, msp)
 
 
 def test_grid_search_over_a_module_parameter(images):
@@ -160,7 +186,7 @@ def test_grid_search_over_a_module_parameter(images):
     assert search.best_estimator_.estimator_.module_.features[0].out_channels in (2, 4)
 
 
-def test_seed_decides_and_global_state_is_untouched(images):
+def test_equal_seeds_give_equal_results_and_global_states_are_restored(images):
     X, X_test, y, _ = images
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     filters, threads = list(warnings.filters), torch.get_num_threads()
@@ -178,7 +204,7 @@ def test_fitted_wrapper_survives_pickling(images):
     X, X_test, y, _ = images
     clf = fit(make_net(max_epochs=2), X, y, "auto")
     loaded = pickle.loads(pickle.dumps(clf))
-    # Loaded weights lie elsewhere in memory, and torch sums in another order.
+    # Loaded weights are aligned differently in memory, which can change the order of summation.
     assert_allclose(
         loaded.predict_error_proba(X_test), clf.predict_error_proba(X_test), rtol=0.01, atol=1e-6
     )
@@ -186,7 +212,7 @@ def test_fitted_wrapper_survives_pickling(images):
 
 @pytest.mark.parametrize("around", ["nothing", "frozen", "prefit", "search"])
 def test_frame_reaches_the_pipeline_around_a_net(around):
-    """Steps before the net read columns by name, also inside frozen and search wrappers."""
+    """The steps before the net select columns by name, also inside frozen and search wrappers."""
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.normal(size=240), "c": rng.choice(["u", "v"], 240)})
@@ -205,4 +231,6 @@ def test_frame_reaches_the_pipeline_around_a_net(around):
         cv = "prefit" if around == "prefit" else 2
         base = FrozenEstimator(base) if around == "frozen" else base
     clf = fit(base, frame, y, cv=cv)
-    assert clf.predict_error_proba(frame[:3]).shape == (3,)
+    assert_array_equal(clf.predict_proba(frame), clf.estimator_.predict_proba(frame))
+    assert clf.score(frame, y) > 0.7
+    assert roc_auc_score(clf.predict(frame) != y, clf.predict_error_proba(frame)) > 0.5

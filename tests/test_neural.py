@@ -1,4 +1,4 @@
-"""Nets as bases, residual MLPs, dropout and logit scores, embeddings of nets."""
+"""Random states, inputs, weighted fits, scores and embeddings of nets; residual MLPs."""
 
 import pickle
 import random
@@ -117,13 +117,13 @@ def test_equal_seeds_give_equal_fits(table):
     assert np.abs(same - other).max() > 1e-3
 
 
-def test_global_random_state_goes_on_as_if_nothing_had_happened():
+def test_global_random_states_are_restored():
     before = global_states()
     with preserved_rng(3):
         torch.rand(5), np.random.rand(5), random.random()  # noqa: NPY002
     assert global_states() == before
-    with pytest.raises(KeyError), preserved_rng(3):
-        {}[torch.rand(5)]
+    with pytest.raises(RuntimeError, match="cannot be converted to Scalar"), preserved_rng(3):
+        torch.rand(5).item()
     assert global_states() == before
 
 
@@ -191,7 +191,7 @@ def test_numeric_frames_become_a_float32_matrix(frame):
 
 
 @pytest.mark.parametrize("library", [pd, pl])
-def test_frames_with_text_say_what_to_do(library):
+def test_frames_with_text_are_refused(library):
     frame = library.DataFrame({"age": [1.0, 2.0], "city": ["Bern", "Oslo"]})
     with pytest.raises(TypeError, match=r"numeric columns only, got 'city' .*ColumnTransformer"):
         as_net_input(frame)
@@ -381,11 +381,11 @@ def test_the_users_net_is_left_alone_and_the_fitted_one_is_ordinary(table):
 @pytest.mark.parametrize(
     ("weight", "match"),
     [
-        (-np.ones(80), r"non-negative .* got shape \(80,\) with minimum -1"),
-        (np.zeros(80), "at least one of them positive"),
-        (np.ones((80, 2)), r"one non-negative number per sample.*shape \(80, 2\)"),
+        (-np.ones(80), "Negative values in data passed to `sample_weight`"),
+        (np.zeros(80), "must contain at least one non-zero number, got only 0"),
+        (np.ones((80, 2)), "Sample weights must be 1D array or scalar, got 2D array"),
         (np.full(80, np.nan), "sample_weight contains NaN"),
-        (np.ones(79), "inconsistent numbers of samples"),
+        (np.ones(79), r"sample_weight.shape == \(79,\), expected \(80,\)"),
     ],
 )
 def test_bad_weights_are_refused(table, weight, match):
@@ -398,7 +398,7 @@ def first_half(dataset, y=None):
     return Dataset(X, y), None
 
 
-def test_nets_that_cannot_take_weights_say_so(table):
+def test_nets_that_cannot_take_weights_are_refused(table):
     weight = np.linspace(0.1, 1, 80)
     net = make_mlp(iterator_train__sampler=torch.utils.data.SequentialSampler(range(80)))
     with pytest.raises(ValueError, match="iterator_train__sampler, which sample weights would"):
@@ -439,7 +439,7 @@ def test_corrections_lower_the_out_of_fold_loss(errors):
 
 
 def test_full_batch_training_equals_torch_written_out(errors):
-    """Oracle: ordinary modules and AdamW, one net after the other, from the same start."""
+    """The reference trains ordinary modules with AdamW, one after the other, from equal weights."""
     Z, is_error, offset, masks, _ = errors
     sample_weight = np.random.default_rng(1).uniform(0.1, 2, size=600)
     logits, weights = train_residual_mlps(
@@ -473,7 +473,7 @@ def test_prediction_without_torch_equals_the_training_logits(errors):
     assert_allclose(mlp_correction(weights[2], Z[7:9]), logits[2][:, 7:9] - offset[7:9])
 
 
-def test_a_net_sees_its_own_training_rows_only(errors):
+def test_a_net_is_trained_on_its_own_rows_only(errors):
     Z, is_error, offset, masks, folds = errors
     _, weights = train_residual_mlps(Z, is_error, offset, None, masks, max_epochs=3)
     left_out = folds == 1
@@ -498,8 +498,8 @@ def test_weight_zero_removes_a_meta_row(errors):
     without = train_residual_mlps(
         Z[kept], is_error[kept], offset[kept], weight[kept], [m[kept] for m in masks], max_epochs=3
     )[1]
-    # The nets themselves, to the last bit: what a net says of a row may round differently beside
-    # other rows.
+    # Compare the parameters, which are equal to the last bit. The logits of a row may be rounded
+    # differently if they are computed together with other rows.
     for nets, expected in zip(with_zeros, without):
         for parameter, value in zip(nets, expected):
             assert_array_equal(parameter, value)
@@ -577,7 +577,7 @@ def test_mc_dropout_without_dropout_is_the_plain_prediction(cnn, digits):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_mc_dropout_leaves_no_trace(cnn, digits, training):
+def test_mc_dropout_restores_net_and_random_states(cnn, digits, training):
     X = digits[2]
     net = pickle.loads(pickle.dumps(cnn))
     expected = net.predict_proba(X)
@@ -585,7 +585,7 @@ def test_mc_dropout_leaves_no_trace(cnn, digits, training):
     before = global_states()
     mc_dropout_proba(net, X, n_passes=2, random_state=0)
     assert global_states() == before
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
         mc_dropout_proba(net, X[:, :, :5], n_passes=2, random_state=0)
     assert global_states() == before
     assert all(module.training == training for module in net.module_.modules())
@@ -622,14 +622,14 @@ def test_mc_dropout_takes_frames_frozen_and_binary_nets(table):
     assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_mc_dropout_says_what_it_needs(table, cnn, digits):
+def test_mc_dropout_refuses_other_estimators_and_bad_numbers(table, cnn, digits):
     X, y = table
     without = make_net(nn.Linear(4, 2), max_epochs=1).fit(X, y)
     with pytest.raises(ValueError, match="active dropout module, got none with p > 0 in Linear"):
         mc_dropout_proba(without, X)
     with pytest.raises(TypeError, match="fitted skorch net, got LogisticRegression"):
         mc_dropout_proba(LogisticRegression(), X)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="NeuralNetClassifier instance is not initialized"):
         mc_dropout_proba(make_mlp(), X)
     for n_passes in (0, 1.5, True):
         with pytest.raises(ValueError, match=f"positive integer, got {n_passes}"):
@@ -660,7 +660,7 @@ def test_energy_becomes_the_largest_logit_at_temperature_zero(cnn, digits):
     assert (energy_confidence(cnn, X) >= largest).all()
 
 
-def test_logit_scores_move_with_the_level_of_the_logits(cnn, digits):
+def test_a_constant_added_to_all_logits_is_added_to_the_score(cnn, digits):
     X = digits[2]
     shifted = pickle.loads(pickle.dumps(cnn))
     shifted.module_.output.bias.data += 3
@@ -686,7 +686,7 @@ def test_one_logit_ranks_as_the_maximum_probability(table, score):
     assert_array_equal(np.argsort(score(net, X)), by_logit)
 
 
-def test_logit_scores_say_what_they_need(table, cnn):
+def test_logit_scores_refuse_probabilities_and_bad_temperatures(table, cnn):
     X, y = table
     module = nn.Sequential(nn.Linear(4, 2), nn.Softmax(dim=1))
     net = NeuralNetClassifier(module, max_epochs=1, train_split=None, verbose=0).fit(X, y)
@@ -740,14 +740,14 @@ def test_embedding_does_not_depend_on_the_batches(cnn, digits):
     )
 
 
-def test_embedding_leaves_no_trace_in_the_net(cnn, digits):
+def test_embedding_restores_the_net(cnn, digits):
     X = digits[2]
     net = pickle.loads(pickle.dumps(cnn))
     expected = net.predict_proba(X)
     net.module_.train()
     before = global_states()[1:]
     TorchEmbedding(net).fit_transform(X)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
         TorchEmbedding(net).transform(X[:, :, :5])
     assert all(module.training for module in net.module_.modules())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in net.module_.modules())
@@ -802,7 +802,7 @@ def test_embedding_represents_the_samples_of_a_prefit_net(cnn):
 
 
 class Head(nn.Module):
-    """Two linear layers: one that never runs, one applied to each of three parts of a row."""
+    """One linear layer never runs; the other is applied to each of three parts of a row."""
 
     def __init__(self):
         super().__init__()
@@ -813,7 +813,7 @@ class Head(nn.Module):
         return self.part(X.reshape(-1, 2)).reshape(-1, 3, 2).mean(dim=1)
 
 
-def test_embedding_says_what_it_needs(table, cnn, digits):
+def test_embedding_refuses_other_layers_and_estimators(table, cnn, digits):
     X, y = table
     head = make_net(Head, max_epochs=1).fit(np.hstack([X, X[:, :2]]), y)
     six = np.hstack([X, X[:, :2]])
@@ -825,7 +825,7 @@ def test_embedding_says_what_it_needs(table, cnn, digits):
         TorchEmbedding(head).transform(six)
     with pytest.raises(TypeError, match=r"fitted skorch net, got Pipeline.*pass the net alone"):
         TorchEmbedding(make_pipeline(cnn)).fit(X)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="NeuralNetClassifier instance is not initialized"):
         TorchEmbedding(make_mlp()).fit(X)
 
 
@@ -835,7 +835,7 @@ def prefit(net, X, y, **params):
 
 @pytest.mark.parametrize("threshold", [0.5, 0.2])
 def test_net_with_one_output_unit_and_a_threshold(table, threshold):
-    """Its labels, and so its errors, are those at its own threshold."""
+    """Labels, and so errors, depend on the threshold of the net."""
     X, y = table
     y = np.array(["no", "yes"])[y ^ (np.arange(80) % 9 == 0)]
     net = make_binary_mlp(threshold=threshold)
@@ -852,18 +852,18 @@ def test_net_with_one_output_unit_and_a_threshold(table, threshold):
         MetaErrorClassifier(net).fit(X, np.arange(80) % 3)
 
 
-def test_prefit_net_looks_at_images_through_its_last_hidden_layer(cnn, digits):
+def test_images_of_a_prefit_net_are_represented_by_its_last_hidden_layer(cnn, digits):
     _, _, X, y = digits
     by_default = prefit(FrozenEstimator(cnn), X, y)
     chosen = by_default.error_model_.representation_
     assert isinstance(chosen, TorchEmbedding)
-    # Pickled once, with the base.
+    # It is the same object as the base, so a pickle contains it once.
     assert chosen.net is cnn
-    asked = prefit(cnn, X, y, representation=TorchEmbedding(cnn))
-    assert_array_equal(by_default.predict_error_proba(X), asked.predict_error_proba(X))
+    explicit = prefit(cnn, X, y, representation=TorchEmbedding(cnn))
+    assert_array_equal(by_default.predict_error_proba(X), explicit.predict_error_proba(X))
 
 
-def test_hold_out_net_looks_through_its_hidden_layer_and_a_cross_fitted_net_does_not(cnn, digits):
+def test_the_hidden_layer_is_used_for_a_hold_out_net_and_not_for_a_cross_fitted_one(cnn, digits):
     X, y = digits[:2]
     net = clone(cnn).set_params(max_epochs=2)
     held_out = MetaErrorClassifier(net, "logistic", cv=0.3, refit=False, random_state=0)
@@ -871,12 +871,12 @@ def test_hold_out_net_looks_through_its_hidden_layer_and_a_cross_fitted_net_does
     assert held_out.error_model_.representation_.net is held_out.estimator_
     crossed = MetaErrorClassifier(net, "logistic", cv=2, random_state=0)
     crossed.fit(X[:300], y[:300])
-    # The deployed net has trained on these rows, and the folds' nets have other coordinates.
+    # The deployed net was trained on these rows, and the nets of the folds have other coordinates.
     assert isinstance(crossed.error_model_.representation_, NumericRepresentation)
 
 
 class Mirrored(NeuralNetClassifier):
-    """A net of which each image is asked twice."""
+    """A net that averages the probabilities of each image and of its mirror image."""
 
     def predict_proba(self, X):
         both = [super(Mirrored, self).predict_proba(images) for images in (X, X[..., ::-1].copy())]
@@ -884,14 +884,14 @@ class Mirrored(NeuralNetClassifier):
 
 
 class MirroredBatches(NeuralNetClassifier):
-    """A net to which each batch is shown twice, also where no probabilities are asked for."""
+    """A net whose forward pass processes each batch twice, also outside `predict_proba`."""
 
     def infer(self, X, **params):
         return super().infer(X, **params) + super().infer(X.flip(-1), **params)
 
 
 @pytest.mark.parametrize(
-    ("make_net", "width", "n_passes"),
+    ("net_class", "width", "n_passes"),
     [
         (NeuralNetClassifier, 20, 1),
         (NeuralNetClassifier, 300, 1),
@@ -899,27 +899,26 @@ class MirroredBatches(NeuralNetClassifier):
         (MirroredBatches, 20, 4),
     ],
 )
-def test_one_pass_of_a_net_gives_probabilities_and_what_it_sees(digits, make_net, width, n_passes):
+def test_one_pass_of_a_net_gives_probabilities_and_hidden_layer(digits, net_class, width, n_passes):
     X, y, X_test, _ = digits
-    options = {"criterion": nn.CrossEntropyLoss, "train_split": None, "verbose": 0}
     with preserved_rng(0):
-        net = make_net(WideNet, module__width=width, **options).fit(X, y)
-    n_seen = []
-    net.module_.register_forward_hook(lambda _module, _args, output: n_seen.append(len(output)))
+        net = make_net(WideNet, net_class=net_class, module__width=width, max_epochs=1).fit(X, y)
+    n_passed = []
+    net.module_.register_forward_hook(lambda _module, _args, output: n_passed.append(len(output)))
     clf = prefit(FrozenEstimator(net), X, y)
     if n_passes == 1:
-        # Single rows tell whether there is a hidden layer, and what the representation gives.
-        assert sum(n for n in n_seen if n > 1) == len(X)
-        assert n_seen.count(1) <= 3
+        # Single rows are used to find the hidden layer and the columns of the representation.
+        assert sum(n for n in n_passed if n > 1) == len(X)
+        assert n_passed.count(1) <= 3
     error_proba = clf.predict_with_error(X_test)[1]
     proba = net.predict_proba(X_test)
     model = clf.error_model_
-    # The model is asked alone: it looks at the rows in a pass of its own.
+    # Without the base's pass, the error model computes the hidden layer in a second one.
     assert_allclose(model.predict_error_proba(X_test, proba), error_proba, rtol=1e-4)
-    for ask in (clf.predict_with_error, clf.estimate_accuracy, clf.explain_error):
-        n_seen.clear()
-        ask(X_test)
-        assert sum(n_seen) == n_passes * len(X_test)
+    for predict in (clf.predict_with_error, clf.estimate_accuracy, clf.explain_error):
+        n_passed.clear()
+        predict(X_test)
+        assert sum(n_passed) == n_passes * len(X_test)
     n_hooks = len(net.module_._forward_hooks)
     clf.predict_with_error(X_test)
     assert len(net.module_._forward_hooks) == n_hooks == 1
@@ -930,37 +929,34 @@ def test_one_pass_of_a_net_gives_probabilities_and_what_it_sees(digits, make_net
 
 @pytest.mark.filterwarnings("ignore:The fit of FrozenEstimator takes no sample_weight")
 @pytest.mark.parametrize("width", [20, 300])
-def test_what_is_heard_in_the_fit_is_what_is_seen_in_a_pass_of_its_own(digits, width, monkeypatch):
+def test_hidden_layer_recorded_in_the_fit_equals_that_of_a_second_pass(digits, width, monkeypatch):
     X, y, X_test, _ = digits
     with preserved_rng(0):
-        options = {"criterion": nn.CrossEntropyLoss, "train_split": None, "verbose": 0}
-        net = NeuralNetClassifier(WideNet, module__width=width, **options).fit(X, y)
+        net = make_net(WideNet, module__width=width, max_epochs=1).fit(X, y)
     weight = np.where(np.arange(len(X)) % 5, 1.0, 0.0)
-    monkeypatch.setattr(
-        "metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300
-    )  # rows that are not learned from, too
+    # With fewer rows than X has, the recorded rows include some outside the random sample.
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300)
     clf = MetaErrorClassifier(FrozenEstimator(net), "logistic", random_state=0)
-    heard = clone(clf).fit(X, y, sample_weight=weight)
+    recorded = clone(clf).fit(X, y, sample_weight=weight)
     monkeypatch.setattr(TorchEmbedding, "is_computed_by", lambda self, estimator: False)
-    seen = clone(clf).fit(X, y, sample_weight=weight)
-    assert_allclose(heard.oof_error_proba_, seen.oof_error_proba_, rtol=1e-4, atol=1e-6)
-    assert_allclose(
-        heard.predict_error_proba(X_test), seen.predict_error_proba(X_test), rtol=1e-4, atol=1e-6
-    )
+    computed = clone(clf).fit(X, y, sample_weight=weight)
+    assert_allclose(recorded.oof_error_proba_, computed.oof_error_proba_, rtol=1e-4, atol=1e-6)
+    first, second = (clf.predict_error_proba(X_test) for clf in (recorded, computed))
+    assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
-def test_prefit_net_looks_at_tables_column_by_column(table):
+def test_tables_of_a_prefit_net_are_represented_by_their_columns(table):
     X, y = table
     with preserved_rng(0):
         net = make_mlp().fit(X, y)
     assert isinstance(prefit(net, X, y).error_model_.representation_, NumericRepresentation)
 
 
-def test_wide_hidden_layer_is_projected_and_a_net_without_one_goes_by_pixels(digits):
+def test_a_wide_hidden_layer_is_projected_and_without_one_pixels_are_used(digits):
     X, y = digits[:2]
     with preserved_rng(0):
-        wide = NeuralNetClassifier(WideNet, module__width=300, verbose=0, max_epochs=1).fit(X, y)
-        flat = NeuralNetClassifier(WideNet, module__width=0, verbose=0, max_epochs=1).fit(X, y)
+        wide = make_net(WideNet, module__width=300, max_epochs=1).fit(X, y)
+        flat = make_net(WideNet, module__width=0, max_epochs=1).fit(X, y)
     rows = net_representation(wide, X).fit_transform(X)
     assert rows.shape == (len(X), 40)
     assert net_representation(flat, X) == "auto"
@@ -988,7 +984,7 @@ class WideNet(nn.Module):
 
 def test_augmented_confidence_follows_its_definition(cnn, digits):
     X = digits[2][:20]
-    found = AugmentedConfidence(flip=True).observe(cnn, X)
+    features = AugmentedConfidence(flip=True).observe(cnn, X)
     for i, image in enumerate(X[:, 0]):
         up, down = np.vstack([image[:1], image[:-1]]), np.vstack([image[1:], image[-1:]])
         left = np.hstack([image[:, :1], image[:, :-1]])
@@ -1000,17 +996,17 @@ def test_augmented_confidence_follows_its_definition(cnn, digits):
         logits = np.log(own / (1 - own))
         mean = own.mean()
         expected = [logits.mean(), logits.min(), logits.std(), np.log(mean / (1 - mean))]
-        assert_allclose(found[i, :4], expected, rtol=1e-3, atol=1e-3)
-        assert found[i, 4] == np.mean(proba.argmax(axis=1) == label)
+        assert_allclose(features[i, :4], expected, rtol=1e-3, atol=1e-3)
+        assert features[i, 4] == np.mean(proba.argmax(axis=1) == label)
 
 
 def test_views_that_change_nothing_change_nothing(cnn, digits):
     X = digits[2]
-    found = AugmentedConfidence(lambda X: [X, X]).observe(FrozenEstimator(cnn), X)
-    assert_allclose(found[:, 0], found[:, 1], atol=1e-5)
-    assert_allclose(found[:, 2], 0, atol=1e-5)
-    assert_allclose(found[:, 0], found[:, 3], atol=1e-5)
-    assert (found[:, 4] == 1).all()
+    features = AugmentedConfidence(lambda X: [X, X]).observe(FrozenEstimator(cnn), X)
+    assert_allclose(features[:, 0], features[:, 1], atol=1e-5)
+    assert_allclose(features[:, 2], 0, atol=1e-5)
+    assert_allclose(features[:, 0], features[:, 3], atol=1e-5)
+    assert (features[:, 4] == 1).all()
 
 
 def test_augmented_confidence_finds_more_errors_of_a_prefit_net(cnn):
@@ -1020,8 +1016,8 @@ def test_augmented_confidence_finds_more_errors_of_a_prefit_net(cnn):
     views = ["confidence", AugmentedConfidence()]
     model = prefit(cnn, X[400:1000], y[400:1000], meta_features=views)
     X_test, is_error = X[1000:], cnn.predict(X[1000:]) != y[1000:]
-    found = roc_auc_score(is_error, model.predict_error_proba(X_test))
-    assert found > roc_auc_score(is_error, plain.predict_error_proba(X_test))
+    with_views = roc_auc_score(is_error, model.predict_error_proba(X_test))
+    assert with_views > roc_auc_score(is_error, plain.predict_error_proba(X_test))
     again = pickle.loads(pickle.dumps(model))
     assert_array_equal(again.predict_error_proba(X_test), model.predict_error_proba(X_test))
     assert_array_equal(
@@ -1030,7 +1026,7 @@ def test_augmented_confidence_finds_more_errors_of_a_prefit_net(cnn):
     )
 
 
-def test_cross_fitted_net_is_asked_about_views_too(cnn, digits, tmp_path):
+def test_augmented_confidence_of_a_cross_fitted_net(cnn, digits, tmp_path):
     X, y, X_test, _ = digits
     net = clone(cnn).set_params(max_epochs=2)
     clf = MetaErrorClassifier(
@@ -1048,7 +1044,7 @@ def test_cross_fitted_net_is_asked_about_views_too(cnn, digits, tmp_path):
     assert clf.explain_error(X_test[:3]).contributions.shape[0] == 3
 
 
-def test_augmented_confidence_leaves_no_trace(cnn, digits):
+def test_augmented_confidence_restores_random_states_and_X(cnn, digits):
     X = digits[2].copy()
     before = global_states()[1:]
     AugmentedConfidence(flip=True).observe(cnn, X)
@@ -1056,11 +1052,11 @@ def test_augmented_confidence_leaves_no_trace(cnn, digits):
     assert_array_equal(X, digits[2])
 
 
-def test_augmented_confidence_says_what_it_needs_before_any_fit(cnn, digits):
+def test_augmented_confidence_refuses_other_input_before_any_fit(cnn, digits):
     X, y = digits[:2]
     with pytest.raises(ValueError, match=r"shifts images of shape .* of type ndarray with 3 axes"):
         AugmentedConfidence().observe(cnn, X[:, 0])
-    with pytest.raises(ValueError, match="copies of X with its 500 rows, got a view of 3 rows"):
+    with pytest.raises(ValueError, match="for each of the 500 rows of X, got a view of 3 rows"):
         AugmentedConfidence(lambda X: [X[:3]]).observe(cnn, digits[2])
     clf = MetaErrorClassifier(
         LogisticRegression(), "logistic", meta_features=["confidence", AugmentedConfidence()]
@@ -1069,26 +1065,26 @@ def test_augmented_confidence_says_what_it_needs_before_any_fit(cnn, digits):
         clf.fit(X, y)
 
 
-def test_threads_that_ask_one_net_do_not_get_into_each_others_way(cnn, digits):
-    """Red if a pass goes through the hooks, or the dropout, of another thread's."""
+def test_threads_share_one_net(cnn, digits):
+    """The hooks and dropout masks of one thread must not act on the pass of another thread."""
     _, _, X, y = digits
     clf = prefit(cnn, X, y)
-    asked = [
+    predictions = [
         clf.predict_error_proba,
         clf.predict_proba,
         lambda X: mc_dropout_proba(cnn, X, n_passes=3, random_state=0),
     ]
-    alone = [ask(X) for ask in asked]
-    together = Parallel(3, require="sharedmem")(delayed(ask)(X) for ask in asked * 6)
+    alone = [predict(X) for predict in predictions]
+    together = Parallel(3, require="sharedmem")(delayed(predict)(X) for predict in predictions * 6)
     for number, result in enumerate(together):
         assert_allclose(result, alone[number % 3], atol=1e-5)
 
 
-def test_threads_over_chunks_look_through_one_net_one_after_the_other(cnn, digits):
+def test_threads_over_chunks_share_one_net(cnn, digits):
     X = digits[2]
     embedding, views = TorchEmbedding(cnn), AugmentedConfidence()
     parts = np.array_split(X, 16)
     rows = Parallel(4, require="sharedmem")(delayed(embedding.transform)(p) for p in parts)
     assert_allclose(np.concatenate(rows), embedding.transform(X), atol=1e-5)
-    seen = Parallel(4, require="sharedmem")(delayed(views.observe)(cnn, p) for p in parts)
-    assert_allclose(np.concatenate(seen), views.observe(cnn, X), atol=1e-3)
+    features = Parallel(4, require="sharedmem")(delayed(views.observe)(cnn, p) for p in parts)
+    assert_allclose(np.concatenate(features), views.observe(cnn, X), atol=1e-3)

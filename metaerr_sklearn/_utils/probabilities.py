@@ -107,3 +107,8 @@ def proba_of_other_classes(proba, pred_encoded):
 def proba_not_max(proba):
     """Return 1 - max probability, by the rule of `proba_of_other_classes`."""
     return proba_of_other_classes(proba, proba.argmax(axis=1))
+
+
+def clipped_logit(proba, eps):
+    """Return the log-odds of probabilities that are clipped to [eps, 1 - eps]."""
+    return logit(np.clip(proba, eps, 1 - eps))

@@ -1,4 +1,4 @@
-"""Nets: scores, embeddings, augmentation and training with weights. Needs torch and skorch."""
+"""Scores, embeddings, augmentation and weighted training of skorch nets; needs torch and skorch."""
 
 from ._augmentation import AugmentedConfidence
 from ._embedding import TorchEmbedding

@@ -1,33 +1,35 @@
-"""Describe predictions by those for augmented images."""
+"""Meta-features from a net's predictions for augmented images."""
 
 import numpy as np
-from scipy.special import logit
 from sklearn.base import BaseEstimator
 
 from .._compat import safe_indexing
+from .._utils.probabilities import clipped_logit
 from .._utils.rows import as_array
 from ._inputs import as_net_input
 from ._net import NET_LOCK, as_fitted_net, as_net, preserved_rng
 
+_EPS = 1e-6
+
 
 class AugmentedConfidence(BaseEstimator):
-    """Describe each prediction by what the net says of altered views of the sample.
+    """Describe each prediction by the net's predictions for altered views of the sample.
 
-    An object for ``meta_features=`` of `MetaErrorClassifier` over a skorch net on images: a
-    prediction that a shift of one pixel changes is more often wrong (test-time augmentation [1]_,
-    [2]_). Each training sample is shown to the net that has not trained on it. Each view costs one
-    more pass of the net.
+    Pass an instance in ``meta_features=`` of `MetaErrorClassifier` if the base classifier is a
+    skorch net on images. A prediction that changes when the image is shifted by one pixel is more
+    often wrong (test-time augmentation [1]_, [2]_). The features of a training sample come from a
+    net that was not trained on this sample. Each view costs one more forward pass.
 
     Parameters
     ----------
     views : callable, default=None
-        ``views(X)`` returns or yields altered copies of X, as many rows in the same order. None
-        takes images of shape (n_samples, channels, height, width) and shifts them by one pixel
-        up, down, left and right.
+        ``views(X)`` returns or yields altered versions of X, each with the rows of X in the same
+        order. With None, X must be images of shape (n_samples, channels, height, width), and the
+        views are X shifted by one pixel up, down, left and right.
 
     flip : bool, default=False
-        Whether the mirrored image is one more view, with ``views=None``. Right for photographs,
-        wrong for digits.
+        Whether to add the mirrored image as one more view. Only used with ``views=None``.
+        Suitable for photographs, but not for digits.
 
     References
     ----------
@@ -54,12 +56,12 @@ class AugmentedConfidence(BaseEstimator):
         self.flip = flip
 
     def check_base(self, estimator, X):
-        """Say what is wrong with base and samples before anything is fitted.
+        """Check the base classifier and the samples before any fit.
 
         Parameters
         ----------
         estimator : estimator
-            The base, fitted or not.
+            The base classifier, fitted or not.
 
         X : any
             Samples.
@@ -67,9 +69,9 @@ class AugmentedConfidence(BaseEstimator):
         Raises
         ------
         TypeError
-            If the base is not a skorch net.
+            If the base classifier is not a skorch net.
         ValueError
-            If ``views=None`` and X are not images.
+            If ``views=None`` and X does not hold images.
         """
         as_net(estimator)
         n_axes = np.ndim(as_array(safe_indexing(X, [0])))
@@ -77,59 +79,62 @@ class AugmentedConfidence(BaseEstimator):
             raise ValueError(
                 "AugmentedConfidence shifts images of shape (n_samples, channels, height, width), "
                 f"got X of type {type(X).__name__} with {n_axes} axes. Pass views=, a function "
-                "that returns altered copies of X."
+                "that returns altered versions of X."
             )
 
     def observe(self, estimator, X):
-        """Describe the net's predictions on X.
+        """Compute the features of the net's predictions on X.
 
         Parameters
         ----------
         estimator : fitted skorch net, or FrozenEstimator of one
-            Whose predictions are described.
+            The net whose predictions are described.
 
         X : array of shape (n_samples, ...)
-            Samples; images for the views of ``views=None``.
+            Samples. With ``views=None`` they must be images.
 
         Returns
         -------
         features : ndarray of float64, shape (n_samples, 5)
-            Of the class that the net predicts for the sample itself, over the sample and its views:
-            mean, least and standard deviation of the log-odds, log-odds of the mean probability
-            (higher = more trusted; the deviation the other way), and the share that predict this
-            class, in (0, 1].
+            All features concern the class that the net predicts for the unaltered sample. The
+            first three are the mean, minimum and standard deviation of this class's log-odds over
+            the sample and its views. The fourth is the log-odds of its mean probability, the fifth
+            the fraction of the sample and its views that get this class, in (0, 1]. Higher means
+            more trusted, except for the standard deviation.
 
         Raises
         ------
         TypeError
             If `estimator` is not a skorch net.
         ValueError
-            If ``views=None`` and X are not images, or a view has not as many rows as X.
+            If ``views=None`` and X does not hold images, or if a view and X differ in their number
+            of rows.
         """
         self.check_base(estimator, X)
         net = as_fitted_net(estimator)
         with NET_LOCK, preserved_rng(0, device=net.device):
-            own = net.predict_proba(as_net_input(X))
-            pred_encoded, rows = own.argmax(axis=1), np.arange(len(own))
-            probas, agreement = [own[rows, pred_encoded]], np.ones(len(own))
+            proba = net.predict_proba(as_net_input(X))
+            pred_encoded, rows = proba.argmax(axis=1), np.arange(len(proba))
+            proba_pred, n_agreeing = [proba[rows, pred_encoded]], np.ones(len(proba))
             for view in self._shifted(X) if self.views is None else self.views(X):
-                other = net.predict_proba(as_net_input(view))
-                if len(other) != len(own):
+                view_proba = net.predict_proba(as_net_input(view))
+                if len(view_proba) != len(proba):
                     raise ValueError(
-                        f"views(X) must return copies of X with its {len(own)} rows, got a view of "
-                        f"{len(other)} rows."
+                        f"Each view must have one row for each of the {len(proba)} rows of X, got "
+                        f"a view of {len(view_proba)} rows. Alter rows in views(X), but do not add "
+                        "or drop any."
                     )
-                probas.append(other[rows, pred_encoded])
-                agreement += other.argmax(axis=1) == pred_encoded
-        probas = np.stack(probas).astype(np.float64)
-        logits = _clipped_logit(probas)
+                proba_pred.append(view_proba[rows, pred_encoded])
+                n_agreeing += view_proba.argmax(axis=1) == pred_encoded
+        proba_pred = np.stack(proba_pred).astype(np.float64)
+        logits = clipped_logit(proba_pred, _EPS)
         return np.column_stack(
             [
                 logits.mean(axis=0),
                 logits.min(axis=0),
                 logits.std(axis=0),
-                _clipped_logit(probas.mean(axis=0)),
-                agreement / len(probas),
+                clipped_logit(proba_pred.mean(axis=0), _EPS),
+                n_agreeing / len(proba_pred),
             ]
         )
 
@@ -141,7 +146,3 @@ class AugmentedConfidence(BaseEstimator):
             yield np.ascontiguousarray(padded[:, :, top : top + height, left : left + width])
         if self.flip:
             yield np.ascontiguousarray(images[..., ::-1])
-
-
-def _clipped_logit(proba):
-    return logit(np.clip(proba, 1e-6, 1 - 1e-6))

@@ -1,4 +1,4 @@
-"""Represent samples by a hidden layer of a net."""
+"""The hidden layer of a net as a representation of samples."""
 
 import copy
 from contextlib import contextmanager
@@ -18,21 +18,21 @@ from ._net import NET_LOCK, as_fitted_net, as_net, restored_after
 class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Transform samples into a hidden layer of a fitted skorch net.
 
-    Use it as ``representation=`` of `MetaErrorClassifier` with an already fitted net, so that
-    neighbours and second opinion see what the net sees. The net is frozen: `fit` does not train
-    it and `clone` keeps it. For a net that is cross-fitted it is not the right tool: the hidden
-    layers of different nets have no common coordinates, and the net given here must not have
-    seen the samples on which errors are learned.
+    Use it as ``representation=`` of `MetaErrorClassifier` with an already fitted net. Neighbours
+    and second opinion are then computed in the net's hidden layer. The net is frozen: `fit` does
+    not train it, and `clone` keeps it. Do not use it for a net that is cross-fitted, for two
+    reasons: the hidden layers of different nets have no common coordinates, and the net given here
+    must not have been trained on the samples from which errors are learned.
 
     Parameters
     ----------
     net : fitted skorch net, or FrozenEstimator of one
-        Where the hidden layer comes from.
+        The net that has the hidden layer.
 
     layer : str, default=None
-        Name of a submodule as in ``net.module_.named_modules()``, whose *output* is taken. None
-        takes the *input* of the linear layer that runs last: the net's own last representation
-        before the class scores.
+        Name of a submodule, as in ``net.module_.named_modules()``. The embedding is the *output*
+        of this submodule. With None, it is the *input* of the linear layer that runs last, which
+        is the net's last representation before the class scores.
 
     References
     ----------
@@ -62,7 +62,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Parameters
         ----------
         X : array, data frame, sparse matrix, tensor, SliceDict or SliceDataset
-            Samples, of which one is read.
+            Samples. Only the first one is used.
 
         y : Ignored
             Present for the API.
@@ -80,109 +80,120 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Parameters
         ----------
         X : array, data frame, sparse matrix, tensor, dict or Dataset
-            Samples; converted by `as_net_input`, read in the net's own batches.
+            Samples. They are converted by `as_net_input` and read in the net's own batches.
 
         Returns
         -------
         embedding : ndarray of float32, shape (n_samples, n_units)
-            One row per sample, all axes but the first flattened.
+            One row per sample. All axes but the first are flattened.
 
         Raises
         ------
         TypeError
             If `net` is not a skorch net.
         ValueError
-            If there is no such layer, it does not run, or it has not one row per sample.
+            If the net has no layer of this name, if the layer does not run in the forward pass, or
+            if its value does not have one row per sample.
         """
         return self._embed(X)
 
     @contextmanager
     def record(self):
-        """Collect the hidden layer while the net is asked for something else.
+        """Record the hidden layer in every forward pass of the net inside the block.
 
         Yields
         ------
         parts : list of ndarray
-            The layer's values for each batch that has gone through the net.
+            The layer's values, one array for each batch that has passed through the net. The list
+            grows with every batch.
         """
-        net, seen, parts = as_fitted_net(self.net), [], []
+        net, values, parts = as_fitted_net(self.net), [], []
 
         def end_of_batch(_module, _args, output):
             output = output[0] if isinstance(output, tuple) else output
-            parts.append(self._rows(seen, len(output)))
-            seen.clear()
+            parts.append(self._rows_of_layer(values, len(output)))
+            values.clear()
 
         with NET_LOCK:
-            hooks = self._watch(net.module_, seen)
+            hooks = self._register_hooks(net.module_, values)
             hooks.append(net.module_.register_forward_hook(end_of_batch))
             with restored_after(net, hooks):
                 yield parts
 
     def is_computed_by(self, estimator):
-        """Tell whether the probabilities of a classifier come from the pass that is looked into.
+        """Return whether ``estimator.predict_proba`` computes this embedding on its way.
+
+        If so, `record` around ``estimator.predict_proba(X)`` gives the same rows as
+        ``transform(X)``, without a second forward pass.
 
         Parameters
         ----------
         estimator : fitted classifier
-            The deployed one.
+            The deployed base classifier.
 
         Returns
         -------
         is_computed_by : bool
-            True for this very net, if ``predict_proba`` and what it calls are skorch's own: one of
-            the user's might show the net something else than `transform` does, or more than once.
+            True if `estimator` is `net`, frozen or not, and if ``predict_proba`` and the methods
+            that it calls are skorch's own. A method that the user has overridden could pass other
+            input than X through the net, or pass X more than once.
         """
         net = as_net(self.net)
         observed = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         steps = ("predict_proba", "forward_iter", "evaluation_step", "infer")
-        own = (getattr(type(net), step).__module__ for step in steps)
-        return observed is net and all(module.startswith("skorch.") for module in own)
+        modules = (getattr(type(net), step).__module__ for step in steps)
+        return observed is net and all(module.startswith("skorch.") for module in modules)
 
     def _embed(self, X):
         net = as_fitted_net(self.net)
         check_has_rows(X, net)
-        seen, parts = [], []
-        with NET_LOCK, restored_after(net, self._watch(net.module_, seen)):
+        values, parts = [], []
+        with NET_LOCK, restored_after(net, self._register_hooks(net.module_, values)):
             for output in net.forward_iter(as_net_input(X)):
                 output = output[0] if isinstance(output, tuple) else output
-                parts.append(self._rows(seen, len(output)))
-                seen.clear()
+                parts.append(self._rows_of_layer(values, len(output)))
+                values.clear()
         return np.concatenate(parts)
 
-    def _watch(self, module, seen):
+    def _register_hooks(self, module, values):
         if self.layer is None:
-            # All of them: which one comes last is known only when the net runs.
+            # Only the forward pass shows which linear layer runs last, so all get a hook.
             linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
-            return [m.register_forward_pre_hook(lambda _, args: seen.append(args)) for m in linear]
+            return [
+                m.register_forward_pre_hook(lambda _, args: values.append(args)) for m in linear
+            ]
         named = dict(module.named_modules())
         if self.layer not in named:
             raise ValueError(
                 f"layer must name a submodule of {type(module).__name__}, got {self.layer!r}. "
                 f"It has {', '.join(name for name in named if name)}."
             )
-        return [named[self.layer].register_forward_hook(lambda _m, _a, out: seen.append(out))]
+        return [named[self.layer].register_forward_hook(lambda _m, _a, out: values.append(out))]
 
-    def _rows(self, seen, n_samples):
+    def _rows_of_layer(self, values, n_samples):
         what = "The last linear layer" if self.layer is None else f"Layer {self.layer!r}"
-        if not seen:
-            raise ValueError(f"{what} does not run in the net's forward pass. Name another layer.")
-        value = seen[-1]
+        if not values:
+            raise ValueError(
+                f"{what} does not run in the net's forward pass. Pass layer= with the name of "
+                "another submodule."
+            )
+        value = values[-1]
         value = value[0] if isinstance(value, tuple) else value
         if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != n_samples:
             got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             raise ValueError(
                 f"{what} must have one row for each of the {n_samples} samples of a batch, got "
-                f"{got}. Name another layer."
+                f"{got}. Pass layer= with the name of another submodule."
             )
         return value.detach().reshape(n_samples, -1).float().cpu().numpy()
 
     def __sklearn_clone__(self):
-        # clone() would return an untrained net.
-        refitted_clone = type(self)(self.net, layer=self.layer)
+        # The default clone() would also clone the net, and so return an untrained one.
+        unfitted_embedding = type(self)(self.net, layer=self.layer)
         for name in ("_sklearn_output_config", "_metadata_request"):
             if name in vars(self):
-                setattr(refitted_clone, name, copy.deepcopy(getattr(self, name)))
-        return refitted_clone
+                setattr(unfitted_embedding, name, copy.deepcopy(getattr(self, name)))
+        return unfitted_embedding
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -7,19 +7,19 @@ from torch.utils.data import Dataset
 
 
 def as_net_input(X):
-    """Return X as a skorch net takes it.
+    """Convert X to a type and dtype that a skorch net accepts.
 
-    The rule, by the kind of X:
+    The conversion depends on the type of X:
 
-    - data frame (pandas, polars) with numeric or boolean columns: a float32 matrix, missing
-      entries NaN;
-    - floating-point array or sparse matrix: float32, the precision of torch layers;
-    - integer and boolean arrays: as they are (an Embedding needs integers, and a module that
-      takes uint8 images scales them itself);
-    - `numpy.memmap`: a SliceDataset with these dtypes, which reads a row when it is asked for it,
-      so that the file may be larger than the memory;
-    - anything else (torch tensor, dict, SliceDict, Dataset, SliceDataset, list): as it is. A
-      net in another precision takes its input as a tensor.
+    - A data frame (pandas, polars) with numeric or boolean columns becomes a float32 matrix.
+      Missing entries become NaN.
+    - A floating-point array or sparse matrix becomes float32, the default precision of torch.
+    - Integer and boolean arrays keep their dtype: an Embedding layer needs integers, and a module
+      for uint8 images scales them itself.
+    - A `numpy.memmap` becomes a SliceDataset with these dtypes. It reads a row only when the net
+      needs it, so the file may be larger than the memory.
+    - Anything else (torch tensor, dict, SliceDict, Dataset, SliceDataset, list) is returned
+      unchanged. If the net has another precision than float32, pass a tensor.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ def as_net_input(X):
 
     Returns
     -------
-    X : same kind, ndarray of float32 for a frame, or SliceDataset for a memory map
-        The very object that came in where nothing had to change; a copy of a read-only array.
+    X : same type, ndarray of float32 for a frame, or SliceDataset for a memory map
+        The same object if no conversion is needed. A read-only array is copied.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def as_net_input(X):
     if isinstance(X, np.memmap):
         return SliceDataset(_MappedRows(X))
     if isinstance(X, np.ndarray):
-        return _owned(X, np.float32 if X.dtype.kind == "f" else None)
+        return _as_writable(X, np.float32 if X.dtype.kind == "f" else None)
     if sparse.issparse(X):
-        # skorch reads row by row, which of all formats works for csr_matrix alone.
+        # skorch indexes single rows, which works for csr_matrix only.
         dtype = np.float32 if X.dtype.kind == "f" else X.dtype
         is_ready = isinstance(X, sparse.csr_matrix) and X.dtype == dtype
         return X if is_ready else sparse.csr_matrix(X, dtype=dtype)
@@ -60,7 +60,7 @@ def as_net_input(X):
 
 
 class _MappedRows(Dataset):
-    """Read the rows of a memory map one by one, as torch takes them."""
+    """Dataset of the rows of a memory map, each converted when it is read."""
 
     def __init__(self, X):
         self.X = X
@@ -70,7 +70,7 @@ class _MappedRows(Dataset):
         return len(self.X)
 
     def __getitem__(self, i):
-        # The second value stands where skorch expects a target.
+        # skorch expects a pair; the second value stands for the target and is not used.
         return np.array(self.X[i], dtype=self.dtype), 0
 
 
@@ -82,19 +82,19 @@ def _frame_to_matrix(X):
     }
     if other:
         raise TypeError(
-            "A neural net takes numeric columns only, got "
+            "A neural net accepts numeric columns only, got "
             + ", ".join(f"{name!r} ({dtype})" for name, dtype in list(other.items())[:5])
             + (f" and {len(other) - 5} more" if len(other) > 5 else "")
-            + ". Encode them first: make_pipeline(ColumnTransformer(...), net), its output cast "
-            "to float32."
+            + ". Encode them first: make_pipeline(ColumnTransformer(...), net), with the output of "
+            "the transformer cast to float32."
         )
-    if hasattr(X, "iloc"):  # nullable columns turn into objects unless pandas is told what NA is
-        return _owned(X.to_numpy(dtype=np.float32, na_value=np.nan))
-    return _owned(X.to_numpy(), np.float32)
+    if hasattr(X, "iloc"):  # without na_value, pandas converts nullable columns to objects
+        return _as_writable(X.to_numpy(dtype=np.float32, na_value=np.nan))
+    return _as_writable(X.to_numpy(), np.float32)
 
 
-def _owned(array, dtype=None):
-    # Frames and joblib hand out read-only views, which torch cannot share without a warning.
+def _as_writable(array, dtype=None):
+    # Arrays from frames and from joblib can be read-only; torch warns about those.
     return np.require(array, dtype=dtype, requirements="W")
 
 

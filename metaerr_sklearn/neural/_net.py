@@ -1,4 +1,4 @@
-"""Fitted skorch nets: modules, hooks, modes and random states."""
+"""Access to fitted skorch nets: the lock, modules, hooks, modes and random states."""
 
 import random
 import threading
@@ -10,8 +10,8 @@ from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet
 from torch import nn
 
-# Hooks and modes belong to the net, random states to the process: whoever asks a net here takes
-# its turn, or threads would mix them.
+# Threads share the forward hooks and training modes of a net, and the random states of the process.
+# This lock makes threads use nets one after the other.
 NET_LOCK = threading.RLock()
 
 
@@ -19,25 +19,25 @@ NET_LOCK = threading.RLock()
 def preserved_rng(seed, *, device=None):
     """Seed the process-wide random generators inside the block and restore them afterwards.
 
-    A skorch net has no ``random_state``: its weights, batches and dropout come from the global
-    generators of torch, NumPy and Python. Inside this block two identical fits agree, and after
-    it the caller's own random stream goes on as if nothing had happened.
+    A skorch net has no ``random_state``. Its initial weights, batches and dropout come from the
+    global generators of torch, NumPy and Python. With this context manager, the same seed gives
+    the same fit. After the block, the global generators have the state that they had before it.
 
     Parameters
     ----------
     seed : int in [0, 2**32) or None
-        None does nothing at all: the block draws from the global generators as they are, and
-        moves them on.
+        With None, nothing is seeded or restored: the block draws from the global generators and
+        advances them.
 
     device : str, torch.device or None, default=None
-        Where the net computes. A CUDA device named here is seeded and restored even if this
-        process has not used CUDA before; CUDA devices already in use always are. The state of
-        other accelerators is left alone.
+        The device of the net. If it is a CUDA device, all CUDA devices are seeded and restored,
+        even if this process has not used CUDA before. If CUDA is already in use, they always are.
+        The state of other accelerators is neither seeded nor restored.
 
     Notes
     -----
-    Generators belong to the process. Fits that run at the same time in *threads* of one process
-    share them and are not reproducible; fits in separate processes are.
+    All threads of a process share the global generators. Fits that run at the same time in
+    *threads* of one process are therefore not reproducible. Fits in separate processes are.
 
     Examples
     --------
@@ -59,8 +59,8 @@ def preserved_rng(seed, *, device=None):
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(cuda_devices, device_type="cuda"):
         try:
-            # torch.manual_seed would also queue a seed for a CUDA not yet started, which
-            # nothing could take back.
+            # If CUDA has not been started yet, torch.manual_seed would also queue a seed for it,
+            # and a queued seed cannot be withdrawn.
             torch.default_generator.manual_seed(seed)
             if use_cuda:
                 torch.cuda.manual_seed_all(seed)
@@ -74,7 +74,7 @@ def preserved_rng(seed, *, device=None):
 
 @contextmanager
 def restored_after(net, hooks):
-    """Leave a net as it was, without the hooks and in the modes of its modules."""
+    """Remove the hooks from a net and restore the modes of its modules after the block."""
     modes = [(module, module.training) for module in modules_of(net)]
     try:
         yield
@@ -86,22 +86,25 @@ def restored_after(net, hooks):
 
 
 def as_fitted_net(net):
+    """Return the skorch net inside a possible FrozenEstimator, or raise if it is not fitted."""
     net = as_net(net)
     net.check_is_fitted()
     return net
 
 
 def as_net(net):
+    """Return the skorch net inside a possible FrozenEstimator, or raise if there is none."""
     if isinstance(net, FrozenEstimator):
         net = net.estimator
     if not isinstance(net, NeuralNet):
         raise TypeError(
             f"Expected a fitted skorch net, got {type(net).__name__}. From a pipeline pass the net "
-            "alone (pipeline[-1]) and the samples as the steps before it return them."
+            "alone (pipeline[-1]), and X as the steps before it transform it."
         )
     return net
 
 
 def modules_of(net):
+    """Return all torch modules of a fitted net, submodules included."""
     fitted = (value for name, value in vars(net).items() if name.endswith("_"))
     return [m for value in fitted if isinstance(value, nn.Module) for m in value.modules()]

@@ -1,4 +1,4 @@
-"""Train the small networks that correct an offset."""
+"""Training of the small networks that correct an offset."""
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ def train_residual_mlps(
 ):
     """Train one small network per fold that corrects a given error logit.
 
-    Net k models logit P(error | z) = offset + f_k(z) with one hidden ReLU layer f_k, trained
-    on the rows of ``train_masks[k]`` by AdamW on the weighted logistic loss. The last layer
-    starts at zero, so that epoch 0 is the offset itself and "no correction" stays a possible
-    outcome of choosing the epoch. All nets are trained at once, as one batched product.
+    Net k models logit P(error | z) = offset + f_k(z), where f_k has one hidden ReLU layer. It is
+    trained on the rows of ``train_masks[k]`` by AdamW on the weighted logistic loss. The last layer
+    starts at zero. The logits of epoch 0 are therefore the offset itself, and "no correction" is a
+    possible outcome of choosing the epoch. All nets are trained at once by batched matrix products.
+
+    This function has many parameters because it takes each hyperparameter of `MLPMetaLearner`, all
+    of them by keyword and under the same name.
 
     Parameters
     ----------
@@ -36,40 +39,41 @@ def train_residual_mlps(
         True where the base classifier is wrong.
 
     offset : ndarray of shape (n_samples,)
-        Logit of the error probability to start from.
+        Logit of the error probability that the nets correct.
 
     sample_weight : ndarray of shape (n_samples,) or None
-        Non-negative; weight 0 removes a row from training.
+        Non-negative weights. Weight 0 removes a row from training.
 
     train_masks : list of ndarray of bool, shape (n_samples,)
-        The training rows of each net; each mask needs a row of positive weight.
+        The training rows of each net. Each mask needs a row of positive weight.
 
     hidden_size : int, default=32
         Width of the hidden layer.
 
     dropout : float in [0, 1), default=0.2
-        Share of hidden units that is silenced in each training step.
+        Dropout rate of the hidden units.
 
     learning_rate : float, default=8e-3
-        AdamW's step size.
+        Step size of AdamW.
 
     weight_decay : float, default=1e-3
-        AdamW's decoupled weight decay.
+        Decoupled weight decay of AdamW.
 
     max_epochs : int, default=15
-        Passes over the training rows.
+        Number of passes over the training rows.
 
     batch_size : int or None, default=None
-        Rows per step and net. None is a tenth of the samples, from 16 to 128.
+        Rows per step and net. None uses a tenth of the rows of positive weight, but at least 16 and
+        at most 128.
 
     seed : int, default=0
-        The result is a function of the input and this number; no global random state is used.
+        Seed of a generator that only this call uses. No global random state is used or changed.
 
     Returns
     -------
     weights : list of tuple, length max_epochs + 1
-        The parameters after each epoch, for `meta_learners.mlp_correction`. Row i is out-of-fold
-        for the nets whose mask leaves it out.
+        The parameters after each epoch, in the form that `mlp_correction` takes. The correction of
+        row i by net k is out-of-fold if ``train_masks[k][i]`` is False.
     """
     n_samples, n_features = Z.shape
     n_nets = len(train_masks)
@@ -82,7 +86,7 @@ def train_residual_mlps(
     generator = torch.Generator("cpu").manual_seed(seed)
     as_tensor = {"dtype": torch.float32, "device": "cpu"}
 
-    def uniform(*shape):  # torch.nn.Linear's own initial distribution
+    def uniform(*shape):  # the initial distribution of torch.nn.Linear
         noise = torch.rand(*shape, generator=generator, **as_tensor)
         return (2 * noise - 1) / n_features**0.5
 
@@ -105,7 +109,8 @@ def train_residual_mlps(
     weights = [snapshot()]
     for _ in range(max_epochs):
         passes = []
-        for r in rows:  # a net with fewer rows starts its next pass early, so that all keep step
+        # A net with fewer rows starts its next pass early, so that all nets make equal steps.
+        for r in rows:
             shuffled = r[torch.randperm(len(r), generator=generator)]
             passes.append(shuffled[torch.arange(n_steps * batch_size) % len(r)])
         for batch in torch.stack(passes).split(batch_size, dim=1):

@@ -1,17 +1,17 @@
-"""Confidence scores of nets."""
+"""Confidence scores from dropout and from the logits of a net."""
 
 from numbers import Integral
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.utils import check_random_state
 from torch import nn
 
+from .._utils.random import draw_seed
 from .._utils.validation import check_has_rows
 from ._inputs import as_net_input
 from ._net import NET_LOCK, as_fitted_net, modules_of, preserved_rng, restored_after
 
-# Public subclasses of Dropout, one by one: their common base class is private to torch.
+# The dropout classes are listed because torch has no public base class for them.
 _DROPOUTS = (
     nn.Dropout,
     nn.Dropout1d,
@@ -25,38 +25,40 @@ _DROPOUTS = (
 def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=None):
     """Average a net's class probabilities over random dropout masks.
 
-    Dropout layers stay active while all others, batch normalisation included, predict as
-    usual: mean_t p(y | x, mask_t), t = 1, ..., n_passes. Feed the result to any score of
-    probabilities in `metaerr_sklearn.confidence`.
+    The result is mean_t p(y | x, mask_t), t = 1, ..., n_passes. Dropout layers are active as in
+    training. All other layers, batch normalisation included, are in evaluation mode. Pass the
+    result to any score of probabilities in `metaerr_sklearn.confidence`.
 
     Parameters
     ----------
     net : fitted skorch classifier, or FrozenEstimator of one
-        With at least one dropout *module* (`torch.nn.Dropout` or a relative of it). Dropout that
-        a module calls as a function, or has built in (LSTM, attention), stays off.
+        A net with at least one dropout *module* (`torch.nn.Dropout`, `Dropout1d`, `Dropout2d`,
+        `Dropout3d`, `AlphaDropout` or `FeatureAlphaDropout`). Dropout that a module calls as a
+        function, or that is built into a layer (LSTM, attention), stays off.
 
     X : array, data frame, sparse matrix, tensor, dict or Dataset
-        Samples; converted by `as_net_input`, read in the net's own batches.
+        Samples. They are converted by `as_net_input` and read in the net's own batches.
 
     n_passes : int, default=20
-        Number of random masks; the cost is that of as many predictions.
+        Number of random masks. The cost is that of `n_passes` predictions.
 
     return_passes : bool, default=False
-        Whether to return the probabilities of each pass as well: their standard deviation for
-        the predicted class is the uncertainty of UPS, and the entropy of the mean minus the mean
+        Whether to also return the probabilities of each pass. Their standard deviation for the
+        predicted class is the uncertainty of UPS [2]_. The entropy of their mean minus their mean
         entropy is the mutual information of prediction and weights.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the masks. With an int or an instance the result is reproducible and the global
-        random state stays as it is; None draws from torch's global generator.
+        Determines the masks. With an int or an instance, the result is reproducible and the global
+        random state is restored afterwards. With None, the masks are drawn from torch's global
+        generator.
 
     Returns
     -------
     proba : ndarray of shape (n_samples, n_classes)
-        Mean probabilities, columns as in ``net.predict_proba``.
+        Mean probabilities, with columns as in ``net.predict_proba``.
 
     passes : ndarray of shape (n_passes, n_samples, n_classes)
-        Only if `return_passes`.
+        Probabilities of each pass. Only returned if `return_passes` is True.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
     ----------
     .. [1] Gal, Ghahramani (2016). Dropout as a Bayesian Approximation: Representing Model
        Uncertainty in Deep Learning, ICML.
+    .. [2] Rizve, Duarte, Rawat, Shah (2021). In Defense of Pseudo-Labeling: An Uncertainty-Aware
+       Pseudo-label Selection Framework for Semi-Supervised Learning, ICLR.
 
     Examples
     --------
@@ -96,9 +100,7 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
         )
     check_has_rows(X, net)
     X = as_net_input(X)
-    seed = None
-    if random_state is not None:
-        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    seed = None if random_state is None else draw_seed(random_state)
 
     passes, total = [], 0.0
     rng = preserved_rng(seed, device=net.device)
@@ -112,9 +114,9 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
 
 
 def _with_dropout(net, dropouts):
-    """Turn dropout, and nothing else, back on just before it acts.
+    """Set each dropout module to training mode just before it runs, inside the block.
 
-    The net sets evaluation mode for every batch; its own way of predicting is used unchanged.
+    A skorch net sets evaluation mode before each batch, so a mode set once would not last.
     """
     return restored_after(
         net, [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts]
@@ -122,7 +124,7 @@ def _with_dropout(net, dropouts):
 
 
 def has_dropout(net):
-    """Tell whether a fitted skorch net has an active dropout module."""
+    """Return whether a fitted skorch net has an active dropout module."""
     return bool(_dropouts(as_fitted_net(net)))
 
 
@@ -142,28 +144,29 @@ def energy_confidence(net, X, *, temperature=1.0):
     Parameters
     ----------
     net : fitted skorch classifier, or FrozenEstimator of one
-        Its module returns logits: criterion `torch.nn.CrossEntropyLoss`, `BCEWithLogitsLoss`, or
-        one of your own that takes logits. A single output f counts as the logits (-f/2, f/2).
+        A net whose module returns logits. Its criterion is `torch.nn.CrossEntropyLoss`,
+        `BCEWithLogitsLoss`, or a custom one that takes logits. A single output f counts as the
+        logits (-f/2, f/2).
 
     X : array, data frame, sparse matrix, tensor, dict or Dataset
-        Samples; converted by `as_net_input`.
+        Samples. They are converted by `as_net_input`.
 
     temperature : float, default=1.0
-        T > 0. The paper keeps 1; towards 0 the score becomes `max_logit_confidence`.
+        T > 0. The paper uses 1. As T goes to 0, the score becomes `max_logit_confidence`.
 
     Returns
     -------
     confidence : ndarray of shape (n_samples,)
-        Any real number, at least the largest logit. Unlike scores of probabilities it depends on
-        the overall level of the logits.
+        Any real number, not below the largest logit. Unlike a score of probabilities, it changes
+        if a constant is added to all logits.
 
     Raises
     ------
     TypeError
         If `net` is not a skorch net.
     ValueError
-        If the net is trained with NLLLoss, whose module returns probabilities; if the
-        temperature is not positive.
+        If the net is trained with NLLLoss, because its module then returns probabilities, or if
+        the temperature is not positive.
 
     References
     ----------
@@ -193,24 +196,25 @@ def max_logit_confidence(net, X):
     Parameters
     ----------
     net : fitted skorch classifier, or FrozenEstimator of one
-        Its module returns logits: criterion `torch.nn.CrossEntropyLoss`, `BCEWithLogitsLoss`, or
-        one of your own that takes logits. A single output f counts as the logits (-f/2, f/2).
+        A net whose module returns logits. Its criterion is `torch.nn.CrossEntropyLoss`,
+        `BCEWithLogitsLoss`, or a custom one that takes logits. A single output f counts as the
+        logits (-f/2, f/2).
 
     X : array, data frame, sparse matrix, tensor, dict or Dataset
-        Samples; converted by `as_net_input`.
+        Samples. They are converted by `as_net_input`.
 
     Returns
     -------
     confidence : ndarray of shape (n_samples,)
-        Any real number. A temperature would only rescale it: the order, and so every ranking
-        metric, is the same for all temperatures.
+        Any real number. There is no temperature parameter, because a temperature would only
+        rescale the scores and leave their order unchanged.
 
     Raises
     ------
     TypeError
         If `net` is not a skorch net.
     ValueError
-        If the net is trained with NLLLoss, whose module returns probabilities.
+        If the net is trained with NLLLoss, because its module then returns probabilities.
 
     References
     ----------

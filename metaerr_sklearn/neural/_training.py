@@ -3,20 +3,20 @@
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.utils import check_array, check_consistent_length
 from torch.utils.data import Sampler, Subset
 
 from .._compat import safe_indexing
+from .._utils.validation import check_weights
 from ._inputs import as_net_input
 from ._net import NET_LOCK, preserved_rng
 
 
 class _WeightedSampler(Sampler):
-    """Draw each row in proportion to its weight, as evenly as whole numbers allow.
+    """Draw rows in proportion to their weights by systematic sampling.
 
-    Systematic sampling: a row with expected count c is drawn floor(c) or ceil(c) times an
-    epoch. With equal weights that is one ordinary shuffled pass, and rows of high weight are
-    never missed by chance, as they are under independent draws.
+    A row with expected count c is drawn floor(c) or ceil(c) times in each epoch. With equal
+    weights, an epoch is one ordinary shuffled pass. Independent draws would miss some rows of high
+    weight by chance; systematic sampling does not.
     """
 
     def __init__(self, weights):
@@ -26,6 +26,8 @@ class _WeightedSampler(Sampler):
         return len(self.weights)
 
     def __iter__(self):
+        # `_utils.random.systematic_sample` cannot be used: the numbers must come from torch's
+        # generator, as for any torch sampler, and an epoch must have exactly n rows.
         n = len(self)
         order = torch.randperm(n)
         edges = self.weights[order].cumsum(0)
@@ -36,14 +38,17 @@ class _WeightedSampler(Sampler):
 
 
 class _WeightedLoader:
-    """Build a net's training iterator with a sampler for the rows that `train_split` left."""
+    """Build a net's training iterator with a weighted sampler.
+
+    The sampler gets the weights of the rows that `train_split` leaves for training.
+    """
 
     def __init__(self, iterator, weights):
         self.iterator = iterator
         self.weights = weights
 
     def __call__(self, dataset, **kwargs):
-        kwargs.pop("shuffle", None)  # the sampler shuffles; torch forbids both
+        kwargs.pop("shuffle", None)  # torch forbids shuffle with a sampler, and ours shuffles
         return self.iterator(dataset, sampler=_WeightedSampler(self._weights_of(dataset)), **kwargs)
 
     def _weights_of(self, dataset):
@@ -53,7 +58,7 @@ class _WeightedLoader:
             raise ValueError(
                 f"The net's train_split returned a training set of {len(dataset)} samples that is "
                 f"not a torch Subset, so the {len(self.weights)} sample weights cannot be matched "
-                "to it. Use train_split=None or skorch's ValidSplit."
+                "with it. Use train_split=None or skorch's ValidSplit."
             )
         return self.weights
 
@@ -61,15 +66,16 @@ class _WeightedLoader:
 def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
     """Fit a clone of a skorch net with sample weights.
 
-    The weights act through the sampler of the training iterator: in each epoch a row is drawn
-    in proportion to its weight, so that an epoch's expected loss is the weighted mean loss.
-    Module, criterion, callbacks, `max_epochs`, `device` and `train_split` are the user's own.
+    The weights are applied by the sampler of the training iterator: in each epoch, rows are drawn
+    in proportion to their weights. The expected loss of an epoch is therefore the weighted mean
+    loss. Module, criterion, callbacks, `max_epochs`, `device` and `train_split` are not changed.
 
-    - An epoch draws as many rows as the training set has: the number of gradient steps is that
-      of unweighted training on the same rows, and a schedule that counts steps (one-cycle) needs
-      no change. A schedule with a fixed total must allow for the rows given here.
-    - Weight 0 removes a row. Equal weights are the unweighted fit, exactly.
-    - `train_split` acts as always (on the rows left); the validation part is not weighted.
+    - An epoch draws as many rows as the training set has. The number of gradient steps is therefore
+      the same as without weights, and a learning-rate schedule that counts steps (one-cycle) needs
+      no change. If a schedule has a fixed total number of steps, compute it from the number of rows
+      of positive weight.
+    - Weight 0 removes a row. Equal weights give exactly the unweighted fit.
+    - `train_split` is applied to the remaining rows. The validation part is not weighted.
 
     Parameters
     ----------
@@ -77,31 +83,32 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         Not modified.
 
     X : array, data frame, sparse matrix, tensor, SliceDict or SliceDataset
-        Training samples; converted by `as_net_input`.
+        Training samples. They are converted by `as_net_input`.
 
     y : array-like of shape (n_samples,)
-        Targets as the net takes them (class indices in int64).
+        Targets in the form that the net expects (class indices in int64).
 
     sample_weight : array-like of shape (n_samples,) or None
-        Non-negative, at least one positive. Only ratios count. None is the unweighted fit.
+        Non-negative weights, at least one of them positive. Only their ratios count. None gives
+        the unweighted fit.
 
     seed : int or None, default=None
-        For `preserved_rng`.
+        Seed of the global random generators during the fit; see `preserved_rng`.
 
     **fit_params : dict
-        Passed on to ``net.fit``.
+        Passed to ``net.fit``.
 
     Returns
     -------
     net : skorch NeuralNet
-        The fitted clone, with the user's own training iterator in place again.
+        The fitted clone. Its `iterator_train` is that of `net`.
 
     Raises
     ------
     ValueError
-        If the weights are negative, not finite, all zero or of another length than y; if the
-        net has a sampler of its own; if `train_split` returns a training set that is neither
-        the whole one nor a torch Subset of it.
+        If the weights are negative, not finite, all zero or not as many as y; if the net sets a
+        sampler of its own; if `train_split` returns a training set that is neither the whole one
+        nor a torch Subset of it.
 
     Examples
     --------
@@ -118,10 +125,10 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
     """
     X, net = as_net_input(X), clone(net)
     if sample_weight is not None:
-        weights = _check_weights(sample_weight, y)
+        weights = check_weights(sample_weight, y)
         is_kept = weights > 0
         if not is_kept.all():
-            # A row of no weight must not count as a step, a validation sample or a class.
+            # A row of weight 0 must add no gradient step, no validation sample and no class.
             rows = np.flatnonzero(is_kept)
             X, y, weights = safe_indexing(X, rows), safe_indexing(y, rows), weights[rows]
         if np.ptp(weights) == 0:
@@ -130,11 +137,11 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         with NET_LOCK, preserved_rng(seed, device=net.device):
             return net.fit(X, y, **fit_params)
 
-    own = {"sampler", "batch_sampler"} & set(net.get_params_for("iterator_train"))
-    if own:
+    samplers = {"sampler", "batch_sampler"} & set(net.get_params_for("iterator_train"))
+    if samplers:
         raise ValueError(
-            f"The net sets iterator_train__{min(own)}, which sample weights would replace. Remove "
-            "it from the net, or fit without sample_weight."
+            f"The net sets iterator_train__{min(samplers)}, which sample weights would replace. "
+            "Remove it from the net, or fit without sample_weight."
         )
     user_iterator = net.iterator_train
     net.set_params(iterator_train=_WeightedLoader(user_iterator, weights))
@@ -142,17 +149,3 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
         net.fit(X, y, **fit_params)
     net.iterator_train = user_iterator
     return net
-
-
-def _check_weights(sample_weight, y):
-    weights = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    check_consistent_length(y, weights)
-    if weights.ndim != 1 or weights.min() < 0 or not weights.any():
-        raise ValueError(
-            "sample_weight must be one non-negative number per sample, at least one of them "
-            f"positive, got shape {weights.shape} with minimum {weights.min():.4g} and maximum "
-            f"{weights.max():.4g}."
-        )
-    return weights
