@@ -93,9 +93,7 @@ OURS = {
     "auto, label shares": {"class_prior": "labeled"},
     "weight": {"criterion": "weight"},
     "weight, max probability": {"criterion": "weight", "meta_learner": None},
-    "budget": {"criterion": "budget"},
     "threshold": {"criterion": "threshold"},
-    "curriculum": {"criterion": "curriculum"},
 }
 COMMON = (
     "supervised",

@@ -78,7 +78,7 @@ def test_steps_nested_in_a_search(noisy_data, meta_learner):
     ("params", "n_rounds"),
     [
         ({"criterion": "consensus"}, 1),
-        ({"criterion": "curriculum"}, 5),
+        ({"criterion": "certain"}, 3),
         ({"criterion": "k_best", "max_iter": 3}, 3),
         ({"criterion": "k_best", "max_iter": 2, "meta_learner": None}, 2),
     ],

@@ -72,9 +72,7 @@ NAMELESS = [
     KNeighborsClassifier(5),
     DecisionTreeClassifier(max_depth=2, random_state=0),
 ]
-CRITERIA = [
-    *("auto", "consensus", "weight", "budget", "threshold", "k_best", "certain", "curriculum"),
-]
+CRITERIA = ["auto", "consensus", "weight", "threshold", "k_best", "certain"]
 META_FEATURES = ["auto", "confidence", ["confidence", "neighbors"], ["second_opinion"], "input"]
 
 

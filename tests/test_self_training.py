@@ -34,7 +34,7 @@ from metaerr_sklearn.self_training._class_prior import (
 from metaerr_sklearn.self_training._nets import NetEmbedding, is_certain
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
-CRITERIA = ["consensus", "weight", "budget", "threshold", "k_best", "certain", "curriculum"]
+CRITERIA = ["consensus", "weight", "threshold", "k_best", "certain"]
 
 
 def partly_labeled(seed=0, n_samples=150, n_labeled=40, **params):
@@ -165,7 +165,7 @@ def test_without_meta_learner_strings_and_full_labels_are_sklearns_too(capsys):
         SelfTrainingWithMetaErr(LogisticRegression(max_iter=1000), cv=2),
         SelfTrainingWithMetaErr(LogisticRegression(max_iter=1000), cv=2, criterion="threshold"),
         SelfTrainingWithMetaErr(
-            LogisticRegression(max_iter=1000), "logistic", cv=2, criterion="curriculum"
+            LogisticRegression(max_iter=1000), "logistic", cv=2, criterion="certain"
         ),
     ]
 )
@@ -196,7 +196,6 @@ def test_rows_are_judged_by_models_that_were_not_trained_on_them(spied, criterio
             n_judged += np.count_nonzero(ids >= 40)
     assert n_judged >= 110
     n_rounds = model.n_iter_ - 1 if criterion in ("threshold", "k_best") else 0
-    n_rounds = 8 if criterion == "curriculum" else n_rounds
     n_folds = 0 if meta_learner is None else 5
     assert len(Spy.log) == n_folds + 1 + n_rounds + 1
 
@@ -330,20 +329,6 @@ def test_user_weights_multiply(spied):
         assert_array_equal(fit["weight"], weight[fit["ids"]])
 
 
-def test_budget_is_the_largest_set_within_the_budget(digits):
-    X, partly, _, _ = digits
-    model = SelfTrainingWithMetaErr(
-        LogisticRegression(max_iter=500), criterion="budget", error_budget=0.05, random_state=0
-    ).fit(X, partly)
-    used = model.labeled_iter_ == 1
-    error_proba = model.pseudo_error_proba_
-    left = np.sort(error_proba[model.labeled_iter_ == -1])
-    assert error_proba[used].mean() <= 0.05
-    assert np.append(error_proba[used], left[0]).mean() > 0.05
-    assert error_proba[used].max() <= left[0]
-    assert (model.transduction_[model.labeled_iter_ == -1] == -1).all()
-
-
 @pytest.mark.parametrize(
     ("criterion", "is_chosen"),
     [
@@ -357,28 +342,16 @@ def test_rounds_choose_by_predicted_error(digits, criterion, is_chosen):
     base = LogisticRegression(max_iter=500)
     model = SelfTrainingWithMetaErr(base, criterion=criterion, max_iter=1, **params)
     model.fit(X, partly)
-    # The budget of 0 uses nothing, so that it shows the errors predicted in the first round.
-    shown = SelfTrainingWithMetaErr(base, criterion="budget", error_budget=0, **params)
-    error_proba = shown.fit(X, partly).pseudo_error_proba_[100:]
+    # No row exceeds this threshold, so pseudo_error_proba_ keeps the values of the first round.
+    unused = SelfTrainingWithMetaErr(
+        base, criterion="threshold", **{**params, "threshold": np.nextafter(1, 0)}
+    ).fit(X, partly)
+    assert_array_equal(unused.transduction_, partly)
+    error_proba = unused.pseudo_error_proba_[100:]
     assert_array_equal(model.labeled_iter_[100:] == 1, is_chosen(1 - error_proba))
     assert model.termination_condition_ == "max_iter"
     by_confidence = SelfTrainingWithMetaErr(base, None, criterion=criterion, max_iter=1, **params)
     assert (by_confidence.fit(X, partly).labeled_iter_ != model.labeled_iter_).any()
-
-
-def test_curriculum_takes_a_growing_share_of_each_class(spied):
-    X, partly, _ = spied
-    model = SelfTrainingWithMetaErr(Spy(), criterion="curriculum", random_state=0).fit(X, partly)
-    rounds = Spy.log[-9:-1]
-    sizes = [len(a["ids"]) + len(b["ids"]) - 80 for a, b in zip(rounds[::2], rounds[1::2])]
-    for size, share in zip(sizes, (0.2, 0.4, 0.6, 0.8)):
-        assert share * 110 <= size < share * 110 + 3
-    for a, b in zip(rounds[::2], rounds[1::2]):
-        assert set(a["ids"]) & set(b["ids"]) == set(range(40))
-    assert model.n_iter_ == 5
-    assert model.history_[0]["n_added"] == sizes[0]
-    assert sum(record["n_added"] for record in model.history_) == 110
-    assert model.termination_condition_ == "all_labeled"
 
 
 @pytest.mark.filterwarnings("ignore:.* errors among")
@@ -425,7 +398,7 @@ def test_class_prior_limits_each_class(criterion):
     base = LogisticRegression()
     free = SelfTrainingWithMetaErr(base, **params).fit(X, partly)
     model = SelfTrainingWithMetaErr(base, class_prior=prior, **params).fit(X, partly)
-    if criterion in ("consensus", "weight", "curriculum"):
+    if criterion in ("consensus", "weight"):
         Spy.log = []
         rows = np.column_stack([np.arange(400), X])
         spied = SelfTrainingWithMetaErr(Spy(), class_prior=prior, **params).fit(rows, partly)
@@ -447,7 +420,7 @@ def test_class_prior_limits_each_class(criterion):
 def test_labeled_prior_is_the_share_of_the_labels():
     X, partly, _ = partly_labeled(seed=1)
     share = np.bincount(partly[:40]) / 40
-    params = {"criterion": "budget", "error_budget": 0.3, "random_state": 0}
+    params = {"criterion": "threshold", "threshold": 0.6, "random_state": 0}
     named = SelfTrainingWithMetaErr(LogisticRegression(), class_prior="labeled", **params)
     given = SelfTrainingWithMetaErr(LogisticRegression(), class_prior=share, **params)
     assert_array_equal(named.fit(X, partly).labeled_iter_, given.fit(X, partly).labeled_iter_)
@@ -696,7 +669,6 @@ def test_clone_and_pickle(digits):
         ({"criterion": "best"}, None, ValueError, "criterion must be one of"),
         ({"threshold": 1.0}, None, ValueError, r"threshold must be a number in \[0, 1\)"),
         ({"k_best": 0}, None, ValueError, "k_best must be an integer"),
-        ({"error_budget": 1.5}, None, ValueError, "error_budget must be a number"),
         ({"pseudo_weight": -1}, None, ValueError, "pseudo_weight must be a number"),
         ({"max_iter": 1.5}, None, ValueError, "max_iter must be an integer"),
         ({"class_prior": [0.5, 0.5]}, None, ValueError, "3 shares that sum to 1"),
@@ -965,7 +937,7 @@ def test_labeled_prior_counts_by_weight():
     weight = np.ones(len(partly))
     weight[np.flatnonzero(partly == 2)[3:]] = 0
     share = np.bincount(partly[(partly >= 0) & (weight > 0)])
-    params = {"criterion": "budget", "error_budget": 0.3, "random_state": 0}
+    params = {"criterion": "threshold", "threshold": 0.6, "random_state": 0}
     named, given = (
         SelfTrainingWithMetaErr(LogisticRegression(), class_prior=prior, **params).fit(
             X, partly, sample_weight=weight

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, check_random_state, column_or_1d, get_tags
+from sklearn.utils import assert_all_finite, column_or_1d, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -48,13 +48,10 @@ _CRITERIA = (
     "auto",
     "consensus",
     "weight",
-    "budget",
     "threshold",
     "k_best",
     "certain",
-    "curriculum",
 )
-_SHARES = (0.2, 0.4, 0.6, 0.8)
 _MIN_CONFIDENCE = 0.9
 _CERTAIN_ROUNDS = 2
 # From this many wrong and this many right out-of-fold predictions on, ErrorModel ranks the errors
@@ -107,8 +104,7 @@ class SelfTrainingWithMetaErr(
         every class, or in every class but one, nothing can be cross-fitted: 1 - the largest
         probability is used, with a warning.
 
-    criterion : {"auto", "consensus", "weight", "budget", "threshold", "k_best", "certain", \
-            "curriculum"}, default="auto"
+    criterion : {"auto", "consensus", "weight", "threshold", "k_best", "certain"}, default="auto"
         How pseudo-labels are chosen and used.
 
         - "consensus": once; all unlabeled rows, with the label that an `OpinionPool` finds most
@@ -120,20 +116,16 @@ class SelfTrainingWithMetaErr(
           is given: the base is the one trained on the labels alone. Needs a "auto" meta-learner.
         - "weight": once; all unlabeled rows, with the base's own label and weight `pseudo_weight`
           * (1 - predicted error).
-        - "budget": once; the largest set whose mean predicted error is at most `error_budget`.
         - "threshold": in rounds; rows with 1 - predicted error above `threshold` are added, and
           keep their label.
         - "k_best": in rounds; the `k_best` rows with the least predicted error are added.
         - "certain": in two rounds on the rows whose label is certain, all labeled anew each time;
           then on all rows, labeled by the base of the second round, with weight 1 - predicted
           error. Certain is a label with a predicted error of at most 0.1. A skorch net with dropout
-          is asked under random masks instead, as in UPS [4]_: the label must have a mean
+          is asked under random masks instead, as in UPS [3]_: the label must have a mean
           probability of at least 0.7, a standard deviation of at most 0.05, and a predicted error
           below one half. After the first round the base that labels a row may have been trained on
           its first pseudo-label.
-        - "curriculum": in rounds on the best 20, 40, 60 and 80 % of each predicted class, labeled
-          anew each time by a base that was trained on the other half of the unlabeled rows; then
-          as "weight".
         - "auto": "certain" for nets; for other bases "consensus", or "weight" with a `meta_learner`
           or `meta_features` of your own.
 
@@ -143,16 +135,12 @@ class SelfTrainingWithMetaErr(
     k_best : int, default=10
         Rows added in each round of "k_best".
 
-    error_budget : float in [0, 1], default=0.1
-        Mean predicted error that "budget" accepts.
-
     pseudo_weight : float, default=0.5
-        Weight of a certain pseudo-label for "consensus", "weight" and "curriculum"; a labeled row
-        has 1.
+        Weight of a certain pseudo-label for "consensus" and "weight"; a labeled row has 1.
 
     max_iter : int or None, default=10
-        Most rounds; None means no limit, 0 uses no unlabeled row. The last round of "certain" and
-        "curriculum", on all rows, is not counted.
+        Most rounds; None means no limit, 0 uses no unlabeled row. The last round of "certain",
+        on all rows, is not counted.
 
     class_prior : None, "labeled" or array-like of shape (n_classes,), default=None
         Shares of the classes among the unlabeled rows. "labeled": as among the labeled rows, which
@@ -238,9 +226,7 @@ class SelfTrainingWithMetaErr(
     ----------
     .. [1] MetaErr: Towards Predicting Errors in Deep Neural Networks, arXiv 2604.23289.
     .. [2] Yarowsky (1995). Unsupervised Word Sense Disambiguation Rivaling Supervised Methods, ACL.
-    .. [3] Cascante-Bonilla, Tan, Qi, Ordonez (2021). Curriculum Labeling: Revisiting
-       Pseudo-Labeling for Semi-Supervised Learning, AAAI.
-    .. [4] Rizve, Duarte, Rawat, Shah (2021). In Defense of Pseudo-Labeling: An Uncertainty-Aware
+    .. [3] Rizve, Duarte, Rawat, Shah (2021). In Defense of Pseudo-Labeling: An Uncertainty-Aware
        Pseudo-label Selection Framework for Semi-Supervised Learning, ICLR.
 
     Examples
@@ -270,7 +256,6 @@ class SelfTrainingWithMetaErr(
         criterion="auto",
         threshold=0.75,
         k_best=10,
-        error_budget=0.1,
         pseudo_weight=0.5,
         max_iter=10,
         class_prior=None,
@@ -287,7 +272,6 @@ class SelfTrainingWithMetaErr(
         self.criterion = criterion
         self.threshold = threshold
         self.k_best = k_best
-        self.error_budget = error_budget
         self.pseudo_weight = pseudo_weight
         self.max_iter = max_iter
         self.class_prior = class_prior
@@ -366,10 +350,8 @@ class SelfTrainingWithMetaErr(
             )
         elif self.criterion_ in ("threshold", "k_best"):
             self._fit_in_rounds(supervised)
-        elif self.criterion_ in ("certain", "curriculum") and self.max_iter == 0:
+        elif self.criterion_ == "certain" and self.max_iter == 0:
             self._fit_once(supervised)
-        elif self.criterion_ == "curriculum":
-            self._fit_curriculum(supervised, seed)
         elif self.criterion_ == "certain":
             self._fit_certain(supervised, seed)
         else:
@@ -492,24 +474,19 @@ class SelfTrainingWithMetaErr(
             )
         check_split_parameter(self.cv)
         limits = {
-            "threshold": (Real, 0, 1, False),
-            "error_budget": (Real, 0, 1, True),
-            "pseudo_weight": (Real, 0, np.inf, False),
-            "k_best": (Integral, 1, np.inf, False),
-            "max_iter": (Integral, 0, np.inf, False),
+            "threshold": (Real, 0, 1),
+            "pseudo_weight": (Real, 0, np.inf),
+            "k_best": (Integral, 1, np.inf),
+            "max_iter": (Integral, 0, np.inf),
         }
-        for name, (kind, low, high, closed) in limits.items():
+        for name, (kind, low, high) in limits.items():
             value = getattr(self, name)
             if name == "max_iter" and value is None:
                 continue
             valid = isinstance(value, kind) and not isinstance(value, bool)
-            valid = valid and (low <= value < high or (closed and value == high))
-            if not valid:
+            if not (valid and low <= value < high):
                 what = "an integer" if kind is Integral else "a number"
-                raise ValueError(
-                    f"{name} must be {what} in [{low}, {high}{']' if closed else ')'}, got "
-                    f"{value!r}."
-                )
+                raise ValueError(f"{name} must be {what} in [{low}, {high}), got {value!r}.")
         if self.criterion == "consensus" and not self._is_automatic():
             raise ValueError(
                 'criterion="consensus" takes labels from a pool of opinions: it needs '
@@ -733,15 +710,9 @@ class SelfTrainingWithMetaErr(
             pred_encoded, confidence = self._pseudo_label(supervised, unlabeled)
         if guesses:
             chosen = np.arange(0)
-        elif self.criterion_ in ("consensus", "weight"):
+        else:
             chosen = np.arange(len(unlabeled))
             weight[unlabeled] = self._pseudo_weight(pred_encoded, confidence)
-        else:
-            order = np.argsort(-confidence, kind="stable")
-            mean_error = np.cumsum(1 - confidence[order]) / np.arange(1, len(order) + 1)
-            # The mean only rises along the order.
-            chosen = order[: np.searchsorted(mean_error, self.error_budget, side="right")]
-            chosen = self._within_prior(chosen, pred_encoded, confidence)
         self._add(unlabeled[chosen], pred_encoded[chosen])
         rows = np.flatnonzero(self._target >= 0)
         is_complete = len(rows) == len(self._target)
@@ -781,39 +752,6 @@ class SelfTrainingWithMetaErr(
         if (self._target >= 0).all():
             self.termination_condition_ = "all_labeled"
         self.estimator_ = self._base.fit(np.flatnonzero(self._target >= 0), self._target)
-
-    def _fit_curriculum(self, supervised, seed):
-        """Train on a growing share of each predicted class, then on all unlabeled rows."""
-        labeled = np.flatnonzero(self._target >= 0)
-        unlabeled = np.flatnonzero(self._target < 0)
-        if supervised is None:
-            supervised = self._base.fit(labeled, self._target)
-        pred_encoded, confidence = self._pseudo_label(supervised, unlabeled)
-        target, random_state = self._target.copy(), check_random_state(seed)
-        for share in _SHARES[: self.max_iter]:
-            chosen = _best_of_each_class(pred_encoded, confidence, share)
-            chosen = self._within_prior(chosen, pred_encoded, confidence)
-            self.n_iter_ += 1
-            is_new = self.labeled_iter_[unlabeled[chosen]] < 0
-            self._record(unlabeled[chosen[is_new]])
-            target[unlabeled] = -1
-            target[unlabeled[chosen]] = pred_encoded[chosen]
-            in_first = np.zeros(len(target), dtype=bool)
-            in_first[random_state.permutation(unlabeled)[: len(unlabeled) // 2]] = True
-            halves = [np.flatnonzero(in_first[unlabeled]), np.flatnonzero(~in_first[unlabeled])]
-            models = [
-                self._base.fit(
-                    np.concatenate([labeled, np.intersect1d(unlabeled[half], unlabeled[chosen])]),
-                    target,
-                )
-                for half in halves
-            ]
-            for half, model in zip(halves, reversed(models)):
-                if len(half):
-                    pred_encoded[half], confidence[half] = self._pseudo_label(
-                        model, unlabeled[half]
-                    )
-        self._fit_all(unlabeled, pred_encoded, self._pseudo_weight(pred_encoded, confidence))
 
     def _fit_certain(self, supervised, seed):
         """Train on the labels that are certain, twice, then on all of them."""
@@ -1028,13 +966,3 @@ class SelfTrainingWithMetaErr(
             tags.classifier_tags.multi_class = base.classifier_tags.multi_class
             tags.classifier_tags.poor_score = base.classifier_tags.poor_score
         return tags
-
-
-def _best_of_each_class(pred_encoded, confidence, share):
-    """Return the most trusted share of each predicted class, at least one row of each."""
-    chosen = []
-    for label in np.unique(pred_encoded):
-        rows = np.flatnonzero(pred_encoded == label)
-        number = int(np.ceil(share * len(rows)))
-        chosen.append(rows[np.argsort(-confidence[rows], kind="stable")[:number]])
-    return np.concatenate(chosen)
