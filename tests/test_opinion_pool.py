@@ -16,6 +16,7 @@ from metaerr_sklearn.self_training._class_prior import (
     class_prior_reliability,
     estimate_class_prior,
 )
+from metaerr_sklearn.self_training._cross_fitted import CrossFitted
 from metaerr_sklearn.self_training._label_propagation import NeighborGraph
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
@@ -25,15 +26,16 @@ IDENTITY = FunctionTransformer()
 def pooled(
     X, y_encoded, base, *, splits=None, representation=IDENTITY, embeddings=None, weight=None
 ):
-    """Fit a pool as self-training does; also return what the base says about unlabeled rows."""
+    """Fit a pool as self-training does; also return the base's probabilities of unlabeled rows."""
     labeled, unlabeled = np.flatnonzero(y_encoded >= 0), np.flatnonzero(y_encoded < 0)
     classes = np.unique(y_encoded[labeled])
     if splits is None:
         splits = make_splits(5, X[labeled], y_encoded[labeled], seed=0)
     oof, _ = cross_fit(base, X[labeled], y_encoded[labeled], classes=classes, splits=splits)
     proba = base.fit(X[labeled], y_encoded[labeled]).predict_proba(X[unlabeled])
+    cross_fitted = CrossFitted(y_encoded[labeled], classes, oof, splits, sample_weight=weight)
     pool = OpinionPool(random_state=0)
-    pool.fit(X, y_encoded, oof, splits, classes, representation, embeddings, sample_weight=weight)
+    pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
     return pool, proba
 
 
@@ -57,7 +59,7 @@ def test_a_row_is_described_by_its_nearest_other_rows():
     assert_array_equal(graph.find(Z[30:]), graph.neighbors[30:])
 
 
-def test_neighbours_do_not_depend_on_the_rows_asked_together():
+def test_neighbours_of_a_row_do_not_depend_on_the_other_rows():
     rng = np.random.default_rng(0)
     Z = rng.integers(0, 3, size=(600, 30)) / 3  # many equal distances
     graph = NeighborGraph(Z, np.arange(500))
@@ -66,7 +68,7 @@ def test_neighbours_do_not_depend_on_the_rows_asked_together():
     assert_array_equal(graph.find(Z[550:]), together[50:])
 
 
-def test_spread_converges_to_the_closed_form():
+def test_label_propagation_converges_to_the_closed_form():
     Z = np.random.default_rng(1).normal(size=(25, 2))
     graph = NeighborGraph(Z, np.arange(25), n_neighbors=3)
     labeled_nodes, labels = np.array([0, 4, 7]), np.array([0, 1, 1])
@@ -82,7 +84,7 @@ def test_spread_converges_to_the_closed_form():
     )
 
 
-def test_a_row_reads_the_mean_of_its_neighbours():
+def test_a_row_gets_the_mean_of_its_neighbours():
     propagated = np.array([[1.0, 0], [0, 3], [0, 0], [0, 0]])
     proba = NeighborGraph.neighbor_mean(np.array([[0, 1], [0, 2], [2, 3]]), propagated)
     assert_allclose(proba, [[0.25, 0.75], [1, 0], [0.5, 0.5]])
@@ -109,15 +111,15 @@ def test_opinions_on_a_labeled_row_do_not_depend_on_its_own_label(digits, monkey
     assert not np.allclose(seen[0], seen[1])
 
 
-def test_noise_labels_look_unpredictable():
-    skills = []
+def test_accuracy_on_random_labels_is_guessing():
+    accuracies = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(300, 5))
         y_encoded = np.where(np.arange(300) < 60, rng.integers(2, size=300), -1)
         pool, _ = pooled(X, y_encoded, LogisticRegression())
-        skills.append(pool.adjusted_accuracy_)
-    assert -0.15 < np.mean(skills) < 0.1
+        accuracies.append(pool.adjusted_accuracy_)
+    assert -0.15 < np.mean(accuracies) < 0.1
 
 
 def test_weights_have_the_largest_posterior():
@@ -152,7 +154,7 @@ def test_pool_beats_the_base_alone(digits):
     assert abs(error_proba.mean() - is_error.mean()) < 0.1
 
 
-def test_opinions_that_guess_are_not_heard():
+def test_opinions_that_guess_get_no_weight():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(200, 8))
     y_encoded = np.where(np.arange(200) < 40, rng.integers(2, size=200), -1)
@@ -189,7 +191,7 @@ def test_labels_without_errors_leave_the_opinions_in_place():
     assert_array_equal(pool.pool_unlabeled(proba).argmax(axis=1), y[30:])
 
 
-def test_rows_of_no_weight_teach_nothing():
+def test_labels_of_weight_0_do_not_change_the_weights():
     X, y = make_classification(200, random_state=0)
     y_encoded = np.where(np.arange(200) < 60, y, -1)
     wrong = y_encoded.copy()
@@ -201,7 +203,10 @@ def test_rows_of_no_weight_teach_nothing():
     oof, _ = cross_fit(LogisticRegression(), X[:60], y_encoded[:60], classes=classes, splits=splits)
     pools = [
         OpinionPool(random_state=0).fit(
-            X, labels, oof, splits, classes, IDENTITY, sample_weight=weight
+            X,
+            labels,
+            CrossFitted(labels[:60], classes, oof, splits, sample_weight=weight),
+            IDENTITY,
         )
         for labels in (y_encoded, wrong)
     ]
@@ -215,7 +220,7 @@ def test_graph_is_bounded(digits, monkeypatch):
     monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300)
     X, y_encoded, y = digits
     pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
-    assert len(pool._second.graph.members) == 300
+    assert len(pool._auxiliary.graph.members) == 300
     assert accuracy_score(y[100:], pool.pool_unlabeled(proba).argmax(axis=1)) > 0.85
 
 
@@ -230,13 +235,13 @@ def test_predict_checks_its_input(digits):
     assert_allclose(by_label, pool.predict_error_proba(X[100:], proba))
 
 
-def test_following_a_new_view_is_fitting_with_it(digits):
+def test_updating_the_graph_is_fitting_with_it(digits):
     X, y_encoded, _ = digits
     base = LogisticRegression(max_iter=500)
     pool, proba = pooled(X, y_encoded, base)
     embedding = FunctionTransformer(np.sqrt)
     before = pool.pool_unlabeled(proba)
-    pool.update_graph(X, y_encoded, embedding)
+    pool.update_graph(X, embedding)
     after = pool.pool_unlabeled(proba)
     assert not np.allclose(before, after)
     fitted, _ = pooled(X, y_encoded, base, embeddings=[IDENTITY] * 5 + [embedding])
@@ -246,7 +251,7 @@ def test_following_a_new_view_is_fitting_with_it(digits):
 
 
 def overlapping(rare_share, n_samples=20_000, distance=2.0):
-    """Return probabilities of two normal classes, labeled half and half, and which are rare."""
+    """Return probabilities of two normal classes for equal priors, and a mask of the rare class."""
     rng = np.random.default_rng(0)
     is_rare = rng.random(n_samples) < rare_share
     x = rng.normal(size=n_samples) + distance * is_rare
@@ -257,7 +262,7 @@ def overlapping(rare_share, n_samples=20_000, distance=2.0):
 HALF = np.array([0.5, 0.5])
 
 
-def test_estimated_shares_are_most_likely():
+def test_estimated_class_prior_is_the_most_likely():
     """Many steps solve the equation of the maximum: the mean of the adapted probabilities."""
     proba = np.random.default_rng(0).dirichlet([2, 1, 1], size=500)
     shares = np.array([0.2, 0.5, 0.3])
@@ -273,21 +278,21 @@ def test_estimated_shares_are_most_likely():
 
 
 @pytest.mark.parametrize("rare_share", [0.05, 0.3, 0.5])
-def test_estimated_shares_find_the_truth_where_classes_lie_apart(rare_share):
+def test_estimated_class_prior_is_right_for_separated_classes(rare_share):
     proba, is_rare = overlapping(rare_share, distance=4.0)
     assert_allclose(estimate_class_prior(proba, HALF)[1], is_rare.mean(), atol=0.01)
 
 
-def test_estimated_shares_hardly_move_where_classes_overlap():
-    """The first steps tell little there; the maximum is at the mercy of the probabilities."""
+def test_estimated_class_prior_hardly_changes_for_overlapping_classes():
+    """After a few steps; the maximum likelihood would be sensitive to errors of proba."""
     proba, _ = overlapping(0.05, distance=0.3)
     early, late = (estimate_class_prior(proba, HALF, n_steps=n)[1] for n in (5, 5000))
     assert 0.4 < early < 0.5
     assert_allclose(late, 0.05, atol=0.05)
 
 
-def test_shares_are_reliable_as_far_as_labels_repeat_them():
-    """The variance over folds is that over fresh samples of labels, times its usual correction."""
+def test_reliability_falls_with_the_variance_over_folds():
+    """The variance over folds is multiplied by the usual correction of the jackknife."""
     proba, _ = overlapping(0.2, n_samples=2000)
     rng = np.random.default_rng(0)
 
@@ -316,7 +321,7 @@ def test_shares_are_reliable_as_far_as_labels_repeat_them():
     assert_allclose(class_prior_reliability(proba, folds, sizes, HALF), expected)
 
 
-def test_adapting_finds_rare_classes():
+def test_adjusting_to_the_class_prior_lowers_errors():
     proba, is_rare = overlapping(0.05)
     estimated = estimate_class_prior(proba, HALF)
     errors = [
@@ -327,7 +332,7 @@ def test_adapting_finds_rare_classes():
 
 
 @pytest.mark.parametrize("weight", [None, np.random.default_rng(0).integers(0, 3, 100)])
-def test_skill_of_the_base_is_its_adjusted_balanced_accuracy(digits, weight):
+def test_accuracy_of_the_base_is_scikit_learns_adjusted_balanced_accuracy(digits, weight):
     X, y_encoded, _ = digits
     base, folds = LogisticRegression(max_iter=500), make_splits(5, X[:100], y_encoded[:100], seed=0)
     oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=folds)
@@ -338,7 +343,7 @@ def test_skill_of_the_base_is_its_adjusted_balanced_accuracy(digits, weight):
     assert_allclose(pool.base_adjusted_balanced_accuracy_, expected)
 
 
-def test_skill_of_the_base_has_a_standard_error(digits):
+def test_standard_error_of_the_base_is_that_of_the_bootstrap(digits):
     X, y_encoded, _ = digits
     base = DecisionTreeClassifier(max_depth=4, random_state=0)
     splits = make_splits(5, X[:100], y_encoded[:100], seed=0)
@@ -354,8 +359,8 @@ def test_skill_of_the_base_has_a_standard_error(digits):
     assert_allclose(pool.base_adjusted_balanced_accuracy_error_, np.std(drawn), rtol=0.1)
 
 
-def test_labels_of_weight_0_tell_nothing(digits):
-    """Not by label propagation either, in the fit and after a net is followed."""
+def test_labels_of_weight_0_are_not_used(digits):
+    """Label propagation does not use them either, in the fit and after `update_graph`."""
     X, y_encoded, _ = digits
     weight = (np.arange(100) >= 20).astype(float)
     other = y_encoded.copy()
@@ -371,11 +376,12 @@ def test_labels_of_weight_0_tell_nothing(digits):
             splits=splits,
             fit_params={"sample_weight": weight},
         )
+        cross_fitted = CrossFitted(labels[:100], np.arange(10), oof, splits, sample_weight=weight)
         pool = OpinionPool(random_state=0)
-        pool.fit(X, labels, oof, splits, np.arange(10), IDENTITY, [IDENTITY] * 3, weight)
+        pool.fit(X, labels, cross_fitted, IDENTITY, [IDENTITY] * 3)
         pools.append(pool)
     new, proba = X[-50:] + 0.1, np.full((50, 10), 0.1)
     assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)
-    for pool, labels in zip(pools, (y_encoded, other)):
-        pool.update_graph(X, labels, IDENTITY)
+    for pool in pools:
+        pool.update_graph(X, IDENTITY)
     assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)

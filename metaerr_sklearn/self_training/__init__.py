@@ -1,7 +1,5 @@
-"""Learn from unlabeled rows by pseudo-labels that are chosen by their predicted error."""
+"""Learn from unlabeled rows by pseudo-labels whose errors are predicted."""
 
 from ._estimator import SelfTrainingWithMetaErr
 
-__all__ = [
-    "SelfTrainingWithMetaErr",
-]
+__all__ = ["SelfTrainingWithMetaErr"]

@@ -1,22 +1,65 @@
-"""Estimate class frequencies and adjust probabilities to them."""
+"""Estimate the class prior of unlabeled rows and adjust probabilities to it."""
 
 import numpy as np
 
 
-def estimate_class_prior(proba, prior, *, n_steps=5):
-    """Estimate the class shares of rows from their class probabilities.
+def check_class_prior(class_prior, classes, y_encoded, sample_weight=None):
+    """Return the class prior that the user gives as an array, or None.
 
-    Rows labeled class by class do not tell how frequent the classes are. Expectation maximisation
-    [1]_ climbs to the shares under which the rows are most likely, starting at those of the labels.
-    It is stopped after a few steps: where the classes lie apart it has arrived by then, where they
-    overlap it has hardly left, and what it would still find are the mistakes of the probabilities.
+    Parameters
+    ----------
+    class_prior : None, "labeled" or array-like of shape (n_classes,)
+        Parameter of the user.
+
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+
+    y_encoded : ndarray of int, shape (n_samples,)
+        Positions of the classes, -1 where unlabeled.
+
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights.
+
+    Returns
+    -------
+    prior : ndarray of shape (n_classes,) or None
+    """
+    if class_prior is None:
+        return None
+    n_classes = len(classes)
+    if isinstance(class_prior, str) and class_prior == "labeled":
+        labeled = y_encoded >= 0
+        weight = None if sample_weight is None else sample_weight[labeled]
+        counts = np.bincount(y_encoded[labeled], weight, n_classes)
+        return counts / counts.sum()
+    try:
+        prior = np.asarray(class_prior, dtype=float)
+    except (TypeError, ValueError):
+        prior = np.empty(0)
+    valid = prior.shape == (n_classes,) and (prior >= 0).all() and abs(prior.sum() - 1) < 1e-3
+    if not valid:
+        raise ValueError(
+            f'class_prior must be None, "labeled" or {n_classes} shares that sum to 1, in the '
+            f"order of the classes {classes}, got {class_prior!r}."
+        )
+    return prior
+
+
+def estimate_class_prior(proba, prior, *, n_steps=5):
+    """Estimate the class prior of rows from their class probabilities.
+
+    If rows were chosen for labeling class by class, the labels do not show how frequent the classes
+    are. Expectation maximisation [1]_ starts at the class prior of the labeled rows and increases
+    the likelihood of the unlabeled rows. It is stopped after a few steps. With well separated
+    classes it has converged by then. With overlapping classes it stays near the start, which is
+    intended: further steps would fit the errors of the probabilities.
 
     Parameters
     ----------
     proba : ndarray of shape (n_samples, n_classes)
-        Probabilities that are right for `shares`.
+        Probabilities that are right under the class prior `prior`.
 
-    shares : ndarray of shape (n_classes,)
+    prior : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows.
 
     n_steps : int, default=5
@@ -47,12 +90,12 @@ def estimate_class_prior(proba, prior, *, n_steps=5):
 
 
 def class_prior_reliability(proba, fold_probas, sizes, prior):
-    """Tell how far estimated class shares would come out again with other labels (the jackknife).
+    """Estimate with the jackknife how reliable an estimated class prior is.
 
-    Each fold's classifier has learned from other labels than the next. The variance of the shares
-    that they estimate, scaled up to that of independent samples [1]_, is set against how far the
-    estimate is from the shares of the labels: 1 - variance / distance², as in the estimator of
-    James and Stein [2]_.
+    The classifiers of the folds were trained on different labels. The variance of their estimates
+    is scaled up to that of independent samples [1]_, and compared with the distance between the
+    estimate and the class prior of the labeled rows: 1 - variance / distance², as in the estimator
+    of James and Stein [2]_.
 
     Parameters
     ----------
@@ -63,16 +106,15 @@ def class_prior_reliability(proba, fold_probas, sizes, prior):
         Probabilities of the same rows from the classifier of each fold.
 
     sizes : list of (n_train, n_test)
-        Labels that each fold's classifier has learned from, and has not.
+        Number of labels that the classifier of each fold was trained on, and of the others.
 
-    shares : ndarray of shape (n_classes,)
+    prior : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows.
 
     Returns
     -------
     reliability : float in [0, 1]
-        0 where the estimate is all chance or tells nothing beyond `shares`, 1 where every fold
-        finds the same.
+        0 if the estimate is due to chance or equal to `prior`, 1 if all folds agree on it.
 
     References
     ----------
@@ -104,9 +146,9 @@ def class_prior_reliability(proba, fold_probas, sizes, prior):
 
 
 def adjust_to_class_prior(proba, prior, new_prior):
-    """Return probabilities that were right for some class shares made right for others."""
-    # A class without a labeled row of positive weight has no probabilities to adapt.
+    """Adjust probabilities that are right under one class prior to another class prior."""
+    # If no labeled row of a class has a positive weight, its probabilities cannot be adjusted.
     ratio = np.divide(new_prior, prior, out=np.zeros(len(prior)), where=prior > 0)
-    adapted = proba * ratio
-    total = adapted.sum(axis=1, keepdims=True)
-    return np.where(total > 0, adapted / np.where(total > 0, total, 1), prior)
+    adjusted = proba * ratio
+    total = adjusted.sum(axis=1, keepdims=True)
+    return np.where(total > 0, adjusted / np.where(total > 0, total, 1), prior)

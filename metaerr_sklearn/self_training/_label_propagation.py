@@ -5,15 +5,15 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
 
-# Neighbours asked for beyond those needed, so that ties are among them.
+# Neighbours that are searched beyond those needed, so that ties are among them.
 _SPARE = 10
 
 
 class NeighborGraph:
     """Nearest-neighbour graph over labeled and unlabeled rows.
 
-    A row is described by its neighbours in the graph, never by itself: the same rule holds for a
-    labeled row whose label is hidden, for an unlabeled row and for a row that comes later.
+    A row is described by its neighbours in the graph, never by itself. The rule is the same for a
+    labeled row in a test fold, for an unlabeled row and for a new row.
 
     Parameters
     ----------
@@ -52,13 +52,14 @@ class NeighborGraph:
         return self._nearest(Z)
 
     def _nearest(self, Z, *, is_member=False):
-        """Return neighbours in an order that does not depend on which rows are asked together.
+        """Return neighbours in an order that does not depend on the other rows in Z.
 
-        A search in batches rounds differently in each, which decides between equal distances.
+        The search works in batches, and distances are rounded differently in each. This would
+        decide the order of neighbours at equal distances, so distances are computed again.
         """
-        n_asked = min(self.n_neighbors + _SPARE, len(self.rows_) - is_member)
+        n_searched = min(self.n_neighbors + _SPARE, len(self.rows_) - is_member)
         observed = None if is_member else Z
-        found = np.sort(self.index_.kneighbors(observed, n_asked, return_distance=False), axis=1)
+        found = np.sort(self.index_.kneighbors(observed, n_searched, return_distance=False), axis=1)
         nearest = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
         for batch in gen_batches(len(Z), 1000):
             distance = ((Z[batch, None] - self.rows_[found[batch]]) ** 2).sum(axis=2)
@@ -71,10 +72,10 @@ class NeighborGraph:
 
         Parameters
         ----------
-        seeds : ndarray of int
-            Members whose labels are shown.
-        labels : ndarray of int, shape (n_seeds,)
-            Their classes.
+        labeled_nodes : ndarray of int
+            Members whose labels are propagated.
+        labels : ndarray of int, shape (n_labeled_nodes,)
+            Positions of their classes.
         n_classes : int
             Number of classes.
         alpha : float, default=0.95
@@ -84,11 +85,11 @@ class NeighborGraph:
 
         Returns
         -------
-        spread : ndarray of shape (n_members, n_classes)
+        propagated : ndarray of shape (n_members, n_classes)
         """
         position = np.full(self.members.max() + 1, -1)
         position[self.members] = np.arange(len(self.members))
-        # A class with more labels is not nearer to a row for that.
+        # Each class has the same total, so a class with more labels is not preferred.
         start = np.zeros((len(self.members), n_classes))
         start[position[labeled_nodes], labels] = (
             1 / np.bincount(labels, minlength=n_classes)[labels]
@@ -100,9 +101,9 @@ class NeighborGraph:
 
     @staticmethod
     def neighbor_mean(neighbors, propagated):
-        """Return class probabilities of rows from what was spread to their neighbours.
+        """Return class probabilities of rows: the mean of the propagated values of neighbours.
 
-        A row that nothing has reached has equal probabilities.
+        If no label has reached a neighbour, all classes have equal probabilities.
         """
         value = _adjacency(neighbors, len(propagated)) @ propagated
         total = value.sum(axis=1, keepdims=True)

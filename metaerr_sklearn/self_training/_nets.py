@@ -1,4 +1,4 @@
-"""What self-training needs of nets."""
+"""Hidden layers and dropout masks of nets, for self-training."""
 
 from contextlib import nullcontext
 
@@ -7,14 +7,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import normalize
 
 from .._base_estimator.fitting import net_input
-from .._base_estimator.inspection import is_net, transform_before
+from .._base_estimator.inspection import is_net, unwrap
 
-# UPS: a label is certain if it is probable under random dropout masks, and equally so under all.
+# UPS: a label is certain if its probability under random dropout masks is high and varies little.
 _N_PASSES, _MIN_PROBA, _MAX_STD = 8, 0.7, 0.05
 
 
 class NetEmbedding:
-    """See rows as a fitted net does: its last hidden layer, at unit length."""
+    """Embed rows in the last hidden layer of a fitted net, scaled to unit length."""
 
     def __init__(self, model):
         self.model = model
@@ -23,24 +23,16 @@ class NetEmbedding:
         """Return one row per sample."""
         from ..neural import TorchEmbedding
 
-        net, X = net_and_input(self.model, X)
+        net, X = unwrap(self.model, net_input(self.model, X))
         return normalize(TorchEmbedding(net).transform(X))
 
 
-def net_and_input(model, X):
-    """Return the net at the end of a Pipeline, and X as it gets it."""
-    if not isinstance(model, Pipeline):
-        return model, X
-    X = net_input(model, X)
-    return model.steps[-1][1], transform_before(model, X)
-
-
 def is_certain(model, X, pred_encoded, seed):
-    """Tell which labels random dropout masks agree on; None where there is no dropout."""
+    """Return which labels are certain under random dropout masks; None without dropout."""
     from ..neural import mc_dropout_proba
     from ..neural._scores import has_dropout
 
-    net, X = net_and_input(model, X)
+    net, X = unwrap(model, net_input(model, X))
     if not has_dropout(net):
         return None
     passes = mc_dropout_proba(net, X, n_passes=_N_PASSES, return_passes=True, random_state=seed)[1]
@@ -49,7 +41,10 @@ def is_certain(model, X, pred_encoded, seed):
 
 
 def preserved_rng_if_net(estimator, seed):
-    """Keep torch's global stream where a net is fitted: its predictions draw from it as well."""
+    """Keep the state of torch's global generator if the base is a net.
+
+    The predictions of a net draw from it too, not only its training.
+    """
     if not is_net(estimator):
         return nullcontext()
     from ..neural import preserved_rng
@@ -58,5 +53,6 @@ def preserved_rng_if_net(estimator, seed):
 
 
 def is_plain_net(model):
+    """Return whether a fitted model is a skorch net, or a Pipeline that ends in one."""
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     return is_net(last) and hasattr(last, "module_")

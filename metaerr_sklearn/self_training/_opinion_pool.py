@@ -1,4 +1,6 @@
-"""Pool opinions on the class of a row, where labels are few and unlabeled rows many."""
+"""Pool several opinions on the class of a row, for few labels and many unlabeled rows."""
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,15 +21,27 @@ from ..representation import represent
 from ._label_propagation import NeighborGraph
 
 
+class _Labels(NamedTuple):
+    """Labels that auxiliary models learn: rows of X, positions of their classes, weights."""
+
+    rows: np.ndarray
+    y_encoded: np.ndarray
+    weight: np.ndarray
+
+    def within(self, rows):
+        """Return the labels of some rows, without those of weight 0."""
+        kept = np.isin(self.rows, rows) & (self.weight > 0)
+        return _Labels(*(values[kept] for values in self))
+
+
 class _AuxiliaryModels:
-    """What others make of the same labels: a forest, a ridge logistic model, the graph."""
+    """Models of the same labels beside the base: a forest, a ridge logistic model, the graph."""
 
     names = ("forest", "logistic", "spread")
 
-    def __init__(self, Z, graph, labeled_nodes, y_encoded, n_classes, weight, seed):
-        self.classes, self.graph = np.arange(n_classes), graph
-        y, self.scale = y_encoded[labeled_nodes], _scale(Z)
-        self.propagated = graph.propagate(labeled_nodes, y, n_classes)
+    def __init__(self, Z, graph, labels, n_classes, seed):
+        self.classes = np.arange(n_classes)
+        self.scale = _scale(Z)
         self.models = [
             # One thread, even if a joblib backend has more: they add up votes in any order.
             ExtraTreesClassifier(
@@ -35,19 +49,27 @@ class _AuxiliaryModels:
             ),
             LogisticRegression(C=0.1, max_iter=1000),
         ]
-        if len(np.unique(y)) < 2:
+        if len(np.unique(labels.y_encoded)) < 2:
             self.models = self.models[:1] * 2  # a logistic model needs two classes
         for model in self.models:
-            model.fit(
-                Z[labeled_nodes] / self.scale, y, sample_weight=None if weight is None else weight
-            )
+            model.fit(Z[labels.rows] / self.scale, labels.y_encoded, sample_weight=labels.weight)
+        self.set_graph(graph, labels)
+
+    def set_graph(self, graph, labels):
+        """Propagate the labels over a graph, which replaces an earlier one."""
+        self.graph = graph
+        self.propagated = graph.propagate(labels.rows, labels.y_encoded, len(self.classes))
 
     def predict_proba(self, Z, neighbors):
-        """Return class probabilities of shape (n_rows, n_classes, n_opinions)."""
+        """Return class probabilities of shape (n_rows, n_classes, n_models)."""
         if not len(Z):
             return np.empty((0, len(self.classes), len(self.names)))
         opinions = [predict_proba(model, Z / self.scale, self.classes) for model in self.models]
-        return np.stack([*opinions, self.graph.neighbor_mean(neighbors, self.propagated)], axis=2)
+        return np.stack([*opinions, self.graph_proba(neighbors)], axis=2)
+
+    def graph_proba(self, neighbors):
+        """Return the class probabilities that label propagation gives to rows."""
+        return self.graph.neighbor_mean(neighbors, self.propagated)
 
 
 def _scale(Z):
@@ -56,22 +78,22 @@ def _scale(Z):
 
 
 class OpinionPool(BaseEstimator):
-    """Pool several opinions on the class of a row into one, and tell how likely a label is wrong.
+    """Pool several opinions on the class of a row, and predict how likely a label is wrong.
 
-    With 20 or 200 labeled rows there are too few errors for a model of errors. What can be learned
-    is how far to trust each of a few opinions on the class c of a row x:
+    With 20 or 200 labeled rows there are too few errors to train a model of errors. There are
+    enough labels to learn the weights of a few opinions on the class c of a row x:
 
     log P(c | x) = sum_k w_k log p_k(c | x) + const (a logarithmic opinion pool [1]_),
 
-    where p_1 is the base's own probability, and the others come from a forest of extremely
+    where p_1 is the probability of the base classifier. The others come from a forest of extremely
     randomised trees, a ridge logistic model, and label propagation over labeled and unlabeled
-    rows [2]_. The weights maximise the likelihood of the labeled rows under a firm prior: normal
-    around (0.65, 0.35, 0.35, 0.2) with precision 30. If the pool is hardly better than guessing on
-    labels that it has not seen, it keeps the base's opinion alone. The error probability of a label
-    is 1 - P(label | x).
+    rows [2]_. The weights maximise the posterior of the labeled rows under a strong prior: normal
+    around (0.65, 0.35, 0.35, 0.2) with precision 30. If the out-of-fold accuracy of the pool is
+    hardly better than guessing, only the opinion of the base is used. The error probability of a
+    label is 1 - P(label | x).
 
-    While the weights are learned, every opinion on a labeled row comes from models, and from a
-    graph, that have not seen its label.
+    The weights are learned from out-of-fold opinions: each opinion on a labeled row comes from
+    models, and from a graph, that were trained without its label.
 
     Parameters
     ----------
@@ -82,7 +104,7 @@ class OpinionPool(BaseEstimator):
         Threads of the neighbour search.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the forest, and of the rows of the graph where there are more than 20,000.
+        Seed of the forest, and of the choice of 20,000 rows of the graph if there are more.
 
     Attributes
     ----------
@@ -90,33 +112,32 @@ class OpinionPool(BaseEstimator):
         Labels of the columns of `proba`, sorted.
 
     opinions_ : list of str
-        Whose opinions are pooled.
+        Names of the pooled opinions.
 
     weights_ : ndarray of shape (n_opinions,)
-        How far each is trusted.
+        Weight of each opinion.
 
     class_prior_ : ndarray of shape (n_classes,)
         Shares of the classes among the labeled rows.
 
     representation_ : fitted transformer or None
-        X as numbers, for forest and logistic model.
+        Turns X into numbers for the forest and the logistic model.
 
-    view_ : fitted transformer or None
-        X as the base sees it, for the graph; None takes `representation_`.
+    embedding_ : fitted transformer or None
+        Hidden layer of the net, on which the graph is built; None takes `representation_`.
 
     adjusted_accuracy_ : float
-        Accuracy of the full pool on labels it has not seen, rescaled so that 0 is guessing and 1
+        Accuracy of the full pool with out-of-fold opinions, rescaled so that 0 is guessing and 1
         is perfect.
 
     base_adjusted_balanced_accuracy_ : float
-        Mean recall of the classes by the base on labels it has not seen, rescaled so that 0 is
-        guessing and 1 is perfect.
+        Mean out-of-fold recall of the base, rescaled so that 0 is guessing and 1 is perfect.
 
     base_adjusted_balanced_accuracy_error_ : float
         Standard error of `base_adjusted_balanced_accuracy_`.
 
     error_rate_ : float in [0, 1]
-        Share of wrong predictions of the base among the labeled rows.
+        Share of wrong out-of-fold predictions of the base.
 
     References
     ----------
@@ -128,7 +149,7 @@ class OpinionPool(BaseEstimator):
 
     _prior_weights = (0.65, 0.35, 0.35, 0.2)
     _precision = 30.0
-    # Opinions that are hardly better than guessing move labels at random.
+    # Opinions that are hardly better than guessing would change labels at random.
     _min_adjusted_accuracy = 0.25
 
     def __init__(self, *, n_neighbors=10, n_jobs=None, random_state=None):
@@ -136,112 +157,83 @@ class OpinionPool(BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(
-        self,
-        X,
-        y_encoded,
-        oof,
-        splits,
-        classes,
-        representation,
-        embeddings=None,
-        sample_weight=None,
-    ):
-        """Learn how far to trust each opinion.
+    def fit(self, X, y_encoded, cross_fitted, representation, embeddings=None):
+        """Learn the weight of each opinion.
 
         Parameters
         ----------
         X : any, of length n_samples
             Labeled and unlabeled rows.
 
-        truth : ndarray of int, shape (n_samples,)
+        y_encoded : ndarray of int, shape (n_samples,)
             Position of the class, -1 where unlabeled.
 
-        oof : BasePredictions
+        cross_fitted : CrossFitted
             Out-of-fold predictions of the labeled rows, in the order of X.
 
-        splits : list of (train, test)
-            The folds of `oof`, positions among the labeled rows.
-
-        classes : ndarray of shape (n_classes,)
-            Sorted labels.
-
         representation : fitted transformer or None
-            X as numbers. None leaves the base's opinion alone.
+            Turns X into numbers. With None the pool has no opinion but that of the base.
 
-        views : list of fitted transformers, length n_folds + 1, default=None
-            X as the base of each fold, and the one trained on all labels, sees it: what the graph
-            is built on. None takes `representation`.
-
-        sample_weight : ndarray of shape (n_labeled,), default=None
-            Weights of the labeled rows.
+        embeddings : list of fitted transformers, length n_folds + 1, default=None
+            For each fold, and for all labels, the hidden layer of the net that was trained on
+            them: the graph is built on it. None takes `representation`.
 
         Returns
         -------
         self : object
         """
-        self.classes_ = classes
-        labeled, self._unlabeled = np.flatnonzero(y_encoded >= 0), np.flatnonzero(y_encoded < 0)
-        weight = np.ones(len(labeled)) if sample_weight is None else sample_weight
+        labeled = np.flatnonzero(y_encoded >= 0)
+        self._unlabeled = np.flatnonzero(y_encoded < 0)
+        self.classes_, oof = cross_fitted.classes, cross_fitted.oof
+        weight = cross_fitted.sample_weight
+        weight = np.ones(len(labeled)) if weight is None else weight
         weight = weight / max(weight.mean(), 1e-12)
-        n_classes = len(classes)
-        self.class_prior_ = np.bincount(y_encoded[labeled], weight, n_classes) / weight.sum()
-        tested = oof.fold >= 0
-        y = y_encoded[labeled][tested]
-        self.error_rate_ = float(np.average(y != oof.pred_encoded[tested], weights=weight[tested]))
-        self.base_adjusted_balanced_accuracy_, self.base_adjusted_balanced_accuracy_error_ = _skill(
-            y, oof.pred_encoded[tested], weight[tested]
+        y, n_classes = cross_fitted.y_encoded, len(self.classes_)
+        self.class_prior_ = np.bincount(y, weight, n_classes) / weight.sum()
+        self._labels = _Labels(labeled, y, weight)
+        tested = cross_fitted.tested
+        y, weight = y[tested], weight[tested]
+        self.error_rate_ = float(np.average(cross_fitted.is_error, weights=weight))
+        self.base_adjusted_balanced_accuracy_, self.base_adjusted_balanced_accuracy_error_ = (
+            _adjusted_balanced_accuracy(y, oof.pred_encoded[tested], weight)
         )
         self.representation_ = representation
         self.embedding_ = None if embeddings is None or representation is None else embeddings[-1]
         self.opinions_, opinions = ["base"], oof.proba[:, :, None]
         if representation is not None:
             self.opinions_ += _AuxiliaryModels.names
-            others = self._cross_fit(X, y_encoded, labeled, oof.fold, splits, embeddings, weight)
+            others = self._cross_fit_auxiliary(X, cross_fitted, embeddings)
             opinions = np.concatenate([opinions, others], axis=2)
-        self._learn(_log(opinions[tested]), y, weight[tested])
+        self._learn(_log(opinions[tested]), y, weight)
         return self
 
-    def _cross_fit(self, X, y_encoded, labeled, fold, splits, embeddings, weight):
-        """Return the second opinions on labeled rows; keep those trained on all labels."""
+    def _cross_fit_auxiliary(self, X, cross_fitted, embeddings):
+        """Return out-of-fold predictions of the auxiliary models; keep those of all labels."""
+        labeled, fold = self._labels.rows, cross_fitted.oof.fold
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(np.iinfo(np.int32).max)
         members = self._choose_members(labeled, random_state)
+        self._labels = self._labels.within(members)
+        n_classes = len(self.classes_)
         Z = represent(self.representation_, X)
-        all_weight = self._all_weight = np.zeros(len(y_encoded))
-        all_weight[labeled] = weight
-        opinions = np.zeros((len(labeled), len(self.classes_), len(_AuxiliaryModels.names)))
+        opinions = np.zeros((len(labeled), n_classes, len(_AuxiliaryModels.names)))
         graph = None if embeddings else NeighborGraph(Z, members, self.n_neighbors, self.n_jobs)
-        trains = [labeled[train] for train, _ in splits]
+        trains = [labeled[train] for train, _ in cross_fitted.splits]
         for number, train in enumerate([*trains, labeled]):
             if embeddings:
                 embedding = represent(embeddings[number], X)
                 graph = NeighborGraph(embedding, members, self.n_neighbors, self.n_jobs)
-            labeled_nodes = self._labeled_nodes(train, members, all_weight)
-            second = _AuxiliaryModels(
-                Z,
-                graph,
-                labeled_nodes,
-                y_encoded,
-                len(self.classes_),
-                all_weight[labeled_nodes],
-                seed,
-            )
-            if number < len(splits):
+            auxiliary = _AuxiliaryModels(Z, graph, self._labels.within(train), n_classes, seed)
+            if number < len(trains):
                 rows = labeled[fold == number]
-                opinions[fold == number] = second.predict_proba(Z[rows], graph.neighbors[rows])
+                opinions[fold == number] = auxiliary.predict_proba(Z[rows], graph.neighbors[rows])
         rows = self._unlabeled
-        self._second = second
-        self._unlabeled_opinions = second.predict_proba(Z[rows], graph.neighbors[rows])
+        self._auxiliary = auxiliary
+        self._unlabeled_opinions = auxiliary.predict_proba(Z[rows], graph.neighbors[rows])
         return opinions
 
-    @staticmethod
-    def _labeled_nodes(rows, members, weight):
-        """Return the members whose labels are shown: not those of weight 0."""
-        labeled_nodes = np.intersect1d(rows, members)
-        return labeled_nodes[weight[labeled_nodes] > 0]
-
     def _choose_members(self, labeled, random_state):
+        """Return the rows of the graph: at most `limits.MAX_FIT_ROWS`, labeled ones first."""
         rows = labeled
         if len(rows) > limits.MAX_FIT_ROWS // 2:
             rows = random_state.choice(rows, limits.MAX_FIT_ROWS // 2, replace=False)
@@ -269,10 +261,10 @@ class OpinionPool(BaseEstimator):
             scores = used_opinions @ w
             log_total = logsumexp(scores, axis=1)
             proba = np.exp(scores - log_total[:, None])
-            surprise = np.einsum("nc,nck->nk", proba, used_opinions) - used_opinions[rows, y]
+            slope = np.einsum("nc,nck->nk", proba, used_opinions) - used_opinions[rows, y]
             pull = self._precision * (w - prior[used])
             value = weight @ (log_total - scores[rows, y]) + 0.5 * pull @ (w - prior[used])
-            return value, weight @ surprise + pull
+            return value, weight @ slope + pull
 
         weights = np.zeros(len(prior))
         weights[used] = minimize(loss, prior[used], jac=True, method="L-BFGS-B").x
@@ -296,43 +288,34 @@ class OpinionPool(BaseEstimator):
         """
         opinions = proba[:, :, None]
         if self.representation_ is not None:
-            second = self._unlabeled_opinions
-            opinions = np.concatenate([opinions, second if rows is None else second[rows]], axis=2)
+            others = self._unlabeled_opinions
+            opinions = np.concatenate([opinions, others if rows is None else others[rows]], axis=2)
         return softmax(_log(opinions) @ self.weights_, axis=1)
 
-    def update_graph(self, X, y_encoded, embedding):
-        """See the neighbours of rows as a base that was trained anew does.
+    def update_graph(self, X, embedding):
+        """Build the graph anew, on the hidden layer of a net that was trained anew.
 
         Parameters
         ----------
         X : any, of length n_samples
             Rows of the fit.
 
-        truth : ndarray of int, shape (n_samples,)
-            As in the fit: no pseudo-labels.
-
         embedding : fitted transformer
-            X as the new base sees it.
+            Returns the hidden layer of the new net.
         """
-        second, members, classes = self._second, self._second.graph.members, self.classes_
+        members = self._auxiliary.graph.members
         graph = NeighborGraph(represent(embedding, X), members, self.n_neighbors, self.n_jobs)
-        labeled_nodes = self._labeled_nodes(
-            np.flatnonzero(y_encoded >= 0), members, self._all_weight
-        )
-        second.graph, second.propagated = (
-            graph,
-            graph.propagate(labeled_nodes, y_encoded[labeled_nodes], len(classes)),
-        )
-        neighbors = graph.neighbors[self._unlabeled]
-        self._unlabeled_opinions[:, :, -1] = graph.neighbor_mean(neighbors, second.propagated)
+        self._auxiliary.set_graph(graph, self._labels)
+        proba = self._auxiliary.graph_proba(graph.neighbors[self._unlabeled])
+        self._unlabeled_opinions[:, :, -1] = proba
         self.embedding_ = embedding
 
     def drop_training_state(self):
-        """Let go of what only `pool_unlabeled` needs; new rows need none of it."""
-        del self._unlabeled
+        """Delete what only `pool_unlabeled` and `update_graph` need; new rows need none of it."""
+        del self._unlabeled, self._labels
         if self.representation_ is not None:
-            del self._unlabeled_opinions, self._all_weight
-            self._second.graph.drop_training_state()
+            del self._unlabeled_opinions
+            self._auxiliary.graph.drop_training_state()
 
     def pool(self, X, proba):
         """Return the pooled class probabilities of any rows.
@@ -358,8 +341,9 @@ class OpinionPool(BaseEstimator):
             if self.representation_ is not None:
                 Z = represent(self.representation_, part)
                 embedding = Z if self.embedding_ is None else represent(self.embedding_, part)
-                second = self._second.predict_proba(Z, self._second.graph.find(embedding))
-                opinions = np.concatenate([opinions, second], axis=2)
+                neighbors = self._auxiliary.graph.find(embedding)
+                others = self._auxiliary.predict_proba(Z, neighbors)
+                opinions = np.concatenate([opinions, others], axis=2)
             pooled[batch] = softmax(_log(opinions) @ self.weights_, axis=1)
         return pooled
 
@@ -393,8 +377,8 @@ class OpinionPool(BaseEstimator):
         return proba_of_other_classes(self.pool(X, proba), pred_encoded)
 
 
-def _skill(y, pred_encoded, weight):
-    """Return the mean recall of the classes, rescaled so that 0 is guessing, and its error."""
+def _adjusted_balanced_accuracy(y, pred_encoded, weight):
+    """Return the mean recall, rescaled so that 0 is guessing, and its standard error."""
     labels = np.unique(y[weight > 0])
     if len(labels) < 2:
         return 0.0, 0.0
@@ -404,11 +388,11 @@ def _skill(y, pred_encoded, weight):
     )
     variance = recall * (1 - recall) * total_squared / total**2
     scale = 1 - 1 / len(labels)
-    skill = (recall.mean() - 1 / len(labels)) / scale
-    return float(skill), float(np.sqrt(variance.sum()) / len(labels) / scale)
+    adjusted = (recall.mean() - 1 / len(labels)) / scale
+    return float(adjusted), float(np.sqrt(variance.sum()) / len(labels) / scale)
 
 
 def _log(opinions):
-    """Return logarithms; no opinion is so sure of itself that it cannot be outvoted."""
+    """Return logarithms; a floor lets the other opinions outvote a probability of 1."""
     floor = 0.01 / opinions.shape[1]
     return np.log((opinions + floor) / 1.01)

@@ -1,0 +1,127 @@
+"""Cross-fit the base classifier on the labeled rows."""
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from sklearn import config_context
+
+from .._base_estimator.cross_fitting import cross_fit
+from .._base_estimator.inspection import sample_weight_param
+from .._compat import safe_indexing
+from .._utils.validation import warn_caller
+from ..model_selection._duplicates import find_duplicates
+from ..model_selection._splitting import make_splits
+
+
+class CrossFitted(NamedTuple):
+    """The base classifier, cross-fitted on the labeled rows.
+
+    Parameters
+    ----------
+    y_encoded : ndarray of int, shape (n_labeled,)
+        Positions of the classes of the labeled rows, in the order of X.
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    oof : BasePredictions
+        Out-of-fold predictions.
+    splits : list of (train, test)
+        The folds, as positions among the labeled rows.
+    models : list of fitted classifiers, default=()
+        The classifier of each fold.
+    sample_weight : ndarray of shape (n_labeled,), default=None
+        Weights.
+    """
+
+    y_encoded: np.ndarray
+    classes: np.ndarray
+    oof: object
+    splits: list
+    models: list = ()
+    sample_weight: np.ndarray = None
+
+    @property
+    def tested(self):
+        """Mask of the rows with an out-of-fold prediction."""
+        return self.oof.fold >= 0
+
+    @property
+    def is_error(self):
+        """Mask of the wrong predictions among the tested rows."""
+        return (self.y_encoded != self.oof.pred_encoded)[self.tested]
+
+    @property
+    def oof_accuracy(self):
+        """Share of right predictions among the tested rows."""
+        return float(1 - self.is_error.mean())
+
+    @property
+    def fold_sizes(self):
+        """Number of rows that the classifier of each fold was trained on, and of the others."""
+        n_labeled = len(self.y_encoded)
+        return [(len(train), n_labeled - len(train)) for train, _ in self.splits]
+
+
+def cross_fit_labeled(params, X, y_encoded, sample_weight, seed, on_fold):
+    """Cross-fit the base classifier; return None, with a warning, if there are too few labels.
+
+    Parameters
+    ----------
+    params : SelfTrainingWithMetaErr
+        Its parameters `estimator`, `cv`, `n_jobs` and `random_state` and its `classes_` are used.
+    X : any, of length n_samples
+        Labeled and unlabeled rows.
+    y_encoded : ndarray of int, shape (n_samples,)
+        Positions of the classes, -1 where unlabeled.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights.
+    seed : int
+        Seed of the folds and, if `random_state` is not None, of the base.
+    on_fold : callable
+        Called without arguments after each fold.
+
+    Returns
+    -------
+    cross_fitted : CrossFitted or None
+    """
+    labeled = np.flatnonzero(y_encoded >= 0)
+    X, y_encoded = safe_indexing(X, labeled), y_encoded[labeled]
+    splits = _make_splits(params.cv, X, y_encoded, seed)
+    if splits is None:
+        return None
+    weight = None if sample_weight is None else sample_weight[labeled]
+    name = sample_weight_param(params.estimator)
+    with config_context(enable_metadata_routing=False):
+        oof, models = cross_fit(
+            params.estimator,
+            X,
+            params.classes_[y_encoded],
+            classes=params.classes_,
+            splits=splits,
+            fit_params={name: weight} if name and weight is not None else None,
+            n_jobs=params.n_jobs,
+            seed=None if params.random_state is None else seed,
+            keep_estimators=True,
+            on_fold=on_fold,
+        )
+    return CrossFitted(y_encoded, params.classes_, oof, splits, models, weight)
+
+
+def _make_splits(cv, X, y_encoded, seed):
+    """Return the splits of the labeled rows, or None."""
+    counts = np.bincount(y_encoded)
+    # A fold that holds the only label of a class must leave two other classes to train on.
+    needed = 2 if isinstance(cv, Real) else 1
+    if np.sum(counts >= 2) < needed:
+        which = "Every class" if counts.max() < 2 else "Every class but one"
+        warn_caller(
+            f"{which} has a single labeled row, so no prediction can be tested: the error "
+            "probability of a pseudo-label is 1 - its probability. Give two labels per class."
+        )
+        return None
+    # Fewer folds than `cv` if the smallest class is small, but at least two.
+    if isinstance(cv, Integral) and counts.min() >= 2:
+        cv = min(cv, int(counts.min()))
+    duplicate_id = find_duplicates(X, y_encoded)
+    warn = counts.min() < 2
+    return make_splits(cv, X, y_encoded, duplicate_id=duplicate_id, seed=seed, warn=warn)
