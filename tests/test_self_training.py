@@ -23,6 +23,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._utils.random import systematic_sample
 from metaerr_sklearn.error_model import ErrorModel
 from metaerr_sklearn.self_training import SelfTrainingWithMetaErr
@@ -615,6 +616,20 @@ def test_predicted_error_ranks_errors_of_the_final_base(digits):
     model.fit(X, partly)
     is_error = model.predict(X_test) != y_test
     assert roc_auc_score(is_error, model.predict_error_proba(X_test)) > 0.8
+
+
+def test_error_proba_without_error_model_ranks_saturated_probabilities():
+    """1 - p would be 0 for all rows whose probability is rounded to 1."""
+    X, y = make_classification(800, n_features=40, n_informative=20, class_sep=2, random_state=0)
+    X = np.repeat(X, 5, axis=1)  # repeated columns make naive Bayes overconfident
+    partly = np.where(np.arange(800) < 400, y, -1)
+    model = SelfTrainingWithMetaErr(GaussianNB(), None, criterion="threshold").fit(X, partly)
+    error_proba = model.predict_error_proba(X[400:])
+    frozen = FrozenEstimator(model.estimator_)
+    direct = MetaErrorClassifier(frozen, meta_learner=None).fit(X, y)
+    assert_array_equal(error_proba, direct.predict_error_proba(X[400:]))
+    n_subtracted = len(np.unique(1 - model.predict_proba(X[400:]).max(axis=1)))
+    assert n_subtracted < 300 < 390 < len(np.unique(error_proba))
 
 
 def test_history_and_messages(digits, capsys):

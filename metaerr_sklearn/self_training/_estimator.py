@@ -24,6 +24,7 @@ from .._base_estimator.prediction import (
     predict_labels_and_proba,
 )
 from .._compat import CallbackSupportMixin, num_samples, safe_indexing, with_callbacks
+from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
@@ -418,8 +419,7 @@ class SelfTrainingWithMetaErr(
         (X,) = indexable(X)
         pred_encoded, proba = predict_labels_and_proba(self.estimator_, X, np.unique(self.classes_))
         if self.error_model_ is None:
-            confidence = np.take_along_axis(proba, pred_encoded[:, None], axis=1)[:, 0]
-            return np.clip(1 - confidence, 0, 1)
+            return proba_of_other_classes(proba, pred_encoded)
         return self.error_model_._predict_error_proba(X, proba, pred_encoded)
 
     def __sklearn_is_fitted__(self):
