@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, column_or_1d, get_tags
+from sklearn.utils import assert_all_finite, check_scalar, column_or_1d, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -556,20 +556,16 @@ class SelfTrainingWithMetaErr(
                 "Pass the unfitted classifier, and its training rows as labeled rows."
             )
         check_split_parameter(self.cv)
-        limits = {
-            "threshold": (Real, 0, 1),
-            "pseudo_weight": (Real, 0, np.inf),
-            "k_best": (Integral, 1, np.inf),
-            "max_iter": (Integral, 0, np.inf),
-        }
-        for name, (kind, low, high) in limits.items():
-            value = getattr(self, name)
-            if name == "max_iter" and value is None:
-                continue
-            valid = isinstance(value, kind) and not isinstance(value, bool)
-            if not (valid and low <= value < high):
-                what = "an integer" if kind is Integral else "a number"
-                raise ValueError(f"{name} must be {what} in [{low}, {high}), got {value!r}.")
+        check_scalar(
+            self.threshold, "threshold", Real, min_val=0, max_val=1, include_boundaries="left"
+        )
+        check_scalar(self.k_best, "k_best", Integral, min_val=1)
+        check_scalar(self.pseudo_weight, "pseudo_weight", Real, min_val=0)
+        if self.max_iter is not None:
+            check_scalar(self.max_iter, "max_iter", Integral, min_val=0)
+        # No comparison with NaN is true, so check_scalar lets it pass.
+        assert_all_finite(self.threshold, input_name="threshold")
+        assert_all_finite(self.pseudo_weight, input_name="pseudo_weight")
         if self.criterion == "consensus" and not self._is_automatic():
             raise ValueError(
                 'criterion="consensus" takes labels from an OpinionPool: it needs '
