@@ -33,16 +33,16 @@ NAN = float("nan")
 
 @pytest.fixture
 def digits():
-    """Digits with a random fifth of the labels; the truth beside it."""
-    X, truth = load_digits(return_X_y=True)
+    """Digits with a random fifth of the labels, and all labels."""
+    X, y_true = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
-    rows = rng.permutation(len(truth))[:600]
-    X, truth = X[rows] / 16, truth[rows]
-    return X, np.where(rng.random(600) < 0.2, truth, -1), truth
+    rows = rng.permutation(len(y_true))[:600]
+    X, y_true = X[rows] / 16, y_true[rows]
+    return X, np.where(rng.random(600) < 0.2, y_true, -1), y_true
 
 
 class LabeledRows(ClassifierMixin, BaseEstimator):
-    """Learn from the labeled rows alone, and remember which labels it was given."""
+    """Learn from the labeled rows only, and keep the labels passed to fit."""
 
     def __init__(self, unlabeled=-1):
         self.unlabeled = unlabeled
@@ -82,28 +82,28 @@ def test_plain_splitter_scores_the_marker_as_a_class(digits):
     assert abs(scores.mean() - answered_right / n_labeled) < 0.05
 
 
-def test_markers_that_scikit_learns_metrics_go_along_with(digits):
-    """And the one that they do not: integers in an array of dtype object."""
-    X, y, truth = digits
+def test_markers_that_work_with_scikit_learns_metrics(digits):
+    """All but None for integers, which then are in an array of dtype object."""
+    X, y, y_true = digits
 
     def score(labels, marker):
         cv = SemiSupervisedKFold(3, unlabeled=marker)
         marked = np.where(y == -1, marker, labels)
         return cross_val_score(LabeledRows(marker), X, marked, cv=cv, error_score="raise").mean()
 
-    expected = score(truth, -1)
+    expected = score(y_true, -1)
     assert expected > 0.5
-    assert score(truth, np.nan) == expected
-    assert score(np.array([f"digit {label}" for label in truth]), None) == expected
+    assert score(y_true, np.nan) == expected
+    assert score(np.array([f"digit {label}" for label in y_true]), None) == expected
     with pytest.raises(ValueError, match="can't handle a mix of unknown and multiclass targets"):
-        score(truth, None)
+        score(y_true, None)
 
 
 def test_score_estimates_the_accuracy_on_new_rows(digits):
-    X, y, truth = digits
+    X, y, y_true = digits
     model = SelfTrainingClassifier(LogisticRegression(max_iter=1000), threshold=0.9)
     hidden = y == -1
-    accuracy = accuracy_score(truth[hidden], model.fit(X, y).predict(X[hidden]))
+    accuracy = accuracy_score(y_true[hidden], model.fit(X, y).predict(X[hidden]))
     estimate = cross_val_score(model, X, y, cv=SemiSupervisedKFold(10)).mean()
     assert abs(estimate - accuracy) < 0.06
 
@@ -162,7 +162,7 @@ def test_groups_reach_the_inner_splitter(digits):
         list(splitter.split(X, y))
 
 
-def test_a_splitter_without_groups_asks_for_none():
+def test_a_splitter_without_groups_requests_none():
     with config_context(enable_metadata_routing=True):
         requests = SemiSupervisedKFold(3).get_metadata_routing().split.requests
     assert not requests.get("groups")
@@ -237,10 +237,10 @@ def test_continuous_target_is_not_stratified():
 
 
 def test_grid_search_ranks_by_labeled_rows(digits):
-    """The marker must not vote: with it, the best model would be the one that says -1."""
+    """If unlabeled rows were tested, the best model would be the one that predicts -1."""
     X, y, _ = digits
 
-    class SaysMinusOne(LabeledRows):
+    class MinusOne(LabeledRows):
         def __init__(self, give_up=False):
             super().__init__()
             self.give_up = give_up
@@ -249,10 +249,10 @@ def test_grid_search_ranks_by_labeled_rows(digits):
             return np.full(len(X), -1) if self.give_up else super().predict(X)
 
     grid = {"give_up": [False, True]}
-    search = GridSearchCV(SaysMinusOne(), grid, cv=SemiSupervisedKFold(3)).fit(X, y)
+    search = GridSearchCV(MinusOne(), grid, cv=SemiSupervisedKFold(3)).fit(X, y)
     assert search.best_params_ == {"give_up": False}
     assert search.cv_results_["mean_test_score"][1] == 0
-    plain = GridSearchCV(SaysMinusOne(), grid, cv=3).fit(X, y)
+    plain = GridSearchCV(MinusOne(), grid, cv=3).fit(X, y)
     assert plain.best_params_ == {"give_up": True}
 
 
@@ -277,7 +277,7 @@ def test_errors_say_what_to_do(digits):
     with pytest.raises(ValueError, match="no labeled row: all 600 rows equal the marker -1"):
         list(SemiSupervisedKFold(3).split(X, np.full(600, -1)))
     everywhere = PredefinedSplit(np.where(y == -1, -1, 0))
-    with pytest.raises(ValueError, match=r"it splits the \d+ labeled rows alone"):
+    with pytest.raises(ValueError, match=r"it splits the \d+ labeled rows only"):
         list(SemiSupervisedKFold(everywhere).split(X, y))
     for cv in ([(np.arange(5), np.arange(5, 9))], "5", None, True, 2.5):
         with pytest.raises(ValueError, match="cv must be an integer >= 2 or a splitter"):

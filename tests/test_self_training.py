@@ -58,14 +58,14 @@ def digits():
 
 
 class Spy(ClassifierMixin, BaseEstimator):
-    """Gaussian naive Bayes that writes down which rows (ids in column 0) it is asked for what."""
+    """Gaussian naive Bayes that records the rows (ids in column 0) it is fitted on and predicts."""
 
     log = []  # noqa: RUF012 (shared by all clones on purpose)
 
     def fit(self, X, y, sample_weight=None):
         self._number = len(Spy.log)
         Spy.log.append(
-            {"ids": X[:, 0].astype(int), "y": np.copy(y), "weight": sample_weight, "asked": []}
+            {"ids": X[:, 0].astype(int), "y": np.copy(y), "weight": sample_weight, "predicted": []}
         )
         self._model = GaussianNB().fit(X[:, 1:], y, sample_weight)
         self.classes_ = self._model.classes_
@@ -75,7 +75,7 @@ class Spy(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X):
-        Spy.log[self._number]["asked"].append(X[:, 0].astype(int))
+        Spy.log[self._number]["predicted"].append(X[:, 0].astype(int))
         return self._model.predict_proba(X[:, 1:])
 
 
@@ -130,10 +130,10 @@ def test_without_meta_learner_it_is_sklearns_class(base, capsys):
         X, partly, _ = partly_labeled(seed)
         X_new = partly_labeled(seed + 50)[0]
         for setting in SETTINGS[:1] if seed else SETTINGS:
-            (theirs, *said), (ours, *said_by_us) = both(
+            (theirs, *their_texts), (ours, *our_texts) = both(
                 base, X, partly, capsys, verbose=True, **setting
             )
-            assert said == said_by_us
+            assert our_texts == their_texts
             for name in ("transduction_", "labeled_iter_", "n_iter_", "classes_"):
                 assert_array_equal(getattr(ours, name), getattr(theirs, name))
             assert ours.termination_condition_ == theirs.termination_condition_
@@ -149,8 +149,8 @@ def test_without_meta_learner_strings_and_full_labels_are_sklearns_too(capsys):
     names[np.random.default_rng(0).random(len(y)) < 0.6] = -1
     base = LogisticRegression(max_iter=300)
     for labels in (names, y):
-        (theirs, *said), (ours, *said_by_us) = both(base, X, labels, capsys, verbose=True)
-        assert said == said_by_us
+        (theirs, *their_texts), (ours, *our_texts) = both(base, X, labels, capsys, verbose=True)
+        assert our_texts == their_texts
         assert_array_equal(ours.transduction_, theirs.transduction_)
         assert_array_equal(ours.predict(X), theirs.predict(X))
         assert ours.n_iter_ == theirs.n_iter_
@@ -185,17 +185,17 @@ def test_sklearn_api(estimator, check):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.* errors among")
-def test_rows_are_judged_by_models_that_were_not_trained_on_them(spied, criterion, meta_learner):
+def test_rows_are_labeled_by_models_that_were_not_trained_on_them(spied, criterion, meta_learner):
     X, partly, _ = spied
     model = SelfTrainingWithMetaErr(
         Spy(), meta_learner, criterion=criterion, threshold=0.6, random_state=0
     ).fit(X, partly)
-    n_judged = 0
+    n_predicted = 0
     for fit in Spy.log:
-        for ids in fit["asked"]:
+        for ids in fit["predicted"]:
             assert not np.intersect1d(ids, fit["ids"]).size
-            n_judged += np.count_nonzero(ids >= 40)
-    assert n_judged >= 110
+            n_predicted += np.count_nonzero(ids >= 40)
+    assert n_predicted >= 110
     n_rounds = model.n_iter_ - 1 if criterion in ("threshold", "k_best") else 0
     n_folds = 0 if meta_learner is None else 5
     assert len(Spy.log) == n_folds + 1 + n_rounds + 1
@@ -248,20 +248,20 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
         expected = 0.5 * (1 - model.pseudo_error_proba_[40:])
         if class_prior is None:
             assert_allclose(weight, expected)
-            # Where the base says otherwise, its label counts as well.
-            contested = np.flatnonzero(labels != own)
-            assert len(contested) > 2
-            assert_array_equal(last["ids"][150:], 40 + contested)
-            assert_array_equal(last["y"][150:], own[contested])
-            columns = np.searchsorted(model.classes_, own[contested])
-            assert_allclose(last["weight"][150:], 0.75 * pooled[contested, columns], atol=0.08)
+            # If the base predicts another label, that label is used as well.
+            differs = np.flatnonzero(labels != own)
+            assert len(differs) > 2
+            assert_array_equal(last["ids"][150:], 40 + differs)
+            assert_array_equal(last["y"][150:], own[differs])
+            columns = np.searchsorted(model.classes_, own[differs])
+            assert_allclose(last["weight"][150:], 0.75 * pooled[differs, columns], atol=0.08)
         else:
             assert len(last["ids"]) == 150
         assert (weight <= expected + 1e-12).all()
 
 
 def test_consensus_of_guesses_is_not_used():
-    """Labels that have nothing to do with X: at best the base alone."""
+    """Random labels: the final base is the one trained on the labels alone."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(150, 5)), rng.integers(0, 2, 150)
     y[30:] = -1
@@ -277,13 +277,13 @@ def test_consensus_of_guesses_is_not_used():
     assert model.history_[0]["n_added"] == 0
     alone = forest.fit(X[:30], y[:30])
     assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
-    # Known class shares are worth using whatever the pool knows.
-    told = SelfTrainingWithMetaErr(forest, class_prior=[0.5, 0.5], random_state=0).fit(X, y)
-    assert told.termination_condition_ == "all_labeled"
+    # A given class prior is used, however weak the pool is.
+    with_prior = SelfTrainingWithMetaErr(forest, class_prior=[0.5, 0.5], random_state=0).fit(X, y)
+    assert with_prior.termination_condition_ == "all_labeled"
 
 
 def test_consensus_is_not_used_for_a_base_that_guesses():
-    """A leaf of this one has 20 rows: of 20 labels it learns nothing, though others learn much."""
+    """With 20 labels and leaves of 20 rows the base predicts one class; the pool is better."""
     X, y = make_classification(150, n_clusters_per_class=1, class_sep=2, random_state=0)
     partly = np.where(np.arange(150) < 20, y, -1)
     base = HistGradientBoostingClassifier(random_state=0)
@@ -293,8 +293,10 @@ def test_consensus_is_not_used_for_a_base_that_guesses():
     assert pool.base_adjusted_balanced_accuracy_ == pool.base_adjusted_balanced_accuracy_error_ == 0
     assert_array_equal(model.transduction_, partly)
     assert model.history_[0]["n_added"] == 0
-    told = SelfTrainingWithMetaErr(base, class_prior=[0.5, 0.5], random_state=0).fit(X, partly)
-    assert told.termination_condition_ == "all_labeled"
+    with_prior = SelfTrainingWithMetaErr(base, class_prior=[0.5, 0.5], random_state=0).fit(
+        X, partly
+    )
+    assert with_prior.termination_condition_ == "all_labeled"
 
 
 @pytest.mark.parametrize(
@@ -579,7 +581,7 @@ def test_bases_without_probabilities(base):
     assert ((error_proba >= 0) & (error_proba <= 1)).all()
 
 
-def test_error_model_follows_the_number_of_errors():
+def test_error_model_depends_on_the_number_of_errors():
     X, y = make_classification(1500, n_informative=4, flip_y=0.3, random_state=0)
     partly = np.where(np.arange(1500) < 600, y, -1)
     base = LogisticRegression()
@@ -637,13 +639,13 @@ def test_history_and_messages(digits, capsys):
     model = SelfTrainingWithMetaErr(
         LogisticRegression(max_iter=500), criterion="threshold", verbose=True, random_state=0
     ).fit(X, partly)
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     before = [f"[SelfTrainingWithMetaErr] {i} fold, " for i in range(1, 6)]
     before += ["[SelfTrainingWithMetaErr] 6 error model, "]
-    steps, said = said[: len(before)], said[len(before) :]
+    steps, rounds = lines[: len(before)], lines[len(before) :]
     assert all(line.startswith(start) for line, start in zip(steps, before)), steps
-    assert len(said) == len(model.history_)
-    for number, (line, record) in enumerate(zip(said, model.history_), start=1):
+    assert len(rounds) == len(model.history_)
+    for number, (line, record) in enumerate(zip(rounds, model.history_), start=1):
         added = model.labeled_iter_ == number
         assert line == f"End of iteration {number}, added {added.sum()} new labels."
         assert record["n_added"] == added.sum()
@@ -749,7 +751,7 @@ def test_one_label_per_class_falls_back_to_confidence():
 
 
 def test_one_label_beside_many_of_another_class_falls_back_to_confidence():
-    """Where that label is tested, one class would be left to train on."""
+    """The fold with that label would have one class to train on."""
     X, y = load_iris(return_X_y=True)
     X, y = X[:100], y[:100]
     partly = np.full(100, -1)
@@ -834,7 +836,7 @@ def test_a_pipeline_may_end_in_a_net(digits):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_nets_ask_random_dropout_masks_what_is_certain(digits, dropout):
+def test_labels_of_nets_are_certain_under_random_dropout_masks(digits, dropout):
     torch = pytest.importorskip("torch")
     skorch = pytest.importorskip("skorch")
     module = torch.nn.Sequential(
@@ -878,7 +880,7 @@ def test_nets_ask_random_dropout_masks_what_is_certain(digits, dropout):
     [(RandomForestClassifier(50), 0.03), (LogisticRegression(max_iter=500), 0.005)],
 )
 def test_unlabeled_rows_help(base, least_gain):
-    """Measured: forests gain 5.6 points with 100 labels, logistic models 1.8."""
+    """Measured with 100 labels: forests gain 5.6 points, logistic models 1.8."""
     X, y = load_digits(return_X_y=True)
     gains = []
     for seed in range(10):
@@ -928,7 +930,7 @@ def test_net_over_rows_without_a_representation():
 @pytest.mark.parametrize("meta_learner", ["auto", None])
 @pytest.mark.parametrize("criterion", ["threshold", "k_best"])
 def test_class_prior_limits_all_rounds_together(criterion, meta_learner):
-    """Rows of a full class are not taken in the next round, and do not keep others out."""
+    """A later round adds no row of a full class, but still adds rows of other classes."""
     X, partly, _ = partly_labeled(seed=1, n_samples=400, n_labeled=60)
     prior = np.array([0.1, 0.1, 0.8])
     model = SelfTrainingWithMetaErr(
@@ -964,8 +966,8 @@ def test_labeled_prior_counts_by_weight():
     assert_array_equal(named.transduction_, given.transduction_)
 
 
-def test_labels_are_kept_whatever_the_unlabeled_rows_weigh():
-    """A base without weights sees rows resampled: each label once, where labels weigh the same."""
+def test_resampling_keeps_each_label_for_all_weights_of_unlabeled_rows():
+    """For a base without sample_weight; labels of equal weight appear once each."""
     X, partly, _ = partly_labeled(seed=1, n_samples=400, n_labeled=60)
     alone = KNeighborsClassifier().fit(X[:60], partly[:60])
     for ratio in (1, 10, 1000):
@@ -975,7 +977,7 @@ def test_labels_are_kept_whatever_the_unlabeled_rows_weigh():
         assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
 
 
-def test_splits_that_part_copies_are_warned_of():
+def test_splits_that_separate_duplicates_warn():
     rng = np.random.default_rng(0)
     labeled = np.tile(rng.normal(size=(60, 5)), (2, 1))
     X = np.vstack([labeled, rng.normal(size=(100, 5))])

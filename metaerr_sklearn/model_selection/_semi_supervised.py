@@ -15,15 +15,15 @@ class SemiSupervisedKFold(BaseCrossValidator):
     """Split labeled rows into folds and keep every unlabeled row in training.
 
     A plain splitter puts unlabeled rows into test folds, where every prediction for them counts as
-    an error because the marker is no class, and stratifies on the marker as if it were one. Here
-    only labeled rows are tested, and each of them is absent from the training part that it is
-    tested against. Any `cv` parameter takes it: `cross_val_score`, `GridSearchCV`.
+    an error because the marker is no class. It also stratifies on the marker as if it were a class.
+    This splitter tests labeled rows only; a tested row is never in its own training part. Pass it
+    as the parameter `cv` of `cross_val_score`, `GridSearchCV` and others.
 
     Parameters
     ----------
     cv : int or splitter, default=5
-        How the labeled rows are split. int: that many folds, stratified if the labels are classes.
-        A splitter is given the labeled rows alone: X, y and groups without the unlabeled ones.
+        How the labeled rows are split. An int is the number of folds, stratified if the labels are
+        classes. A splitter gets X, y and groups of the labeled rows only.
 
     unlabeled : scalar, default=-1
         Marks the unlabeled rows in y, see `is_unlabeled`.
@@ -38,9 +38,9 @@ class SemiSupervisedKFold(BaseCrossValidator):
     each row, does not apply. Training scores (``return_train_score=True``) do count the marker as a
     label. Unlabeled rows of a group stay in training while its labeled rows are tested.
 
-    Mark integer labels with -1, or with NaN among floats. None makes an array of dtype object of
-    them, and scikit-learn's metrics, accuracy among them, refuse integers in such an array: "can't
-    handle a mix of unknown and multiclass targets". Strings may be marked with None.
+    Use -1 as the marker for integer labels and NaN for floats. With None, integers become an array
+    of dtype object, and scikit-learn's metrics, accuracy included, raise an error for integers in
+    such an array: "can't handle a mix of unknown and multiclass targets". For strings None works.
 
     Examples
     --------
@@ -69,13 +69,13 @@ class SemiSupervisedKFold(BaseCrossValidator):
         Parameters
         ----------
         X : any, of length n_samples
-            Rows; only the labeled ones are passed on, to the splitter `cv`.
+            Rows; only the labeled ones are passed to the splitter `cv`.
 
         y : array-like of shape (n_samples,)
-            Labels, with `unlabeled` where there is none.
+            Labels, and the marker `unlabeled` for rows without one.
 
         groups : array-like of shape (n_samples,), default=None
-            Passed on for the labeled rows, to a splitter that uses groups.
+            Groups; those of the labeled rows are passed to the splitter `cv`.
 
         Yields
         ------
@@ -96,8 +96,8 @@ class SemiSupervisedKFold(BaseCrossValidator):
             last = max(np.max(train, initial=-1), np.max(test, initial=-1))
             if last >= len(labeled):
                 raise ValueError(
-                    f"cv={self.cv!r} gave row {last}, but it splits the {len(labeled)} labeled "
-                    "rows alone. Splits over all rows need no wrapper: pass them as they are, "
+                    f"cv={self.cv!r} returned row {last}, but it splits the {len(labeled)} labeled "
+                    "rows only. Splits of all rows need no wrapper: pass them directly as cv, "
                     "with the unlabeled rows in each training part."
                 )
             yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
@@ -111,7 +111,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
             Needed, like y, only if the number depends on the labeled rows (leave-one-out).
 
         y : array-like of shape (n_samples,), default=None
-            Labels, with `unlabeled` where there is none.
+            Labels, and the marker `unlabeled` for rows without one.
 
         groups : array-like of shape (n_samples,), default=None
             Needed only if the number depends on the groups.
@@ -139,7 +139,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
         if isinstance(self.cv, str) or not (is_number or hasattr(self.cv, "split")):
             raise ValueError(
                 f"cv must be an integer >= 2 or a splitter, got {self.cv!r}. A list of splits "
-                "needs no wrapper: pass it as it is, with the unlabeled rows in each training part."
+                "needs no wrapper: pass it directly, with the unlabeled rows in each training part."
             )
         return check_cv(self.cv, y, classifier=True)
 
@@ -152,7 +152,7 @@ class SemiSupervisedKFold(BaseCrossValidator):
                 f"y has no labeled row: all {len(y)} rows equal the marker {self.unlabeled!r}. "
                 "Give some labels, or pass the marker that y uses as unlabeled=."
             )
-        # Out of an object array, integers are integers again: splitters look at the type.
+        # Splitters stratify by the type of y: integers in an object array become integers again.
         labels = np.array(column_or_1d(np.asarray(y, dtype=object))[labeled].tolist())
         data = [safe_indexing(X, labeled), labels, None]
         if groups is not None:
@@ -161,13 +161,13 @@ class SemiSupervisedKFold(BaseCrossValidator):
 
 
 def is_unlabeled(y, unlabeled=-1):
-    """Tell which rows of y carry the marker of unlabeled rows.
+    """Return a mask of the rows of y that have the marker of unlabeled rows.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels of any type, with the marker where there is none. Labels that are strings and a
-        marker that is not need a list, a series or an array of dtype object.
+        Labels of any type, and the marker for rows without one. If the labels are strings and the
+        marker is not, y must be a list, a series or an array of dtype object.
 
     unlabeled : scalar, default=-1
         The marker. None, NaN and ``pandas.NA`` all stand for "missing" and match each other,
@@ -214,6 +214,6 @@ def is_unlabeled(y, unlabeled=-1):
         return np.fromiter(map(is_missing, labels), dtype=bool, count=len(labels))
     if labels.dtype.kind != "O":
         return labels == unlabeled
-    # pandas.NA has no truth value, so an array comparison with it fails.
+    # pandas.NA cannot be converted to bool, so an array comparison with it fails.
     equal = (not is_missing(label) and label == unlabeled for label in labels)
     return np.fromiter(equal, dtype=bool, count=len(labels))
