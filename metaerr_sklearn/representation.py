@@ -25,6 +25,8 @@ from ._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
 from ._utils.threads import one_thread_of_blas
 from ._utils.validation import is_missing
 
+__all__ = ["NumericRepresentation", "UnsupportedInputError"]
+
 # With more columns than this, a search for nearest neighbours is slow and no more accurate.
 _MAX_COLUMNS = 200
 

@@ -1,1 +1,3 @@
 """Describe each prediction by blocks of meta-features."""
+
+__all__ = []
