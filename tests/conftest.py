@@ -59,3 +59,11 @@ def mixed_frame():
         }
     )
     return frame, y
+
+
+@pytest.fixture
+def small_forest(monkeypatch):
+    """Let the block "second_opinion" grow 12 trees in place of 200: for tests of the interface."""
+    monkeypatch.setattr(
+        "metaerr_sklearn.meta_features._second_opinion.SecondOpinionBlock.n_estimators", 12
+    )

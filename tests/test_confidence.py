@@ -8,7 +8,6 @@ from scipy.stats import entropy, rankdata
 from sklearn.datasets import load_wine
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import scale
-from sklearn.utils.estimator_checks import check_estimator
 
 from metaerr_sklearn.confidence import (
     NeighborAgreement,
@@ -178,11 +177,6 @@ def test_relative_uncertainty_trusts_what_was_right():
     confidence = scorer.score_samples([wrong, right])
     assert confidence[0] < confidence[1]
     assert_array_equal(max_probability([wrong, right]), [0.6, 0.6])
-
-
-@pytest.mark.parametrize("scorer", DISTANCE_SCORERS)
-def test_scikit_learn_checks(scorer):
-    check_estimator(scorer, on_skip=None)
 
 
 @pytest.mark.parametrize("scorer", DISTANCE_SCORERS)

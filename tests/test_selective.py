@@ -30,7 +30,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metaerr_sklearn.classifier import MetaErrorClassifier
 from metaerr_sklearn.selective import (
@@ -40,25 +39,6 @@ from metaerr_sklearn.selective import (
     neg_selective_risk_scorer,
     risk_upper_bound,
 )
-
-
-@parametrize_with_checks(
-    [
-        SelectiveClassifier(LogisticRegression(), target_coverage=1.0),
-        SelectiveClassifier(
-            LogisticRegression(), target_risk=0.99, reject_label=-99, random_state=0
-        ),
-        SelectiveClassifier(LinearSVC(), target_coverage=1.0, calibration=0.5),
-        SelectiveClassifier(
-            MetaErrorClassifier(LogisticRegression(), "logistic", cv=2), target_coverage=1.0
-        ),
-    ]
-)
-# Checks with a handful of rows: nothing can be certified, no error model be learned.
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
-def test_sklearn_api(estimator, check):
-    check(estimator)
 
 
 class Recorder(ClassifierMixin, BaseEstimator):

@@ -21,7 +21,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._utils.random import systematic_sample
@@ -156,22 +155,6 @@ def test_without_meta_learner_strings_and_full_labels_are_sklearns_too(capsys):
         assert ours.n_iter_ == theirs.n_iter_
     with pytest.raises(ValueError, match="use dtype object"):
         SelfTrainingWithMetaErr(base, None, criterion="threshold").fit(X, names.astype(str))
-
-
-@pytest.mark.filterwarnings("ignore:y contains no unlabeled samples", "ignore:y holds only -1")
-@pytest.mark.filterwarnings("ignore:k_best is larger", "ignore:Class .* has 1 rows")
-@pytest.mark.filterwarnings("ignore:.* correct predictions among", "ignore:.* errors among")
-@parametrize_with_checks(
-    [
-        SelfTrainingWithMetaErr(LogisticRegression(max_iter=1000), cv=2),
-        SelfTrainingWithMetaErr(LogisticRegression(max_iter=1000), cv=2, criterion="threshold"),
-        SelfTrainingWithMetaErr(
-            LogisticRegression(max_iter=1000), "logistic", cv=2, criterion="certain"
-        ),
-    ]
-)
-def test_sklearn_api(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize(
