@@ -62,8 +62,12 @@ def mixed_frame():
 
 
 @pytest.fixture
-def small_forest(monkeypatch):
-    """Let the block "second_opinion" grow 12 trees in place of 200: for tests of the interface."""
-    monkeypatch.setattr(
-        "metaerr_sklearn.meta_features._second_opinion.SecondOpinionBlock.n_estimators", 12
-    )
+def small_second_opinion(monkeypatch):
+    """Let the block "second_opinion" grow few trees: for facts that do not depend on its quality.
+
+    It costs more than all other blocks: 200 trees in a forest, and 60 rounds of boosting in 6 fits.
+    """
+    package = "metaerr_sklearn"
+    forest = f"{package}.meta_features._second_opinion.SecondOpinionBlock.n_estimators"
+    monkeypatch.setattr(forest, 12)
+    monkeypatch.setattr(f"{package}._utils.lightgbm.BoostedTrees.n_rounds", 6)

@@ -130,7 +130,7 @@ def test_every_public_estimator_is_checked_or_has_a_reason_not_to_be():
 # The checks fit a handful of rows: folds lack classes, and there are few errors or none.
 @pytest.mark.filterwarnings("ignore::UserWarning:metaerr_sklearn", "ignore::UserWarning:sklearn")
 @pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
-@pytest.mark.usefixtures("small_forest")
+@pytest.mark.usefixtures("small_second_opinion")
 @parametrize_with_checks(
     [estimator for estimators in CHECKED.values() for estimator in estimators],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES.get(type(estimator).__name__, {}),

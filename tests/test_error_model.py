@@ -141,6 +141,7 @@ def test_model_fitted_with_x_asks_for_it(deployed):
         model.predict_error_proba(None, proba)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_predicted_labels_may_differ_from_the_most_probable_class(deployed):
     X, y, proba = (v[:600] for v in deployed)
     cautious = (proba[:, 1] > 0.1).astype(int)
@@ -150,6 +151,7 @@ def test_predicted_labels_may_differ_from_the_most_probable_class(deployed):
     assert not np.allclose(same, model.predict_error_proba(X, proba))
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_string_labels_and_a_label_without_a_column(deployed):
     X, y, proba = (v[:600] for v in deployed)
     names = np.array(["no", "yes"])[y]
@@ -165,6 +167,7 @@ def test_string_labels_and_a_label_without_a_column(deployed):
     assert model.n_errors_ == np.sum(np.array(["no", "yes"])[proba.argmax(axis=1)] != names)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_weight_zero_is_a_removed_row(deployed):
     X, y, proba = (v[:500] for v in deployed)
     weight = (np.arange(500) < 400).astype(float)
@@ -176,6 +179,7 @@ def test_weight_zero_is_a_removed_row(deployed):
     assert np.isnan(weighted.oof_error_proba_[400:]).all()
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
     """Red if copies leak: each row's copy gives away its label and its error."""
     rng = np.random.default_rng(0)
@@ -195,6 +199,7 @@ def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
     assert auroc() > 0.9
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_groups_do_not_sharpen_the_model():
     """Red if groups are split: rows of one group share features, label and error."""
     rng = np.random.default_rng(1)
@@ -212,6 +217,7 @@ def test_groups_do_not_sharpen_the_model():
     assert auroc(groups) < 0.7
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_custom_meta_feature_is_used(deployed):
     (X, y, proba), (X_new, y_new, new) = halves(deployed)
     wrong = proba.argmax(axis=1) != y
@@ -245,6 +251,7 @@ def test_bad_parameters(deployed, change, message):
         ErrorModel(**change).fit(X, y, proba)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_bad_data(deployed):
     X, y, proba = (v[:100] for v in deployed)
     with pytest.raises(ValueError, match="summing to 1"):
@@ -259,6 +266,7 @@ def test_bad_data(deployed):
         ErrorModel().fit(X, y, proba, classes=[1, 0])
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_rows_do_not_depend_on_their_company_and_seed_decides(deployed):
     train, (X, _, proba) = halves(deployed)
     model = ErrorModel(random_state=3).fit(*train)
@@ -312,6 +320,7 @@ def test_fold_tells_which_of_several_classifiers_made_a_prediction():
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.usefixtures("small_second_opinion")
 def test_of_weights_only_ratios_count(deployed, scale):
     (X, y, proba), test = halves(deployed)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
@@ -340,6 +349,7 @@ def bound(monkeypatch):
     monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 1000)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_of_many_rows_some_are_learned_from_and_all_are_judged(bound):
     X, y, proba, is_error = many_rows(4000, 0.2)
     model = ErrorModel(random_state=0).fit(X, y, proba)
@@ -353,6 +363,7 @@ def test_of_many_rows_some_are_learned_from_and_all_are_judged(bound):
     assert 2900 <= (new == model.oof_error_proba_).sum() <= 3000
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_rare_errors_are_drawn_beyond_their_share_and_count_less(bound):
     """Calibrated all the same, and better than 1,000 rows at random, 10 errors among them."""
     auroc, rates = [], []
@@ -374,6 +385,7 @@ def test_rare_errors_are_drawn_beyond_their_share_and_count_less(bound):
 @pytest.mark.parametrize(
     "learner", [make_pipeline(StandardScaler(), LogisticRegression()), KNeighborsClassifier(50)]
 )
+@pytest.mark.usefixtures("small_second_opinion")
 def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights(bound, learner):
     """Red if rows are drawn beyond their share for a learner that cannot count them less."""
     X, y, proba, _ = many_rows(20_000, 0.05)
@@ -382,6 +394,7 @@ def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights
 
 
 @pytest.mark.parametrize("size", [5, 400])
+@pytest.mark.usefixtures("small_second_opinion")
 def test_rows_related_to_learned_rows_are_not_judged_by_them(bound, size):
     """Red if a row is called out-of-fold whose group the model has learned from."""
     X, y, proba, _ = many_rows(4000, 0.3)
@@ -398,6 +411,7 @@ def test_rows_related_to_learned_rows_are_not_judged_by_them(bound, size):
 
 
 @pytest.mark.parametrize(("cv", "n_folds"), [(None, (5, 3)), (4, (4, 4))])
+@pytest.mark.usefixtures("small_second_opinion")
 def test_of_many_rows_three_folds_tell_as_much(monkeypatch, cv, n_folds):
     class Counted(LogisticMetaLearner):
         def fit(self, *args, folds, **params):
@@ -411,6 +425,7 @@ def test_of_many_rows_three_folds_tell_as_much(monkeypatch, cv, n_folds):
         assert ErrorModel(Counted(), cv=cv).fit(*part).meta_learner_.n_folds_ == expected
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_number_of_threads_changes_nothing(bound):
     X, y, proba, _ = many_rows(3000, 0.3)
     one, two = (ErrorModel(n_jobs=n, random_state=0).fit(X, y, proba) for n in (1, 2))
@@ -453,6 +468,7 @@ def test_missing_labels_are_refused(deployed):
         ErrorModel().fit(X, y, proba, classes=np.unique(y[3:]))
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_training_rows_are_known_again_in_batches_of_any_size():
     """A projection in single precision differs from batch to batch, and by more than by chance."""
     rng = np.random.default_rng(0)

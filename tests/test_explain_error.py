@@ -25,6 +25,8 @@ from metaerr_sklearn import (
 )
 from metaerr_sklearn.representation import NumericRepresentation
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
+
 
 @pytest.fixture(scope="module")
 def table():

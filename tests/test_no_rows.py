@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from _bases import partly_labeled
 from sklearn.datasets import make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -15,6 +16,8 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
+
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 X, Y = make_classification(200, n_features=6, flip_y=0.3, random_state=0)
 NO_ROW = r"0 sample\(s\).* while a minimum of 1 is required"
@@ -96,10 +99,6 @@ STRICT = {
 }
 
 
-def partly():
-    return np.where(np.arange(len(Y)) < 80, Y, -1)
-
-
 def wrappers(base, meta_learner):
     """Return the three estimators around a base, unfitted, and the labels they are fitted on."""
     clf = MetaErrorClassifier(base, meta_learner, cv=2, random_state=0)
@@ -108,7 +107,7 @@ def wrappers(base, meta_learner):
         (clf, Y),
         (SelectiveClassifier(clf, target_coverage=0.8, random_state=0), Y),
         (SelectiveClassifier(base, target_coverage=0.8, random_state=0), Y),
-        (self_training, partly()),
+        (self_training, partly_labeled(Y, 80)),
     ]
 
 

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from _bases import partly_labeled
 from numpy.testing import assert_array_equal
 from sklearn.datasets import make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -24,6 +25,8 @@ from metaerr_sklearn import (
 )
 from metaerr_sklearn._utils.limits import MAX_FIT_ROWS
 from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, TrustScore
+
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 N_COLUMNS = 6
 # What skops asks about besides our own classes, as users are told: compiled trees and data types of
@@ -42,12 +45,6 @@ def noisy_rows(n_samples):
 X, Y = noisy_rows(300)
 Y_TEXT = np.where(Y == 1, "yes", "no")
 PROBA = LogisticRegression().fit(X[:100], Y[:100]).predict_proba(X)
-
-
-def partly_labeled(y, n_labeled):
-    y = y.copy()
-    y[n_labeled:] = -1
-    return y
 
 
 def of_rows(estimator):
@@ -206,8 +203,16 @@ def fitted():
     return fit
 
 
-@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])
-@pytest.mark.parametrize("case", CASES)
+# The kind of X decides which types an encoder holds: only skops.io reads types one by one.
+@pytest.mark.parametrize(
+    ("case", "through"),
+    [
+        (case, through)
+        for case in CASES
+        for through in (through_pickle, through_joblib, through_skops)
+        if through is through_skops or case.removeprefix("MetaErrorClassifier-") not in CONTAINERS
+    ],
+)
 def test_what_is_loaded_predicts_the_same_to_the_last_bit(case, through, fitted):
     estimator, outputs = fitted(case), CASES[case][1]
     loaded = through(estimator)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from _bases import partly_labeled
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.datasets import load_digits, load_iris, make_blobs, make_classification
@@ -20,6 +21,8 @@ from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report
 from metaerr_sklearn.metrics._observation import predict_and_compare
 from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
 from metaerr_sklearn.slices import error_slices
+
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 SCORERS = coverage_scorer, neg_selective_risk_scorer
 
@@ -251,7 +254,7 @@ def test_columns_of_an_earlier_fit_are_forgotten(three_classes):
     pd = pytest.importorskip("pandas")
     X, y = three_classes
     frame = pd.DataFrame(X, columns=list("abcd"))
-    partly = np.where(np.arange(300) < 60, y, -1)
+    partly = partly_labeled(y, 60)
     for model, labels in (
         (MetaErrorClassifier(GaussianNB(), "logistic", cv=3, random_state=0), y),
         (SelectiveClassifier(GaussianNB(), target_coverage=0.8, random_state=0), y),
@@ -333,7 +336,7 @@ def test_a_matrix_between_rows_is_refused_before_any_fit(wrap):
 def test_a_ranking_by_probabilities_is_not_called_a_meta_model():
     """A selective classifier ranks a base without predict_with_error by its probabilities."""
     X, y = load_digits(return_X_y=True)
-    labels = np.where(np.arange(400) < 200, y[:400], -1)
+    labels = partly_labeled(y[:400], 200)
     base = SelfTrainingWithMetaErr(GaussianNB(), random_state=0).fit(X[:400], labels)
     clf = SelectiveClassifier(FrozenEstimator(base), target_coverage=0.8).fit(
         X[400:900], y[400:900]
