@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from _bases import SpiedBayes, partly_labeled
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.calibration import CalibrationDisplay
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
@@ -75,6 +76,7 @@ BASES = {
 
 
 @pytest.mark.parametrize("name", BASES)
+@pytest.mark.usefixtures("small_second_opinion")
 def test_class_outputs_are_the_bases_own_and_errors_are_ranked(name, digits):
     X, X_test, y, y_test = digits
     clf = fast(BASES[name]).fit(X, y)
@@ -113,6 +115,7 @@ def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, b
     assert np.mean(losses) > np.log(2) - 0.012
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_fit_parameters_that_are_not_one_per_row_reach_the_base(digits):
     X, _, y, _ = digits
 
@@ -130,13 +133,14 @@ def test_fit_parameters_that_are_not_one_per_row_reach_the_base(digits):
 
 
 @pytest.mark.parametrize("wrap", [lambda base: base, lambda base: make_pipeline(base)])
+@pytest.mark.usefixtures("small_second_opinion")
 def test_a_base_whose_methods_exist_once_it_is_fitted(wrap, digits):
     X, X_test, y, y_test = digits
     base = wrap(StackingClassifier([("a", GaussianNB()), ("b", DecisionTreeClassifier())], cv=2))
     assert not hasattr(base, "predict")
     clf = fast(base, "confidence", cv=2).fit(X, y)
     assert_array_equal(clf.predict_with_error(X_test)[0], clf.predict(X_test))
-    partly = np.where(np.arange(len(y)) < 200, y.astype(object), -1)
+    partly = partly_labeled(y.astype(object), 200)
     model = SelfTrainingWithMetaErr(base, cv=2, random_state=0).fit(X, partly)
     assert model.score(X_test, y_test) > 0.6
     chosen = SelectiveClassifier(base, target_coverage=0.8, random_state=0).fit(X, y)
@@ -150,6 +154,7 @@ def test_a_base_that_abstains_is_refused_with_a_reason(digits):
         fast(base).fit(X, words)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_labels_of_another_type_are_an_error_and_not_all_wrong(digits):
     X, _, words, _ = digits
     y = np.unique(words, return_inverse=True)[1]
@@ -187,6 +192,7 @@ def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tel
         make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)),
     ],
 )
+@pytest.mark.usefixtures("small_second_opinion")
 def test_one_pass_of_an_ensemble_serves_labels_and_probabilities(base, digits, monkeypatch):
     X, X_test, y, _ = digits
     y = np.where(y < "digit 5", "low", "high")
@@ -203,6 +209,7 @@ class ForestOfRareDigits(RandomForestClassifier):
         return np.where(self.predict_proba(X)[:, 0] > 0.2, *self.classes_[:2])
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_an_ensemble_with_labels_of_its_own_is_asked_for_them(digits):
     X, X_test, y, _ = digits
     clf = fast(ForestOfRareDigits(20, random_state=0), "confidence", cv=2).fit(X, y)
@@ -235,20 +242,25 @@ def table_pipeline(numeric, categorical):
     )
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_pipeline_over_a_mixed_frame_with_missing_values(library, mixed_frame):
+@pytest.mark.usefixtures("small_second_opinion")
+def test_pipeline_over_a_mixed_frame_with_missing_values(mixed_frame):
+    """A frame of polars gives the error probabilities of the same frame of pandas."""
     frame, y = mixed_frame
-    if library == "polars":
-        frame = pytest.importorskip("polars").DataFrame(
-            {name: frame[name].replace({np.nan: None}).tolist() for name in frame}
+    polars_frame = pytest.importorskip("polars").DataFrame(
+        {name: frame[name].replace({np.nan: None}).tolist() for name in frame}
+    )
+    error_probas = []
+    for X in (frame, polars_frame):
+        clf = fast(table_pipeline(["age", "income"], ["housing", "member"]), "auto")
+        clf.fit(X[:300], y[:300])
+        assert_array_equal(clf.feature_names_in_, ["age", "income", "housing", "member"])
+        assert clf.n_features_in_ == 4
+        assert any(name.startswith("second") for name in clf.meta_feature_names_)
+        assert (
+            roc_auc_score(clf.predict(X[300:]) != y[300:], clf.predict_error_proba(X[300:])) > 0.6
         )
-    clf = fast(table_pipeline(["age", "income"], ["housing", "member"]), "auto")
-    train, test = frame[:300], frame[300:]
-    clf.fit(train, y[:300])
-    assert clf.predict_error_proba(test).shape == (100,)
-    assert_array_equal(clf.feature_names_in_, ["age", "income", "housing", "member"])
-    assert clf.n_features_in_ == 4
-    assert any(name.startswith("second") for name in clf.meta_feature_names_)
+        error_probas.append(clf.predict_error_proba(X[300:]))
+    assert_allclose(*error_probas, rtol=1e-6)
 
 
 class BayesOfValues(GaussianNB):
@@ -264,6 +276,7 @@ class BayesOfValues(GaussianNB):
         return super().predict(np.asarray(X))
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_columns_of_one_name(noisy_data):
     """As after a join: columns are told apart by their position."""
     pd = pytest.importorskip("pandas")
@@ -277,29 +290,41 @@ def test_columns_of_one_name(noisy_data):
         error_slices(clf, frame, y, random_state=0) for frame in (X, distinct)
     )
     assert_array_equal(slices.apply(X), expected_slices.apply(distinct))
-    partly = np.where(np.arange(len(y)) < 80, y, -1)
+    partly = partly_labeled(y, 80)
     model = SelfTrainingWithMetaErr(BayesOfValues(), random_state=0)
     labels = model.fit(distinct, partly).predict(distinct)
     assert_array_equal(model.fit(X, partly).predict(X), labels)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_text_pipeline():
     rng = np.random.default_rng(0)
     words = {"sport": ["goal", "team", "win", "the"], "law": ["court", "judge", "win", "the"]}
     y = rng.choice(["sport", "law"], 200)
     texts = [" ".join(rng.choice(words[label], 6)) for label in y]
     y[::9] = "sport"
+    error_probas = []
     for X in (texts, np.array(texts, dtype=object)):
         clf = fast(make_pipeline(TfidfVectorizer(), LogisticRegression())).fit(X, y)
-        assert clf.predict_error_proba(X[:7]).shape == (7,)
         assert not hasattr(clf, "n_features_in_")
+        error_probas.append(clf.predict_error_proba(X))
+    assert_array_equal(*error_probas)
+    # Texts on law are labeled "sport" in every ninth row, and no text on sport is labeled "law".
+    is_law = clf.predict(texts) == "law"
+    assert error_probas[0][is_law].mean() > error_probas[0][~is_law].mean() + 0.05
 
 
-@pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_matrix])
-def test_sparse_input(container, digits):
-    X, X_test, y, _ = digits
-    clf = fast(LogisticRegression(max_iter=2000)).fit(container(X), y)
-    assert clf.predict_error_proba(container(X_test[:20])).shape == (20,)
+@pytest.mark.usefixtures("small_second_opinion")
+def test_sparse_input(digits):
+    """Each format of a sparse matrix gives the same, and errors are ranked."""
+    X, X_test, y, y_test = digits
+    error_probas = []
+    for container in (sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_matrix):
+        clf = fast(LogisticRegression(max_iter=2000)).fit(container(X), y)
+        error_probas.append(clf.predict_error_proba(container(X_test)))
+        assert_allclose(error_probas[-1], error_probas[0], rtol=1e-6)
+    is_error = clf.predict(sp.csr_array(X_test)) != y_test
+    assert roc_auc_score(is_error, error_probas[0]) > 0.85
 
 
 def test_input_without_representation_still_works():
@@ -310,7 +335,10 @@ def test_input_without_representation_still_works():
     rows = [{f"x{j}": v for j, v in enumerate(row)} for row in X]
     clf = fast(make_pipeline(DictVectorizer(), LogisticRegression())).fit(rows, y)
     assert "list" in clf.error_model_.representation_reason_
-    assert clf.predict_error_proba(rows[:5]).shape == (5,)
+    # The same as an error model of the probabilities alone.
+    blocks = ["confidence", "predicted_class"]
+    alone = fast(LogisticRegression(), meta_features=blocks, representation=None).fit(X, y)
+    assert_allclose(clf.predict_error_proba(rows), alone.predict_error_proba(X), rtol=1e-3)
 
 
 def test_errors_are_out_of_fold(noisy_data):
@@ -322,6 +350,7 @@ def test_errors_are_out_of_fold(noisy_data):
     assert_allclose(clf.oof_error_.mean(), clf.oof_error_rate_)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_duplicated_rows_are_not_seen_by_the_base():
     """Red if copies are split: 1-NN would find the copy of each row, whatever its label."""
     rng = np.random.default_rng(0)
@@ -337,9 +366,9 @@ def test_groups_reach_the_splitter(cv):
     groups = np.repeat(np.arange(60), 5)
     X = rng.normal(size=(60, 4))[groups] + 0.01 * rng.normal(size=(300, 4))
     y = rng.integers(2, size=60)[groups]
-    clf = fast(KNeighborsClassifier(1), cv=cv)
+    clf = fast(KNeighborsClassifier(1), cv=cv, meta_features="confidence")
     with pytest.warns(UserWarning, match="fewer than the 5 that a meta-learner needs"):
-        assert fast(KNeighborsClassifier(1)).fit(X, y).oof_error_rate_ < 0.1
+        assert clone(clf).set_params(cv=3).fit(X, y).oof_error_rate_ < 0.1
     assert clf.fit(X, y, groups=groups).oof_error_rate_ > 0.35
     with config_context(enable_metadata_routing=True):
         assert clf.fit(X, y, groups=groups).oof_error_rate_ > 0.35
@@ -359,6 +388,7 @@ def test_confident_errors_in_one_region_are_found():
     assert roc_auc_score(is_error, clf.predict_error_proba(X[1500:])) > msp + 0.2
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_prefit_base_is_deployed_as_it_is(cancer):
     X, X_test, y, y_test = cancer
     base = make_pipeline(StandardScaler(), GaussianNB()).fit(X[:150], y[:150])
@@ -394,6 +424,7 @@ def test_hold_out_without_refit_deploys_the_observed_model(cancer):
         fast(GaussianNB(), refit=False).fit(X, y)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_explicit_and_generated_splits_agree(cancer):
     X, X_test, y, _ = cancer
     splits = list(KFold(4).split(X))
@@ -402,6 +433,7 @@ def test_explicit_and_generated_splits_agree(cancer):
     assert_array_equal(listed.predict_error_proba(X_test), generated.predict_error_proba(X_test))
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_grid_search_over_base_learner_and_learner_parameters(cancer):
     X, _, y, _ = cancer
     clf = make_pipeline(StandardScaler(), fast(LogisticRegression()))
@@ -424,6 +456,7 @@ def test_grid_search_over_base_learner_and_learner_parameters(cancer):
     assert search.best_score_ > 0.9
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_inside_cross_val_score_and_stacking(cancer):
     X, X_test, y, y_test = cancer
     clf = fast(GaussianNB())
@@ -432,34 +465,25 @@ def test_inside_cross_val_score_and_stacking(cancer):
     assert stack.fit(X, y).score(X_test, y_test) > 0.85
 
 
-class CountedFits(GaussianNB):
-    n_fits = 0
-
-    def fit(self, X, y, sample_weight=None):
-        CountedFits.n_fits += 1
-        return super().fit(X, y, sample_weight)
-
-
 def test_memory_makes_a_search_over_the_learner_cost_no_base_fit(tmp_path, cancer):
     X, _, y, _ = cancer
-    clf = fast(CountedFits(), LightGBMMetaLearner(), memory=str(tmp_path), cv=3)
-    grid = {
-        "meta_learner__num_leaves": [2, 3, 4, 5, 6],
-        "meta_learner__n_estimators": [5, 10, 15, 20],
-    }
-    CountedFits.n_fits = 0
+    clf = fast(SpiedBayes(), LightGBMMetaLearner(), memory=str(tmp_path), cv=3)
+    clf.set_params(meta_features="confidence")
+    grid = {"meta_learner__num_leaves": [2, 3, 4], "meta_learner__n_estimators": [2, 3]}
+    SpiedBayes.reset()
     GridSearchCV(clf, grid, cv=2, refit=False, error_score="raise").fit(X, y)
-    assert CountedFits.n_fits == 2 * (3 + 1)
+    assert len(SpiedBayes.fits) == 2 * (3 + 1)
 
 
 @pytest.mark.parametrize("random_state", [None, 3, np.random.RandomState(3)])
+@pytest.mark.usefixtures("small_second_opinion")
 def test_memory_resumes_whatever_the_seed(random_state, tmp_path, noisy_data):
     """Red where the folds are drawn anew: no fit of the base is then met again."""
-    clf = fast(CountedFits(), memory=tmp_path, random_state=random_state)
+    clf = fast(SpiedBayes(), memory=tmp_path, random_state=random_state)
     first = clone(clf).fit(*noisy_data)
-    CountedFits.n_fits = 0
+    SpiedBayes.reset()
     again = clone(clf).fit(*noisy_data)
-    assert CountedFits.n_fits == 0
+    assert not SpiedBayes.fits
     assert_array_equal(again.oof_error_, first.oof_error_)
 
 
@@ -473,11 +497,11 @@ def test_memory_does_not_seed_the_base(tmp_path, noisy_data):
 
 
 def test_memory_serves_fits_without_a_meta_learner_too(tmp_path, noisy_data):
-    clf = fast(CountedFits(), "confidence", memory=str(tmp_path), random_state=None)
+    clf = fast(SpiedBayes(), "confidence", memory=str(tmp_path), random_state=None)
     clf.fit(*noisy_data)
-    CountedFits.n_fits = 0
+    SpiedBayes.reset()
     plain = clone(clf).set_params(meta_learner=None).fit(*noisy_data)
-    assert CountedFits.n_fits == 0
+    assert not SpiedBayes.fits
     assert_array_equal(plain.predict(noisy_data[0]), clf.predict(noisy_data[0]))
 
 
@@ -495,6 +519,7 @@ def test_weights_of_nothing_are_refused(noisy_data):
             clf.fit(X, y, sample_weight=np.zeros(len(y)))
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_sample_weight_reaches_base_and_error_model(noisy_data):
     X, y = noisy_data
     weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
@@ -509,6 +534,7 @@ def test_sample_weight_reaches_base_and_error_model(noisy_data):
     assert log[0].filename == __file__  # or the warning is shown for the first fit alone
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_metadata_is_routed(noisy_data):
     X, y = noisy_data
     weight = np.linspace(0.5, 1.5, len(y))
@@ -525,6 +551,7 @@ def test_metadata_is_routed(noisy_data):
 @pytest.mark.parametrize(
     "params", [{"cv": 3}, {"cv": KFold(3)}, {"cv": GroupKFold(3)}, {"meta_learner": None}]
 )
+@pytest.mark.usefixtures("small_second_opinion")
 def test_routing_without_metadata_changes_nothing(params, noisy_data):
     """A splitter that asks for metadata gets none, and one that needs it says so."""
     X, y = noisy_data
@@ -573,30 +600,14 @@ def test_errors_follow_the_predicted_label(noisy_data):
     assert_allclose(plain.predict_error_proba(X), 1 - own, atol=1e-12)
 
 
-class CountedPasses(ClassifierMixin, BaseEstimator):
-    n_passes = 0
-
-    def fit(self, X, y):
-        self.base_ = GaussianNB().fit(X, y)
-        self.classes_ = self.base_.classes_
-        return self
-
-    def predict(self, X):
-        CountedPasses.n_passes += 1
-        return self.base_.predict(X)
-
-    def predict_proba(self, X):
-        CountedPasses.n_passes += 1
-        return self.base_.predict_proba(X)
-
-
 def test_one_base_pass_serves_label_and_error(noisy_data):
-    clf = fast(CountedPasses()).fit(*noisy_data)
-    CountedPasses.n_passes = 0
+    clf = fast(SpiedBayes()).fit(*noisy_data)
+    SpiedBayes.reset()
     clf.predict_with_error(noisy_data[0])
-    assert CountedPasses.n_passes == 1
+    assert len(SpiedBayes.passes) == 1
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_view_as_error_classifier_works_with_scikit_learns_displays(noisy_data):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
@@ -685,10 +696,10 @@ def bad_target(change):
     ],
 )
 def test_bad_target_is_named_before_any_fit(change, message):
-    CountedFits.n_fits = 0
+    SpiedBayes.reset()
     with pytest.raises(ValueError, match=message):
-        fast(CountedFits()).fit(*bad_target(change))
-    assert CountedFits.n_fits == 0
+        fast(SpiedBayes()).fit(*bad_target(change))
+    assert not SpiedBayes.fits
 
 
 @pytest.mark.parametrize("wrap", [MetaErrorClassifier, SelectiveClassifier])
@@ -701,9 +712,10 @@ def test_bad_target_is_named_before_any_fit(change, message):
         SelfTrainingWithMetaErr(GaussianNB(), criterion="weight", unlabeled=7),
     ],
 )
+@pytest.mark.usefixtures("small_second_opinion")
 def test_unlabeled_rows_are_not_taken_for_a_class(learner, given, wrap):
     X, y = make_classification(200, random_state=0)
-    partly = np.where(np.arange(200) < 60, y, getattr(learner, "unlabeled", -1))
+    partly = partly_labeled(y, 60, getattr(learner, "unlabeled", -1))
     base = make_pipeline(StandardScaler(), learner)
     base = base if given == "pipeline" else learner
     options = {"target_coverage": 0.8} if wrap is SelectiveClassifier else {}
@@ -716,6 +728,7 @@ def test_unlabeled_rows_are_not_taken_for_a_class(learner, given, wrap):
         wrap(base, **options).fit(X, partly)
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_minus_one_and_one_are_classes_under_self_training():
     X, y = make_classification(100, random_state=0)
     base = SelfTrainingWithMetaErr(GaussianNB(), criterion="weight", random_state=0)
@@ -737,10 +750,10 @@ def test_minus_one_and_one_are_classes_under_self_training():
     ],
 )
 def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
-    CountedFits.n_fits = 0
+    SpiedBayes.reset()
     with pytest.raises(ValueError, match=message):
-        fast(CountedFits()).set_params(**parameters).fit(*noisy_data)
-    assert CountedFits.n_fits == 0
+        fast(SpiedBayes()).set_params(**parameters).fit(*noisy_data)
+    assert not SpiedBayes.fits
 
 
 @pytest.mark.parametrize(
@@ -754,16 +767,17 @@ def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
 @pytest.mark.parametrize("cv", [3, GroupKFold(3)])
 def test_groups_that_cannot_be_told_apart_are_named_before_any_fit(groups, error, message, cv):
     X, y = make_classification(60, random_state=0)
-    CountedFits.n_fits = 0
-    clf = fast(CountedFits(), cv=cv)
+    SpiedBayes.reset()
+    clf = fast(SpiedBayes(), cv=cv)
     for estimator in (clf, SelectiveClassifier(clf, target_coverage=0.8)):
         with pytest.raises(error, match=message):
             estimator.fit(X, y, groups=groups)
     with pytest.raises(error, match=message):
         ErrorModel().fit(X, y, np.full((60, 2), 0.5), groups=groups)
-    assert CountedFits.n_fits == 0
+    assert not SpiedBayes.fits
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_groups_may_be_a_column(noisy_data):
     X, y = noisy_data
     groups = np.arange(len(y)) // 3
@@ -777,11 +791,11 @@ def test_routed_groups_are_checked_too(noisy_data):
     X, y = noisy_data
     site = np.where(np.arange(len(y)) < 9, None, "a")
     with config_context(enable_metadata_routing=True):
-        clf = fast(CountedFits(), cv=GroupKFold(3).set_split_request(groups="site"))
-        CountedFits.n_fits = 0
+        clf = fast(SpiedBayes(), cv=GroupKFold(3).set_split_request(groups="site"))
+        SpiedBayes.reset()
         with pytest.raises(ValueError, match="got None or NaN in 9 of"):
             clf.fit(X, y, site=site)
-    assert CountedFits.n_fits == 0
+    assert not SpiedBayes.fits
 
 
 def test_estimator_that_is_none(noisy_data):
@@ -802,6 +816,7 @@ def test_unfitted_use_and_another_width(noisy_data):
         clf.predict_error_proba(X[:, :5])
 
 
+@pytest.mark.usefixtures("small_second_opinion")
 def test_global_state_is_untouched(noisy_data):
     torch = pytest.importorskip("torch")
     pytest.importorskip("sympy")  # adds a filter when torch first imports it, which is not ours
@@ -829,6 +844,7 @@ def test_users_data_and_estimators_are_not_changed(mixed_frame):
 
 
 @pytest.mark.parametrize("learner", ["auto", "mlp", LogisticRegression()])
+@pytest.mark.usefixtures("small_second_opinion")
 def test_seed_decides_pickle_keeps_and_order_does_not_matter(learner, noisy_data):
     X, y = noisy_data
     clf = fast(RandomForestClassifier(10), learner).fit(X[:250], y[:250])
