@@ -31,14 +31,10 @@ from metaerr_sklearn.model_selection import is_unlabeled
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
 # The tables are small and the columns constant: our own warnings say so, GaussianNB divides by 0.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning:sklearn")
-
-
-@pytest.fixture(autouse=True)
-def small_forest(monkeypatch):
-    monkeypatch.setattr(
-        "metaerr_sklearn.meta_features._second_opinion.SecondOpinionBlock.n_estimators", 12
-    )
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning:sklearn"),
+    pytest.mark.usefixtures("small_second_opinion"),
+]
 
 
 LABELS = {
@@ -89,10 +85,6 @@ SLOW = {
 LEAST_SHARE = 0.6
 
 
-def test_the_slow_suite_checks_more_than_500_examples():
-    assert LEAST_SHARE * sum(SLOW.values()) > 500
-
-
 def holds(claim, n_examples, **strategies):
     """Check a claim on examples that are the same in every run; it returns False if refused."""
     accepted = []
@@ -110,6 +102,18 @@ def holds(claim, n_examples, **strategies):
     )
     checked(given(**strategies)(counted))()
     assert sum(accepted) >= LEAST_SHARE * n_examples, f"{sum(accepted)} of {n_examples} accepted"
+
+
+def test_a_claim_that_is_mostly_refused_is_not_called_checked():
+    with pytest.raises(AssertionError, match="of 100 accepted"):
+        holds(lambda number: number % 2 == 0, 100, number=st.integers(0, 1000))
+    holds(lambda number: number % 5 > 0, 100, number=st.integers(0, 1000))
+    with pytest.raises(AssertionError, match="a false claim"):
+        holds(false_claim, 10, number=st.integers(0, 1000))
+
+
+def false_claim(number):
+    raise AssertionError("a false claim")
 
 
 def suites(n_fast, claim):
