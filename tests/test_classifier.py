@@ -1,4 +1,4 @@
-"""MetaErrorClassifier: any base, honest errors, class outputs untouched."""
+"""MetaErrorClassifier: any base, out-of-fold errors, class outputs unchanged."""
 
 import copy
 import pickle
@@ -101,9 +101,9 @@ def test_class_outputs_are_the_bases_own_and_errors_are_ranked(name, digits):
 @pytest.mark.parametrize("bound", [20_000, 700])
 @pytest.mark.parametrize("base", [KNeighborsClassifier(1), RandomForestClassifier(30)])
 def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, bound):
-    """Red if a row is told by its neighbours' errors that clones made which had learned the row.
+    """Red if a neighbour's error counts although its clone was trained on the row itself.
 
-    Beyond `bound` rows, rows that are not learned from are judged.
+    With more than `bound` rows, the error model is not trained on all rows that it predicts.
     """
     monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", bound)
     losses = []
@@ -171,7 +171,7 @@ def test_labels_of_another_type_are_an_error_and_not_all_wrong(digits):
         model.predict_error_proba(X, proba, y_pred=proba.argmax(axis=1))
 
 
-def test_labels_at_a_threshold_are_the_bases_own_where_training_rows_did_not_tell():
+def test_labels_at_a_threshold_are_the_bases_own_also_if_training_rows_do_not_show_it():
     X, y = make_classification(2000, 4, n_informative=3, n_redundant=0, class_sep=3, random_state=1)
     base = FixedThresholdClassifier(
         LogisticRegression(), threshold=0.45, response_method="predict_proba"
@@ -197,11 +197,11 @@ def test_one_pass_of_an_ensemble_serves_labels_and_probabilities(base, digits, m
     X, X_test, y, _ = digits
     y = np.where(y < "digit 5", "low", "high")
     expected = clone(base).fit(X, y).predict(X_test)
-    ensemble, asked = type(final_estimator(base)), []
-    monkeypatch.setattr(ensemble, "predict", lambda *args: asked.append(args))
+    ensemble, calls = type(final_estimator(base)), []
+    monkeypatch.setattr(ensemble, "predict", lambda *args: calls.append(args))
     clf = fast(base, "confidence", cv=2).fit(X, y)
     assert_array_equal(clf.predict_with_error(X_test)[0], expected)
-    assert not asked
+    assert not calls
 
 
 class ForestOfRareDigits(RandomForestClassifier):
@@ -210,7 +210,7 @@ class ForestOfRareDigits(RandomForestClassifier):
 
 
 @pytest.mark.usefixtures("small_second_opinion")
-def test_an_ensemble_with_labels_of_its_own_is_asked_for_them(digits):
+def test_an_ensemble_with_its_own_labels_predicts_them(digits):
     X, X_test, y, _ = digits
     clf = fast(ForestOfRareDigits(20, random_state=0), "confidence", cv=2).fit(X, y)
     assert set(clf.predict_with_error(X_test)[0]) == {"digit 0", "digit 1"}
@@ -278,7 +278,7 @@ class BayesOfValues(GaussianNB):
 
 @pytest.mark.usefixtures("small_second_opinion")
 def test_columns_of_one_name(noisy_data):
-    """As after a join: columns are told apart by their position."""
+    """As after a join: columns are distinguished by their position."""
     pd = pytest.importorskip("pandas")
     X, y = noisy_data
     X = pd.DataFrame(X, columns=list("aabbcc"))
@@ -352,7 +352,7 @@ def test_errors_are_out_of_fold(noisy_data):
 
 @pytest.mark.usefixtures("small_second_opinion")
 def test_duplicated_rows_are_not_seen_by_the_base():
-    """Red if copies are split: 1-NN would find the copy of each row, whatever its label."""
+    """Red if duplicates are split: 1-NN would find the duplicate, whatever its label."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(150, 4)), rng.integers(2, size=150)
     clf = fast(KNeighborsClassifier(1)).fit(np.repeat(X, 2, axis=0), np.repeat(y, 2))
@@ -543,8 +543,8 @@ def test_metadata_is_routed(noisy_data):
         clf = fast(base).fit(X, y, sample_weight=weight)
         expected = clone(base).fit(X, y, sample_weight=weight)
         assert_allclose(clf.predict_proba(X), expected.predict_proba(X))
-        unasked = LogisticRegression().set_fit_request(sample_weight=False)
-        without = fast(unasked).fit(X, y, sample_weight=weight)
+        unweighted = LogisticRegression().set_fit_request(sample_weight=False)
+        without = fast(unweighted).fit(X, y, sample_weight=weight)
         assert_allclose(without.predict_proba(X), LogisticRegression().fit(X, y).predict_proba(X))
 
 
@@ -553,7 +553,7 @@ def test_metadata_is_routed(noisy_data):
 )
 @pytest.mark.usefixtures("small_second_opinion")
 def test_routing_without_metadata_changes_nothing(params, noisy_data):
-    """A splitter that asks for metadata gets none, and one that needs it says so."""
+    """A splitter that can use metadata gets none, and one that needs it raises its own error."""
     X, y = noisy_data
     clf = fast(GaussianNB(), **params)
     with config_context(enable_metadata_routing=True):
@@ -721,7 +721,7 @@ def test_unlabeled_rows_are_not_taken_for_a_class(learner, given, wrap):
     options = {"target_coverage": 0.8} if wrap is SelectiveClassifier else {}
     if given == "prefit":
         base = FrozenEstimator(clone(base).fit(X, partly))
-        # Rows with labels, which the base was not fitted on, tell where it is wrong.
+        # Its errors can be learned on labeled rows that it was not fitted on.
         wrap(base, **options).fit(X[60:], y[60:]).predict(X)
     message = f"y holds {partly[-1]}, the mark of an unlabeled row, in 140 of 200 rows"
     with pytest.raises(ValueError, match=message):
@@ -765,7 +765,7 @@ def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
     ],
 )
 @pytest.mark.parametrize("cv", [3, GroupKFold(3)])
-def test_groups_that_cannot_be_told_apart_are_named_before_any_fit(groups, error, message, cv):
+def test_groups_that_cannot_be_compared_are_named_before_any_fit(groups, error, message, cv):
     X, y = make_classification(60, random_state=0)
     SpiedBayes.reset()
     clf = fast(SpiedBayes(), cv=cv)
@@ -898,7 +898,9 @@ def test_callbacks_show_progress(noisy_data):
 
 
 def test_multioutput_of_the_wrapper():
-    """What the error for several labels per row advises works."""
+    """The error message for several labels per row names MultiOutputClassifier: it works."""
     X, Y = make_multilabel_classification(150, n_classes=2, random_state=0)
     clf = MultiOutputClassifier(fast(GaussianNB())).fit(X, Y)
-    assert [e.predict_error_proba(X).shape for e in clf.estimators_] == [(150,), (150,)]
+    for estimator, y in zip(clf.estimators_, Y.T):
+        expected = fast(GaussianNB()).fit(X, y).predict_error_proba(X)
+        assert_array_equal(estimator.predict_error_proba(X), expected)

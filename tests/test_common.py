@@ -1,4 +1,4 @@
-"""What holds for everything public: scikit-learn's checks, docstrings, a light import."""
+"""What holds for all public names: scikit-learn's checks, docstrings, a light import."""
 
 import ast
 import importlib
@@ -182,9 +182,9 @@ def test_import_is_light():
 
 
 def version_dependent(source):
-    """Yield what a module takes from scikit-learn that is private, and where it asks for versions.
+    """Yield private names of scikit-learn that a module imports, and its checks of versions.
 
-    Whatever may change from one version to the next belongs in `_compat`.
+    Code that depends on the version belongs in `_compat`.
     """
     for node in ast.walk(ast.parse(source)):
         names = []
@@ -204,7 +204,7 @@ def version_dependent(source):
 
 @pytest.mark.filterwarnings("ignore:.* errors among", "ignore:Class .* has 3 rows")
 def test_warnings_point_to_the_line_that_called_fit():
-    """Wherever in the package they arise: or each is shown for the first fit alone."""
+    """Else Python would show each warning for the first fit only."""
     X = np.random.default_rng(0).normal(size=(60, 3))
     y = np.where(np.arange(60) < 3, 1, 0)
     one_each = np.full(60, -1)

@@ -1,4 +1,4 @@
-"""Error probabilities for predictions made elsewhere: calibrated, honest, above confidence."""
+"""Error probabilities of given predictions: calibrated, out-of-fold, better than confidence."""
 
 import pickle
 
@@ -127,14 +127,17 @@ def test_five_errors_are_enough(deployed):
 
 
 def test_without_x_only_the_probabilities_are_used(deployed):
-    (_, y, proba), (_, _, new) = halves(deployed)
+    (X, y, proba), (_, _, new) = halves(deployed)
     model = ErrorModel("logistic").fit(None, y, proba)
     assert model.representation_reason_ == "no X was given"
-    assert model.predict_error_proba(None, new).shape == (len(new),)
+    blocks = ["confidence", "predicted_class"]
+    alone = ErrorModel("logistic", meta_features=blocks).fit(X, y, proba)
+    expected = alone.predict_error_proba(np.zeros((len(new), X.shape[1])), new)
+    assert_allclose(model.predict_error_proba(None, new), expected, rtol=1e-6)
     assert not any(name.startswith("second") for name in model.meta_feature_names_)
 
 
-def test_model_fitted_with_x_asks_for_it(deployed):
+def test_model_fitted_with_x_requires_x(deployed):
     X, y, proba = (v[:300] for v in deployed)
     model = ErrorModel("logistic").fit(X, y, proba)
     with pytest.raises(ValueError, match="X is None, but this ErrorModel was fitted with X"):
@@ -160,7 +163,7 @@ def test_string_labels_and_a_label_without_a_column(deployed):
     assert_allclose(
         model.predict_error_proba(X, proba), same.predict_error_proba(X, proba), rtol=1e-9
     )
-    # A class that the deployed model does not know is an error wherever it occurs.
+    # A label without a column of probabilities is always an error.
     names = names.copy().astype(object)
     names[::10] = "unseen"
     model = ErrorModel("logistic", random_state=0).fit(X, names, proba, classes=["no", "yes"])
@@ -181,7 +184,7 @@ def test_weight_zero_is_a_removed_row(deployed):
 
 @pytest.mark.usefixtures("small_second_opinion")
 def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
-    """Red if copies leak: each row's copy gives away its label and its error."""
+    """Red if duplicates leak: the duplicate of a row has its label and its error."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 5))
     y, proba = rng.integers(2, size=400), rng.dirichlet([2, 2], size=400)
@@ -220,15 +223,15 @@ def test_groups_do_not_sharpen_the_model():
 @pytest.mark.usefixtures("small_second_opinion")
 def test_custom_meta_feature_is_used(deployed):
     (X, y, proba), (X_new, y_new, new) = halves(deployed)
-    wrong = proba.argmax(axis=1) != y
+    labels = {row.tobytes(): label for row, label in zip(deployed[0], deployed[1])}
 
     def oracle(X, proba):
-        return X[:, 0] > 0
+        return [labels[row.tobytes()] != p.argmax() for row, p in zip(X, proba)]
 
     model = ErrorModel("logistic", meta_features=["confidence", oracle]).fit(X, y, proba)
     assert model.meta_feature_names_[-1] == "custom1_0"
-    assert model.predict_error_proba(X_new, new).shape == (len(y_new),)
-    assert wrong.any()
+    is_error = new.argmax(axis=1) != y_new
+    assert roc_auc_score(is_error, model.predict_error_proba(X_new, new)) > 0.99
 
 
 @pytest.mark.parametrize(
@@ -287,8 +290,8 @@ def test_parameters_of_a_learner_can_be_set(deployed):
     assert not hasattr(model.meta_learner, "booster_")
 
 
-def test_second_opinion_that_knows_nothing_loses_its_vote():
-    """Columns are noise for the forest, while the confidence is right: it must not be blurred."""
+def test_second_opinion_from_noise_gets_weight_zero():
+    """X is noise and the confidence is exact: a forest on X must not change the order."""
     rng = np.random.default_rng(0)
     y = rng.integers(2, size=2000)
     confidence = rng.uniform(0.5, 1, 2000)
@@ -303,8 +306,8 @@ def test_second_opinion_that_knows_nothing_loses_its_vote():
     assert roc_auc_score(is_error, error_proba) > plain - 1e-9
 
 
-def test_fold_tells_which_of_several_classifiers_made_a_prediction():
-    """Labels at random cannot be foretold; without `fold` it looks as if they could."""
+def test_fold_separates_the_classifiers_that_made_the_predictions():
+    """Errors on random labels cannot be predicted; without `fold` they seem predictable."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(1400, 2)), rng.integers(2, size=1400)
     splits = make_splits(5, X, y, seed=0)
@@ -321,7 +324,7 @@ def test_fold_tells_which_of_several_classifiers_made_a_prediction():
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 @pytest.mark.usefixtures("small_second_opinion")
-def test_of_weights_only_ratios_count(deployed, scale):
+def test_only_ratios_of_weights_matter(deployed, scale):
     (X, y, proba), test = halves(deployed)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     models = [
@@ -350,7 +353,7 @@ def bound(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_second_opinion")
-def test_of_many_rows_some_are_learned_from_and_all_are_judged(bound):
+def test_a_sample_of_many_rows_is_trained_on_and_all_are_predicted(bound):
     X, y, proba, is_error = many_rows(4000, 0.2)
     model = ErrorModel(random_state=0).fit(X, y, proba)
     assert len(model._blocks[2]._y) == 1000
@@ -358,14 +361,14 @@ def test_of_many_rows_some_are_learned_from_and_all_are_judged(bound):
     assert model.n_errors_ == is_error.sum()
     assert abs(model.oof_error_proba_.mean() - is_error.mean()) < 0.02
     assert roc_auc_score(is_error, model.oof_error_proba_) > 0.6
-    # The rows that were not drawn are judged as new rows are.
+    # Rows that were not sampled are predicted as new rows are.
     new = model.predict_error_proba(X, proba)
     assert 2900 <= (new == model.oof_error_proba_).sum() <= 3000
 
 
 @pytest.mark.usefixtures("small_second_opinion")
-def test_rare_errors_are_drawn_beyond_their_share_and_count_less(bound):
-    """Calibrated all the same, and better than 1,000 rows at random, 10 errors among them."""
+def test_rare_errors_are_oversampled_and_down_weighted(bound):
+    """Still calibrated, and better than 1,000 random rows with about 10 errors."""
     auroc, rates = [], []
     for seed in (0, 2, 4):
         X, y, proba, is_error = many_rows(40_000, 0.01, seed)
@@ -387,7 +390,7 @@ def test_rare_errors_are_drawn_beyond_their_share_and_count_less(bound):
 )
 @pytest.mark.usefixtures("small_second_opinion")
 def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights(bound, learner):
-    """Red if rows are drawn beyond their share for a learner that cannot count them less."""
+    """Red if errors are oversampled for a learner that takes no weights."""
     X, y, proba, _ = many_rows(20_000, 0.05)
     error_proba = ErrorModel(learner, random_state=0).fit(X, y, proba).predict_error_proba(X, proba)
     assert abs(error_proba.mean() / 0.05 - 1) < 0.3
@@ -395,24 +398,24 @@ def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights
 
 @pytest.mark.parametrize("size", [5, 400])
 @pytest.mark.usefixtures("small_second_opinion")
-def test_rows_related_to_learned_rows_are_not_judged_by_them(bound, size):
-    """Red if a row is called out-of-fold whose group the model has learned from."""
+def test_rows_related_to_sampled_rows_are_not_called_out_of_fold(bound, size):
+    """Red if a row has an out-of-fold probability from a model trained on rows of its group."""
     X, y, proba, _ = many_rows(4000, 0.3)
     group = np.arange(4000) // size
     model = ErrorModel("logistic", random_state=0).fit(X, y, proba, groups=group)
-    learned = model.oof_error_proba_ != model.predict_error_proba(X, proba)
-    judged = np.isfinite(model.oof_error_proba_)
-    if size == 5:  # whole groups are drawn
-        assert judged.all()
-        assert 950 <= learned.sum() <= 1000
-        assert not np.isin(group[~learned], group[learned]).any()
-    else:  # of every group something is drawn
-        assert judged.sum() == 1000
+    sampled = model.oof_error_proba_ != model.predict_error_proba(X, proba)
+    predicted = np.isfinite(model.oof_error_proba_)
+    if size == 5:  # whole groups are sampled
+        assert predicted.all()
+        assert 950 <= sampled.sum() <= 1000
+        assert not np.isin(group[~sampled], group[sampled]).any()
+    else:  # a part of every group is sampled
+        assert predicted.sum() == 1000
 
 
 @pytest.mark.parametrize(("cv", "n_folds"), [(None, (5, 3)), (4, (4, 4))])
 @pytest.mark.usefixtures("small_second_opinion")
-def test_of_many_rows_three_folds_tell_as_much(monkeypatch, cv, n_folds):
+def test_many_rows_are_split_into_three_folds(monkeypatch, cv, n_folds):
     class Counted(LogisticMetaLearner):
         def fit(self, *args, folds, **params):
             self.n_folds_ = len(folds)
@@ -434,7 +437,7 @@ def test_number_of_threads_changes_nothing(bound):
     assert_array_equal(one.predict_error_proba(X, proba), two.predict_error_proba(X, proba))
 
 
-def test_rows_of_one_group_are_judged_by_confidence(deployed):
+def test_rows_of_one_group_fall_back_to_confidence(deployed):
     (X, y, proba), (X_new, _, new) = halves(deployed)
     wrong = proba.argmax(axis=1) != y
     with pytest.warns(UserWarning, match="are of one group: nothing is "):
@@ -445,15 +448,16 @@ def test_rows_of_one_group_are_judged_by_confidence(deployed):
     assert_allclose(model.oof_error_proba_.mean(), wrong.mean(), atol=0.01)
 
 
-def test_a_hold_out_of_one_group_is_judged_by_confidence():
+def test_a_hold_out_of_one_group_falls_back_to_confidence():
     X, y = make_classification(300, flip_y=0.3, random_state=0)
     clf = MetaErrorClassifier(LogisticRegression(), cv=0.3, random_state=0)
     with pytest.warns(UserWarning, match="rows whose errors are known are of one group"):
         clf.fit(X, y, groups=np.arange(300) % 3)
-    assert clf.predict_error_proba(X).shape == (300,)
+    confidence = clf.predict_proba(X).max(axis=1)
+    assert_allclose(rankdata(clf.predict_error_proba(X)), rankdata(-confidence))
 
 
-def test_copies_of_two_rows_are_judged_by_confidence():
+def test_duplicates_of_two_rows_fall_back_to_confidence():
     proba, y = np.tile([0.3, 0.7], (20, 1)), np.repeat([0, 1], 10)
     X = np.repeat(np.random.default_rng(0).normal(size=(2, 4)), 10, axis=0)
     with pytest.warns(UserWarning, match="Of no class are there two rows that are not copies"):
@@ -469,7 +473,7 @@ def test_missing_labels_are_refused(deployed):
 
 
 @pytest.mark.usefixtures("small_second_opinion")
-def test_training_rows_are_known_again_in_batches_of_any_size():
+def test_rows_get_the_same_in_batches_of_any_size():
     """A projection in single precision differs from batch to batch, and by more than by chance."""
     rng = np.random.default_rng(0)
     X = (20 * rng.normal(size=(800, 1, 8, 8)) + 128).astype(np.float32)
@@ -486,8 +490,8 @@ def test_training_rows_are_known_again_in_batches_of_any_size():
 
 
 @pytest.mark.parametrize("learner", ["auto", LogisticRegression()])
-def test_errors_of_one_group_alone_are_judged_by_confidence(learner):
-    """When that group is tested no error is left to learn from."""
+def test_errors_of_one_group_alone_fall_back_to_confidence(learner):
+    """The training part of the fold that holds this group has no error."""
     rng = np.random.default_rng(0)
     X, groups = rng.normal(size=(200, 4)), np.repeat(np.arange(4), 50)
     y = (X[:, 0] > 0).astype(int)

@@ -237,7 +237,7 @@ def test_without_meta_learner_there_is_nothing_to_explain(table):
         clf.explain_error(table[0])
 
 
-def test_classifier_and_error_model_say_the_same(table):
+def test_classifier_and_error_model_explain_alike(table):
     X, y = table
     base = GaussianNB().fit(X[:200], y[:200])
     clf = MetaErrorClassifier(FrozenEstimator(base), random_state=0).fit(X[200:600], y[200:600])

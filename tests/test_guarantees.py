@@ -1,4 +1,4 @@
-"""Statistical promises, over many draws of the data where the truth is known."""
+"""Statistical promises, over many draws of data whose distribution is known."""
 
 import zlib
 
@@ -96,7 +96,7 @@ def largest_that_looks_good(is_error, score, *, target_risk, confidence_level):
 
 
 def test_choosing_among_all_thresholds_would_break_the_promise():
-    """The draws are able to tell: the bound of a single threshold does not survive a search."""
+    """These draws detect a broken promise: the bound of one threshold does not survive a search."""
     limit = binom.ppf(1 - 1e-4, N_DRAWS, 0.2)
     args = ("useless", 0.1, 0.8, 400)
     assert violations(*args, rule=largest_that_looks_good) > 1.5 * limit
@@ -140,7 +140,7 @@ def test_a_classifier_without_risk_answers_everything(n_samples):
 
 
 class FirstColumn(LogisticRegression):
-    """Always say class 0, with half the first column as probability of class 1."""
+    """Always predict class 0, with half the first column as probability of class 1."""
 
     def predict_proba(self, X):
         return np.column_stack([1 - X[:, 0] / 2, X[:, 0] / 2])

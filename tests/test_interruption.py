@@ -39,7 +39,7 @@ def numbers_of(X):
 
 
 X, y = make_classification(200, flip_y=0.3, random_state=0)
-if kind != "array":  # copies, and columns of strings
+if kind != "array":  # duplicates, and columns of strings
     X, y = np.tile(X[:100].astype(str), (2, 1)), np.tile(y[:100], 2)
 if kind == "frame":
     import pandas as pd

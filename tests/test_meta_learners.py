@@ -60,7 +60,7 @@ def test_learner_finds_what_the_offset_misses(learner, problem):
 
 
 @pytest.mark.parametrize("n_estimators", [1, 4, 7])
-def test_few_rounds_are_as_many_as_asked_for(problem, n_estimators):
+def test_few_rounds_are_as_many_as_requested(problem, n_estimators):
     fitted = fit(LightGBMMetaLearner(n_estimators=n_estimators), problem)
     assert fitted.n_rounds_ == n_estimators
 
@@ -80,7 +80,7 @@ def test_noise_is_hardly_worse_than_the_offset(learner):
 def test_zero_correction_is_the_offset_itself():
     rng = np.random.default_rng(0)
     offset = rng.normal(size=200)
-    # The first half of the rows says the opposite of the second: any correction is wrong.
+    # The halves of the rows contradict each other: any correction is wrong.
     Z = np.ones((200, 1)) * np.arange(200)[:, None] % 2
     is_error = np.r_[Z[:100, 0] == 1, Z[100:, 0] == 0]
     folds = [(np.arange(100), np.arange(100, 200)), (np.arange(100, 200), np.arange(100))]
@@ -158,9 +158,11 @@ def test_input_block_is_for_trees_only(problem):
 def test_missing_meta_features_are_taken(problem):
     Z, is_error, offset = problem
     Z = np.where(np.random.default_rng(0).random(Z.shape) < 0.1, np.nan, Z)
+    before = log_loss_of_logits(is_error, offset)
     for learner in LEARNERS:
         fitted = fit(learner, (Z, is_error, offset))
-        assert np.isfinite(fitted.decision_function(Z, offset)).all()
+        assert log_loss_of_logits(is_error, fitted.oof_logit_) < before - 0.05
+        assert log_loss_of_logits(is_error, fitted.decision_function(Z, offset)) < before - 0.05
 
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda v: type(v).__name__)
@@ -190,7 +192,7 @@ def test_confidence_corrects_nothing(problem):
     assert_array_equal(fit(ConfidenceMetaLearner(), problem).decision_function(Z, offset), offset)
 
 
-def test_of_many_rows_boosted_trees_learn_in_larger_steps(problem, monkeypatch):
+def test_boosted_trees_learn_many_rows_in_larger_steps(problem, monkeypatch):
     small = fit(LightGBMMetaLearner(), problem)
     explicit = fit(LightGBMMetaLearner(120, 0.05), problem)
     assert_array_equal(small.oof_logit_, explicit.oof_logit_)
@@ -217,7 +219,7 @@ def test_a_net_that_diverges_corrects_nothing(extreme, problem):
 
 
 @pytest.mark.parametrize("takes_weights", [True, False])
-def test_weights_reach_the_classifier_or_are_said_not_to(takes_weights):
+def test_weights_reach_the_classifier_or_a_warning_names_it(takes_weights):
     """Also one inside a search, whose own fit does not name them."""
     rng = np.random.default_rng(0)
     X, proba = rng.normal(size=(1000, 3)), np.tile([0.6, 0.4], (1000, 1))

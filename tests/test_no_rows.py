@@ -1,4 +1,4 @@
-"""A batch without rows: an empty answer where the base gives one, else an error that says so."""
+"""A batch without rows: an empty result if the base gives one, else an error that names it."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ NO_ROW = r"0 sample\(s\).* while a minimum of 1 is required"
 
 
 class Lenient(GaussianNB):
-    """Answers nothing where nothing is asked; takes tables and images."""
+    """Predict nothing for no rows; take tables and images."""
 
     def fit(self, X, y):
         return super().fit(self._table(X), y)
@@ -40,7 +40,7 @@ class Lenient(GaussianNB):
 
 
 class LenientOfSparse(LogisticRegression):
-    """Takes sparse matrices, as few rows as there are."""
+    """Take sparse matrices, also without rows."""
 
     def predict_proba(self, X):
         return super().predict_proba(X) if X.shape[0] else np.empty((0, 2))
@@ -116,7 +116,7 @@ def wrappers(base, meta_learner):
     [*((kind, "auto") for kind in LENIENT)]
     + [("array", "mlp"), ("array", GaussianNB()), ("array", None), ("images", None)],
 )
-def test_no_row_gives_no_answer(kind, meta_learner):
+def test_no_row_gives_an_empty_result(kind, meta_learner):
     base, convert = LENIENT[kind]
     for estimator, y in wrappers(base, meta_learner):
         estimator.fit(convert(X), y)
@@ -141,7 +141,7 @@ def test_no_row_gives_no_answer(kind, meta_learner):
 
 
 @pytest.mark.parametrize("kind", STRICT)
-def test_the_base_or_we_say_that_there_is_no_row(kind):
+def test_an_error_names_the_missing_rows(kind):
     make_base, convert = STRICT[kind]
     for estimator, y in wrappers(make_base(), "auto"):
         estimator.fit(convert(X), y)
@@ -161,7 +161,7 @@ def test_the_base_or_we_say_that_there_is_no_row(kind):
 
 @pytest.mark.parametrize("learner", ["auto", "mlp", "confidence", GaussianNB()])
 @pytest.mark.parametrize("with_x", [True, False])
-def test_an_error_model_asked_about_no_prediction(learner, with_x):
+def test_an_error_model_of_no_prediction(learner, with_x):
     proba = GaussianNB().fit(X[:50], Y[:50]).predict_proba(X)
     rows, none = (X, X[:0]) if with_x else (None, None)
     model = ErrorModel(learner, cv=2, random_state=0).fit(rows, Y, proba)
@@ -174,7 +174,7 @@ def test_an_error_model_asked_about_no_prediction(learner, with_x):
         assert base_value == expected.base_value
 
 
-def test_scores_of_nets_say_that_there_is_no_row():
+def test_scores_of_nets_name_the_missing_rows():
     pytest.importorskip("torch")
     from metaerr_sklearn.neural import (
         TorchEmbedding,
@@ -187,6 +187,6 @@ def test_scores_of_nets_say_that_there_is_no_row():
     net = make_net().fit(X32, Y)
     embedding = TorchEmbedding(net).fit(X32)
     scores = [mc_dropout_proba, energy_confidence, max_logit_confidence]
-    for ask in [embedding.transform, *(lambda X, s=score: s(net, X) for score in scores)]:
+    for function in [embedding.transform, *(lambda X, s=score: s(net, X) for score in scores)]:
         with pytest.raises(ValueError, match=NO_ROW):
-            ask(X32[:0])
+            function(X32[:0])

@@ -1,4 +1,4 @@
-"""Pickle, joblib and skops.io: what is loaded predicts the same, and is no larger than it must."""
+"""Pickle, joblib and skops.io: a loaded model predicts the same, and its size is bounded."""
 
 import io
 import pickle
@@ -29,8 +29,8 @@ from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, T
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 N_COLUMNS = 6
-# What skops asks about besides our own classes, as users are told: compiled trees and data types of
-# well-known packages, none of which runs code of the file.
+# The types that skops lists as untrusted besides our own classes, as the README states: compiled
+# trees and data types of well-known packages. None of them runs code from the file.
 README = (Path(__file__).parents[1] / "README.md").read_text()
 TRUSTED = re.search(r"^Trust `metaerr_sklearn(.+?)and\s+nothing", README, re.DOTALL | re.MULTILINE)
 WELL_KNOWN_TYPES = set(re.findall(r"`([\w.]+)`", TRUSTED.group(1)))
@@ -184,10 +184,10 @@ def through_joblib(estimator):
 def through_skops(estimator):
     skops_io = pytest.importorskip("skops.io")
     data = skops_io.dumps(estimator)
-    asked = set(skops_io.get_untrusted_types(data=data))
-    foreign = {name for name in asked if not name.startswith("metaerr_sklearn.")}
+    untrusted = set(skops_io.get_untrusted_types(data=data))
+    foreign = {name for name in untrusted if not name.startswith("metaerr_sklearn.")}
     assert foreign <= WELL_KNOWN_TYPES, foreign - WELL_KNOWN_TYPES
-    return skops_io.loads(data, trusted=sorted(asked))
+    return skops_io.loads(data, trusted=sorted(untrusted))
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def test_fitted_self_training_lets_go_of_the_unlabeled_rows():
 
 @pytest.mark.parametrize("container", ["array", "pandas-numbers"])
 def test_no_training_row_is_held_as_it_was_given(container):
-    """The index holds rows as standardised float32; red where a raw row tells the width."""
+    """The index holds standardised float32 rows; red if a raw row is kept to store the width."""
     convert = CONTAINERS[container][0] if container in CONTAINERS else np.asarray
     clf = MetaErrorClassifier(LogisticRegression(), cv=2, random_state=0).fit(convert(X), Y)
     assert not any(value.tobytes() in pickle.dumps(clf) for value in X[0])

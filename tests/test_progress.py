@@ -1,4 +1,4 @@
-"""Who waits for a fit sees its steps: by scikit-learn's callbacks, or in words."""
+"""Fits report their steps to scikit-learn's callbacks."""
 
 from collections import Counter
 

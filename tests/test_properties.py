@@ -1,4 +1,4 @@
-"""Random problems of every shape: the promises hold, or an error of ours says why not."""
+"""Random problems of every shape: the promises hold, or an error of ours gives the reason."""
 
 import traceback
 import warnings
@@ -30,7 +30,7 @@ from metaerr_sklearn import (
 from metaerr_sklearn.model_selection import is_unlabeled
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
-# The tables are small and the columns constant: our own warnings say so, GaussianNB divides by 0.
+# Small tables and constant columns raise our own warnings, and GaussianNB divides by 0.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning:sklearn"),
     pytest.mark.usefixtures("small_second_opinion"),
@@ -129,7 +129,7 @@ def fitted_or_refused(fit):
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
         message = str(error)
     assert "metaerr_sklearn" in raised_in, f"from below: {message}"
-    assert len(message.split()) > 8, f"does not tell what to do: {message}"
+    assert len(message.split()) > 8, f"gives no advice: {message}"
     return None
 
 
@@ -150,7 +150,7 @@ def tables(draw, max_rows=60):
     dtype = draw(st.sampled_from([np.float64, np.float32, np.int64, np.uint8, bool]))
     if draw(st.booleans()):
         X[:, 0] = 3
-    if draw(st.booleans()) and n_samples > 1:  # copies
+    if draw(st.booleans()) and n_samples > 1:  # duplicates
         X = X[rng.integers(max(1, n_samples // 2), size=n_samples)]
     if dtype == np.float64 and draw(st.booleans()):
         X[0] *= 1e9

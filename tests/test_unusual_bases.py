@@ -69,7 +69,7 @@ class Abstains(LogisticRegression):
 
 
 class PickColumns(TransformerMixin, BaseEstimator):
-    """Learn nothing, and do not tell that nothing is to be learned."""
+    """Learn nothing, without a tag that states it."""
 
     def fit(self, X, y=None):
         return self
@@ -119,7 +119,7 @@ def test_classes_in_another_order_are_not_exchanged(ordered):
     assert fitted.score(X, y) > 0.7
 
 
-def test_columns_of_probabilities_belong_to_the_classes_told(ordered):
+def test_columns_of_probabilities_follow_classes_(ordered):
     X, y = ordered
     partly = np.where(np.arange(300) % 3 == 0, y, "?")
     for model in (
@@ -157,7 +157,7 @@ def test_labels_of_a_base_that_abstains_are_passed_on(three_classes):
     clf = SelectiveClassifier(FrozenEstimator(base), target_coverage=1.0).fit(X, y)
     assert_array_equal(clf.predict(X), base.predict(X))
     assert clf.score(X, y) == base.score(X, y)
-    # Not to answer is not to be right, and such rows are the last to be trusted.
+    # A rejected row counts as an error, with error probability 1.
     assert_allclose(clf.predict_error_proba(X)[base.predict(X) == -1], 1)
 
 
@@ -250,7 +250,7 @@ def test_labels_of_votes_inside_another_estimator():
     assert_array_equal(clf.predict_with_error(far)[0], labels)
 
 
-def test_columns_of_an_earlier_fit_are_forgotten(three_classes):
+def test_columns_of_an_earlier_fit_are_removed(three_classes):
     pd = pytest.importorskip("pandas")
     X, y = three_classes
     frame = pd.DataFrame(X, columns=list("abcd"))
@@ -275,7 +275,7 @@ def test_an_iterator_that_has_been_read_is_named(three_classes):
 
 @pytest.mark.parametrize("answer", ["reject", None])
 def test_report_of_a_base_that_abstains_in_words(answer, three_classes):
-    """An answer of another type is no answer, and no reason to refuse the labels."""
+    """A prediction of another type counts as an error; the labels are still accepted."""
 
     class Rejects(GaussianNB):
         def predict(self, X):
@@ -293,7 +293,7 @@ def test_report_of_a_base_that_abstains_in_words(answer, three_classes):
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
 def test_rows_without_any_probability_are_the_least_sure():
-    """All trees say no: their scikit-learn wrapper gives every class 0, in older versions 0 / 0."""
+    """If no tree predicts its class, OneVsRestClassifier gives 0 for each, older versions 0 / 0."""
     X, y = load_digits(return_X_y=True)
     base = OneVsRestClassifier(DecisionTreeClassifier(random_state=0))
     clf = MetaErrorClassifier(base, random_state=0).fit(X[:900], y[:900])
@@ -330,7 +330,11 @@ def test_a_matrix_between_rows_is_refused_before_any_fit(wrap):
     deployed = SVC(kernel="precomputed").fit(X @ X.T, y)
     clf = MetaErrorClassifier(deployed, cv="prefit", random_state=0)
     with pytest.warns(UserWarning, match="nothing is learned"):
-        assert clf.fit(X @ X.T, y).predict_error_proba(X @ X.T).shape == (150,)
+        clf.fit(X @ X.T, y)
+    # Confidence alone, at the smoothed error rate.
+    expected = (clf.n_errors_ + 0.5) / (len(y) + 1)
+    assert_allclose(clf.oof_error_proba_.mean(), expected, rtol=1e-3)
+    assert 0 < clf.predict_error_proba(X @ X.T).max() < 0.5
 
 
 def test_a_ranking_by_probabilities_is_not_called_a_meta_model():
