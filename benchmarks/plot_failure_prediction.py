@@ -1,7 +1,8 @@
-"""Draw the committed rows of the failure-prediction benchmark: the picture in the README.
+"""Draw the first picture of the README from the committed rows of the failure-prediction benchmark.
 
-Each point is one classifier on one data set and seed: the error AUROC of its max probability and
-that of the meta-model.
+Each point is one base classifier on one data set with one seed. Its position shows how well two
+scores find the wrong predictions on test data: the probability of the predicted class (max
+probability), and the error probability of the default `MetaErrorClassifier`.
 
 Run ``python benchmarks/plot_failure_prediction.py`` after ``bench_failure_prediction.py``.
 """
@@ -13,14 +14,15 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 RESULTS = Path(__file__).parent / "results"
+TIE = 0.002  # as in bench_failure_prediction.py
 TITLES = {
     "gaussian_nb": "naive Bayes",
     "knn": "5-NN",
     "svc": "SVC",
-    "logistic_regression": "logistic",
-    "hist_gradient_boosting": "boosting",
-    "random_forest": "forest",
-    "cnn": "CNN (images)",
+    "logistic_regression": "logistic regression",
+    "hist_gradient_boosting": "gradient boosting",
+    "random_forest": "random forest",
+    "cnn": "CNN on images",
 }
 
 
@@ -31,28 +33,31 @@ def main():
     rows = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     cell = ["set", "base", "form", "seed"]
     auroc = rows.pivot_table(index=cell, columns="method", values="auroc").reset_index()
+    gain = auroc["auto"] - auroc["msp"]
+    better, worse = (gain > TIE).sum(), (gain < -TIE).sum()
 
-    figure, ax = plt.subplots(figsize=(6, 5.4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(6.2, 5.6), layout="constrained")
     low = min(auroc["msp"].min(), auroc["auto"].min()) - 0.02
-    ax.plot([low, 1], [low, 1], color="0.6", linewidth=1, zorder=0)
+    ax.plot([low, 1], [low, 1], color="0.4", linewidth=1, zorder=0)
+    ax.fill_between([low, 1], [low, 1], 1.005, color="#0072B2", alpha=0.06, linewidth=0, zorder=0)
     colors = plt.colormaps["tab10"].colors
     for (base, title), color in zip(TITLES.items(), colors):
         part = auroc[auroc["base"] == base]
         if len(part):
-            ax.scatter(part["msp"], part["auto"], s=16, color=color, alpha=0.75, label=title)
-    ax.annotate("meta-model better", (0.04, 0.96), xycoords="axes fraction", va="top", color="0.35")
-    ax.annotate(
-        "confidence better", (0.96, 0.04), xycoords="axes fraction", ha="right", color="0.35"
-    )
+            ax.scatter(part["msp"], part["auto"], s=18, color=color, alpha=0.75, label=title)
+    ax.text(low + 0.01, 0.93, "error probability is better", color="0.3")
+    ax.text(0.995, low + 0.01, "max probability is better", color="0.3", ha="right")
     ax.set(
         xlim=(low, 1.005),
         ylim=(low, 1.005),
         aspect="equal",
         xlabel="AUROC of max probability",
-        ylabel="AUROC of the meta-model",
-        title="Finding wrong predictions on test data",
+        ylabel="AUROC of the error probability",
+        title=f"Finding wrong predictions of {len(gain)} classifiers: "
+        f"better for {better}, worse for {worse}",
     )
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.08), frameon=False, fontsize="small")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.07), frameon=False)
     figure.savefig(RESULTS / "failure_prediction.png", dpi=110)
 
 
