@@ -29,10 +29,10 @@ from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, T
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 N_COLUMNS = 6
-# The types that skops lists as untrusted besides our own classes, as the README states: compiled
-# trees and data types of well-known packages. None of them runs code from the file.
-README = (Path(__file__).parents[1] / "README.md").read_text()
-TRUSTED = re.search(r"^Trust `metaerr_sklearn(.+?)and\s+nothing", README, re.DOTALL | re.MULTILINE)
+# The types that docs/saving.md lists for skops besides our own classes: compiled trees and data
+# types of well-known packages. None of them runs code of the file.
+PAGE = (Path(__file__).parents[1] / "docs" / "saving.md").read_text()
+TRUSTED = re.search(r"^Trust `metaerr_sklearn(.+?)and\s+nothing", PAGE, re.DOTALL | re.MULTILINE)
 WELL_KNOWN_TYPES = set(re.findall(r"`([\w.]+)`", TRUSTED.group(1)))
 
 
