@@ -1,7 +1,7 @@
 """Load the benchmark data: tables as frames with text labels, images as float32 NCHW in [0, 1].
 
-With the environment variable METAERR_DATA set, everything is read from that folder. Without it
-MNIST and Fashion-MNIST are downloaded once, and scikit-learn's own sets work offline.
+If the environment variable METAERR_DATA is set, all data are read from that folder. Otherwise MNIST
+and Fashion-MNIST are downloaded once, and the sets that scikit-learn ships are used offline.
 """
 
 import gzip
@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 _SHIPPED = {"breast_cancer": load_breast_cancer, "digits": load_digits, "wine": load_wine}
 SHIPPED_TABLES = tuple(_SHIPPED)
 
-# Known only once the outcome is known.
+# Columns whose value is only known after the outcome.
 _LEAKS = {"bank_marketing": ["duration"]}
 
 _IDX_URLS = {
@@ -59,14 +59,14 @@ def data_folder():
 
 
 def table_names():
-    """Return the tables at hand: those of METAERR_DATA, else the ones scikit-learn ships."""
+    """Return the tables of METAERR_DATA, or those that scikit-learn ships if it is not set."""
     if data_folder() is None:
         return list(SHIPPED_TABLES)
     return sorted(p.name.removesuffix(".csv.gz") for p in data_folder().glob("tabular/*.csv.gz"))
 
 
 def image_names():
-    """Return the image sets at hand; without METAERR_DATA those that can be downloaded."""
+    """Return the image sets of METAERR_DATA, or those that can be downloaded."""
     return list(IMAGES) if data_folder() is not None else list(_IDX_URLS)
 
 
@@ -144,8 +144,8 @@ def _local(path, what, alternatives):
     folder = data_folder()
     if folder is None or not (folder / path).exists():
         raise FileNotFoundError(
-            f"The {what} is read from {path} in the folder that the environment variable "
-            f"METAERR_DATA names, got METAERR_DATA={folder}. Set it, or take one of "
+            f"The {what} is read from the file {path} in the folder that the environment variable "
+            f"METAERR_DATA names, got METAERR_DATA={folder}. Set METAERR_DATA, or use one of "
             f"{', '.join(alternatives)}."
         )
     return folder / path

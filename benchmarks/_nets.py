@@ -1,4 +1,4 @@
-"""A small convolutional net that is as good as a minute of CPU allows, as a skorch classifier."""
+"""A small convolutional net, trained in about a minute on CPU, as a skorch classifier."""
 
 import torch
 from skorch import NeuralNetClassifier
@@ -63,7 +63,7 @@ class SmallCNN(nn.Module):
 
 
 class OneCycle(Callback):
-    """One-cycle learning rate over all steps of the fit, however many rows it is given."""
+    """Set a one-cycle learning rate over all steps of a fit, for any number of rows."""
 
     def __init__(self, max_lr=1e-2, warm_up=0.2):
         self.max_lr = max_lr
@@ -118,10 +118,10 @@ class CountTrainings(Callback):
 
 
 class StepNet(NeuralNetClassifier):
-    """Train for a number of steps, however many rows there are.
+    """Train for a fixed number of steps, for any number of rows.
 
-    Where the training set grows, as in self-training, epochs would compare an under-trained net on
-    few rows with a well-trained one on many.
+    In self-training the training set grows. With a fixed number of epochs, an under-trained net on
+    few rows would be compared with a well-trained net on many rows.
     """
 
     def __init__(self, *args, n_steps=1000, **kwargs):
@@ -129,7 +129,7 @@ class StepNet(NeuralNetClassifier):
         self.n_steps = n_steps
 
     def fit(self, X, y=None, **fit_params):
-        if len(X) < 2 * self.batch_size:  # the last, incomplete batch of an epoch is dropped
+        if len(X) < 2 * self.batch_size:  # each epoch drops its last, incomplete batch
             self.set_params(batch_size=max(2, len(X) // 2))
         n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
         self.set_params(max_epochs=max(1, round(self.n_steps / n_batches)))
@@ -137,7 +137,7 @@ class StepNet(NeuralNetClassifier):
 
 
 def make_step_net(X, n_classes, *, flip=False, n_steps=1000):
-    """Return `make_cnn`, trained for a number of steps instead of epochs."""
+    """Return the net of `make_cnn`, trained for a fixed number of steps, not of epochs."""
     params = make_cnn(X, n_classes, flip=flip).get_params(deep=False)
     params["callbacks"] = [*params["callbacks"], ("count", CountTrainings())]
     return StepNet(**params, n_steps=n_steps)

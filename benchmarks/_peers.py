@@ -1,6 +1,6 @@
-"""Rivals that the package does not contain, written from their papers or documentation.
+"""Rival error scores that the package does not contain, after their papers or documentation.
 
-Each takes what honest predictions on the training rows tell, and returns a function that maps new
+Each is fitted on out-of-fold predictions for the training rows. It returns a function that maps new
 predictions to error scores (higher = more likely wrong).
 """
 
@@ -19,12 +19,12 @@ if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8):
 def platt_msp(proba, is_error):
     """Fit P(error) = sigmoid(a - b log-odds(p1)) with the smoothed targets of Platt (1999).
 
-    A confidence that misleads on the training rows (b < 0) keeps its order with hardly any slope.
+    If confidence is misleading on the training rows (b < 0), its order is kept with a slope near 0.
     """
     log_odds = _log_odds(proba)
     n_wrong, n_right = is_error.sum(), (~is_error).sum()
     target = np.where(is_error, (n_wrong + 1) / (n_wrong + 2), 1 / (n_right + 2))
-    # A soft target is a row of each label, weighted.
+    # LogisticRegression takes no soft targets: each row enters twice, with both labels, weighted.
     line = LogisticRegression(C=1e6, max_iter=1000).fit(
         np.concatenate([log_odds, log_odds])[:, None],
         np.repeat([True, False], len(log_odds)),
@@ -37,7 +37,7 @@ def platt_msp(proba, is_error):
 
 
 def _log_odds(proba):
-    """Return the log-odds of p1, compressed where naive Bayes and nets lose all sense of scale."""
+    """Return the log-odds of p1, compressed beyond 10, where their scale means nothing."""
     log_odds = max_probability(proba, log_odds=True)
     inside = np.clip(log_odds, -10, 10)
     return inside + 0.01 * (log_odds - inside)
@@ -46,8 +46,8 @@ def _log_odds(proba):
 def uq360_metamodel(X, proba, is_error):
     """Fit UQ360's MetamodelClassification on its hold-out: L1 logistic on [X, sorted p, gap].
 
-    Defaults of UQ360 0.2: C=1, liblinear. Where the hold-out has one outcome only, at which the
-    original stops, the answer is that outcome.
+    Defaults of UQ360 0.2: C=1, liblinear. If the hold-out has one outcome only, the original raises
+    an error. Here that outcome is predicted.
     """
     if is_error.all() or not is_error.any():
         return lambda X, proba: np.full(len(proba), float(is_error[0]))

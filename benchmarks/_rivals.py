@@ -1,8 +1,8 @@
 """Rival ways to use unlabeled rows, each as a function that returns a model and its pseudo-labels.
 
 ``rival(fit, X, y, rng)``: `fit(rows, labels, weight=None)` returns the base trained from scratch on
-these rows, `y` has -1 where unlabeled. Returned are the final model and, for each row, the label
-that it was trained on (-1: not used).
+these rows. `y` is -1 for unlabeled rows. A rival returns the final model and, for each row, the
+label that the model was trained on (-1: not used).
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def supervised(fit, X, y, rng):
 
 
 def self_training(fit, X, y, rng, *, threshold=None, share=None, max_iter=10):
-    """Rows once labeled keep their label: scikit-learn's SelfTrainingClassifier for any X."""
+    """Do what scikit-learn's SelfTrainingClassifier does, for any X: labels are never revised."""
     labels, n_unlabeled = y.copy(), np.count_nonzero(y < 0)
     model = fit(np.flatnonzero(labels >= 0), labels)
     for _ in range(max_iter):
@@ -45,12 +45,12 @@ def self_training(fit, X, y, rng, *, threshold=None, share=None, max_iter=10):
 
 
 def confidence_rounds(fit, X, y, rng, *, threshold, n_rounds=2):
-    """Label all rows anew in each round; train on those above a threshold."""
+    """Label all rows again in each round, and train on those above a threshold."""
     return _relabel(fit, X, y, n_rounds, lambda proba, number: proba.max(axis=1) >= threshold)
 
 
 def class_thresholds(fit, X, y, rng, *, threshold, n_rounds):
-    """FlexMatch's thresholds (Zhang et al. 2021): lower for classes that are learned less well."""
+    """Lower the threshold of classes that are learned less well (FlexMatch, Zhang et al. 2021)."""
 
     def choose(proba, number):
         predicted, confidence = proba.argmax(axis=1), proba.max(axis=1)
@@ -86,7 +86,7 @@ def _relabel(fit, X, y, n_rounds, choose):
 
 
 def ups(fit, X, y, rng, *, passes=None, n_models=4, confidence=0.7, max_std=0.05, n_rounds=3):
-    """Rizve et al. (2021): confident and certain rows; certainty from dropout or a bootstrap."""
+    """Use rows that are confident and certain, by dropout or a bootstrap (Rizve et al. 2021)."""
     labeled, unlabeled = np.flatnonzero(y >= 0), np.flatnonzero(y < 0)
     n_classes, labels = y.max() + 1, y
     model = fit(labeled, y)
@@ -110,13 +110,13 @@ def ups(fit, X, y, rng, *, passes=None, n_models=4, confidence=0.7, max_std=0.05
 
 
 def _bootstrap(rows, labels, rng):
-    """Draw rows with replacement within each class, so that none is lost."""
+    """Draw rows with replacement within each class, so that every class is drawn."""
     groups = [rows[labels[rows] == label] for label in np.unique(labels[rows])]
     return np.concatenate([rng.choice(group, len(group)) for group in groups])
 
 
 def fold_ensemble(fit, X, y, rng, *, splits):
-    """Label all rows by the mean of fold models and the supervised one: no meta-model."""
+    """Label all rows by the mean of the fold models and the supervised model."""
     labeled, unlabeled = np.flatnonzero(y >= 0), np.flatnonzero(y < 0)
     models = [fit(labeled[train], y) for train in splits] + [fit(labeled, y)]
     X_unlabeled = take(X, unlabeled)
@@ -127,7 +127,7 @@ def fold_ensemble(fit, X, y, rng, *, splits):
 
 
 class SpreadLabels:
-    """LabelSpreading on a numeric view of X."""
+    """Run LabelSpreading on a numeric representation of X."""
 
     def __init__(self, view, X, y):
         self.view = view.fit(X)

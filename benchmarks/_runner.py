@@ -9,23 +9,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def run_grid(cells, compute, path, *, methods, redo=(), n_jobs=1):
-    """Compute what a file of rows lacks, and return the rows that were asked for.
+    """Compute the rows that a file lacks, and return the rows of these cells and methods.
 
     Parameters
     ----------
     cells : list of dict
-        What identifies each cell, the same keys in all.
+        Keys and values that identify each cell; all cells have the same keys.
     compute : callable
         ``compute(cell, methods)`` returns one dict of results per method, with key "method".
     path : Path
         CSV file. Rows are added cell by cell: an interrupted run loses only unfinished cells, and
-        the next one continues.
+        the next run continues with them.
     methods : list of str
         Methods wanted in each cell.
     redo : iterable of str
-        Methods whose rows in these cells are dropped first.
+        Methods whose rows in these cells are computed again.
     n_jobs : int
-        Cells computed at once.
+        Number of cells that are computed in parallel.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def run_grid(cells, compute, path, *, methods, redo=(), n_jobs=1):
 
 
 def format_table(table):
-    """Lay a frame of strings out as a Markdown table that is readable in a terminal too."""
+    """Format a frame of strings as a Markdown table with aligned columns."""
     table = table.reset_index()
     lines = [list(table.columns), *table.to_numpy().tolist()]
     widths = [max(len(str(line[j])) for line in lines) for j in range(table.shape[1])]
@@ -86,7 +86,7 @@ def _read(path, keys):
 
 
 def _write(rows, path):
-    # Written beside and moved into place: an interruption never leaves half a file.
+    # A new file is written and then moved, so an interruption never leaves half a file.
     beside = Path(f"{path}.new")
     rows.to_csv(beside, index=False, float_format="%.6g")
     os.replace(beside, path)

@@ -1,8 +1,8 @@
-"""Does `estimate_accuracy` foretell the accuracy on rows without labels, also where they shift?
+"""Is the accuracy that `estimate_accuracy` estimates without labels close to the real one?
 
 Question
-    How far is the estimate from the accuracy that the labels of a batch show, and how often does
-    its 95 % interval hold it?
+    How far is the estimate from the real accuracy of a batch, also if the batch is shifted? How
+    often does its 95 % interval contain the real accuracy?
 
 Data
     Every table of METAERR_DATA/tabular (1,500 training rows, at most 60 %; up to 4,000 other rows,
@@ -10,23 +10,23 @@ Data
     scikit-learn ships.
 
 Batches
-    "random": 200 rows. Covariate shift by resampling: "cluster": one of eight k-means clusters;
-    "end": the lowest or the highest fifth of a column (up to 500 rows each). "label": 500 rows, one
-    class drawn six times as often as the others, which no method claims to handle.
+    "random": 200 rows. Two covariate shifts, up to 500 rows each: "cluster" is one of eight k-means
+    clusters, "end" is the lowest or the highest fifth of a column. "label": 500 rows, one class is
+    drawn six times as often as the others; no method claims to handle this shift.
 
 Baselines
     "training": the out-of-fold accuracy. "MSP": mean probability of the predicted class. DoC
     (Guillory et al. 2021): training accuracy + the change of the mean MSP. ATC (Garg et al. 2022):
-    share of rows above the MSP threshold that as many training rows are above as are right. Both
-    get out-of-fold probabilities.
+    share of rows above an MSP threshold; the threshold is set such that the share of training rows
+    above it equals the training accuracy. Both get out-of-fold probabilities.
 
 Claim (written before the run)
     On shifted batches (cluster, end) the mean absolute error is below that of "training" and of
     "MSP" in at least 90 % of tables x bases each, and below that of DoC and of ATC on average. The
-    interval holds the truth for at least 95 % of random batches and 85 % of shifted ones.
+    interval contains the real accuracy of at least 95 % of random and 85 % of shifted batches.
 
-A lost claim ends with exit status 1. ``--quick`` (a minute) takes few tables and one seed, judges
-by them and keeps no rows. Run ``python benchmarks/bench_accuracy_estimation.py``.
+If the claim is lost, the exit status is 1. ``--quick`` (a minute) checks the claim on few tables
+and one seed, and keeps no rows. Run ``python benchmarks/bench_accuracy_estimation.py``.
 """
 
 import argparse
@@ -89,12 +89,12 @@ def draw_batches(data, seed):
 
 
 def compute_cell(cell, methods):
-    """Return for each method its absolute error on each kind of batch, and how often it covers."""
+    """Return for each method its absolute error and its coverage on each kind of batch."""
     seed = int(cell["seed"])
     data = sample_table(cell["set"], n_train=1500, seed=seed)
     base = make_base(cell["base"], seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few rows in a class, few errors: expected here
+        warnings.simplefilter("ignore")  # few rows in a class and few errors are expected here
         clf = MetaErrorClassifier(base, random_state=seed).fit(data.X_train, data.y_train)
         oof = cross_val_predict(
             base,
@@ -110,7 +110,7 @@ def compute_cell(cell, methods):
     found = {method: {kind: [] for kind in KINDS} for method in METHODS}
     covered = {kind: [] for kind in KINDS}
     for kind, rows in draw_batches(data, seed):
-        truth = is_right[rows].mean()
+        accuracy = is_right[rows].mean()
         estimate = clf.estimate_accuracy(data.X_test.iloc[rows])
         guesses = {
             "ours": estimate.accuracy,
@@ -120,8 +120,8 @@ def compute_cell(cell, methods):
             "ATC": (confidence[rows] >= threshold).mean(),
         }
         for method, guess in guesses.items():
-            found[method][kind].append(abs(guess - truth))
-        covered[kind].append(estimate.low <= truth <= estimate.high)
+            found[method][kind].append(abs(guess - accuracy))
+        covered[kind].append(estimate.low <= accuracy <= estimate.high)
     rows = []
     for method in methods:
         holds = covered if method == "ours" else dict.fromkeys(KINDS)
@@ -136,12 +136,12 @@ def mean(values):
 
 
 def report(rows):
-    """Print the table, and tell whether the claim holds."""
+    """Print the table, and return whether the claim holds."""
     errors = rows.groupby("method")[[f"error_{kind}" for kind in KINDS]].mean().loc[METHODS]
     table = (100 * errors).map("{:.1f}".format)
     table.columns = KINDS
     covered = rows[rows["method"] == "ours"][[f"covered_{kind}" for kind in KINDS]].mean()
-    table.loc["95 % interval holds"] = [f"{100 * value:.0f} %" for value in covered]
+    table.loc["95 % interval contains it"] = [f"{100 * value:.0f} %" for value in covered]
     print("Mean absolute error of the estimated accuracy, in percentage points\n")
     print(format_table(table.rename_axis("batches")))
 
@@ -149,7 +149,7 @@ def report(rows):
     cells = rows.pivot_table(index=["set", "base"], columns="method", values="shifted")
     wins = {other: (cells["ours"] < cells[other]).mean() for other in METHODS[1:]}
     better = ", ".join(f"{name} in {100 * share:.0f} %" for name, share in wins.items())
-    print(f"\nOn shifted batches nearer than {better} of {len(cells)} tables x bases.")
+    print(f"\nOn shifted batches closer than {better} of {len(cells)} tables x bases.")
     held = covered[[f"covered_{kind}" for kind in SHIFTED]].min()
     return bool(
         min(wins["training"], wins["MSP"]) >= 0.9
@@ -161,7 +161,7 @@ def report(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a minute; keeps no rows")
+    parser.add_argument("--quick", action="store_true", help="takes a minute, keeps no rows")
     parser.add_argument("--n-jobs", type=int, default=1)
     args = parser.parse_args()
     sets, seeds = table_names(), [1, 2, 3]
@@ -178,7 +178,7 @@ def main():
         path = (Path(folder) if args.quick else RESULTS) / "accuracy_estimation.csv"
         rows = run_grid(cells, compute_cell, path, methods=METHODS, n_jobs=args.n_jobs)
     kept = report(pd.DataFrame(rows))
-    print("Claim kept." if kept else "CLAIM LOST.")
+    print("Claim held." if kept else "CLAIM LOST.")
     return 0 if kept else 1
 
 

@@ -1,33 +1,33 @@
-"""Does the error model find the errors of a classifier better than its own confidence does?
+"""Does the error model find the errors of a classifier better than its own confidence?
 
 Question
-    On real data, with every method scoring the same predictions of the same deployed classifier:
-    how well are wrong predictions told from right ones, and are the error probabilities right?
+    Every method scores the same predictions of the same deployed classifier on real data. How well
+    does it separate wrong predictions from right ones? Are the error probabilities calibrated?
 
 Data
     ``--part tabular``: every table of METAERR_DATA/tabular (1,500 training rows, at most 60 %; up
     to 4,000 test rows) x six bases in a Pipeline over the raw frame (impute, scale, one-hot) x
-    three seeds, which draw the rows and seed everything. Without METAERR_DATA: the tables that
+    three seeds, which draw the rows and seed all methods. Without METAERR_DATA: the tables that
     scikit-learn ships.
     ``--part vision``: Fashion-MNIST, CIFAR-10 (subset), MNIST, GTSRB (subset; frames of one track
     stay together) with 3,000 training images x a small CNN, "crossfit" (3 folds, then trained on
     all) or "prefit" (trained on two thirds, the error learned on the last third) x three seeds.
 
 Baselines
-    Scores without learning: max probability (MSP; its order kept where p1 rounds to 1), margin,
+    Scores without learning: max probability (MSP, with its order kept if p1 rounds to 1), margin,
     entropy, DOCTOR, GEN. Fitted scores: Trust Score and neighbor agreement (on scaled columns; 40
     principal components of images; the last hidden layer of a prefit net), Rel-U, Platt-scaled MSP.
-    UQ360's meta-model, learned on a hold-out of 20 % ("prefit": the rows held out) and applied to
-    the deployed base. For nets also MC-dropout, energy, largest logit, and the paper's set-up: a
-    CNN over the raw images that learns the error. "best simple" is the best of all these but UQ360
-    and the paper's set-up in each cell, picked with the test labels: an oracle that nobody can
-    deploy. "augmented" is ours with four shifted views (and a mirrored one of photographs) of each
-    image.
+    UQ360's meta-model, fitted on a hold-out of 20 % ("prefit": the rows held out) and applied to
+    the deployed base. For nets also MC-dropout, energy, largest logit, and the method of the
+    MetaErr paper: a CNN that learns the error from the raw images. "best simple" is the best of
+    these in each cell, except UQ360 and the paper's method. It is chosen with the test labels, so
+    nobody can deploy it. "augmented" is our default with four shifted views (and a mirrored one of
+    photographs) of each image.
 
 Columns
-    "fit s" is the time to learn the error once honest predictions are there, "predict s" the time
-    from raw test rows to error scores, medians over cells; the rows have "cross_fit_seconds" too:
-    all fits of the base, and the calibration of its confidence.
+    "fit s" is the time to learn the error from given out-of-fold predictions. "predict s" is the
+    time from raw test rows to error scores. Both are medians over cells. The column
+    "cross_fit_seconds" of the rows has the time of all fits of the base and of calibrating it.
 
 Claim, tabular (written before the run; a tie is a difference of at most 0.002 AUROC)
     The default beats MSP in at least 92 % of cells and loses by more than 0.02 in none, by more
@@ -39,11 +39,11 @@ Claim, vision
     The default is first in mean rank by AUROC among itself and all baselines, and on Fashion-MNIST
     (crossfit) at or above the best of MSP and entropy for every seed.
 
-A lost claim ends with exit status 1. ``--quick`` (a minute) checks a weaker claim on small data
-and keeps no rows.
+If the claim is lost, the exit status is 1. ``--quick`` (a minute) checks a weaker claim on small
+data and keeps no rows.
 
-Run ``python benchmarks/bench_failure_prediction.py --part tabular --n-jobs 2``. An interrupted run
-continues where it stopped.
+Run ``python benchmarks/bench_failure_prediction.py --part tabular --n-jobs 2``. If a run is
+interrupted, the next one continues it.
 """
 
 import argparse
@@ -126,14 +126,14 @@ METHODS = {
     "tabular": (*SIMPLE, "uq360", *OURS),
     "vision": (*SIMPLE, *FOR_NETS, "uq360", "paper_cnn", *OURS, AUGMENTED),
 }
-# The others only rank: log-loss and Brier score would judge a scale that they do not claim.
+# The other methods only rank: log-loss and Brier score need probabilities.
 PROBABILITIES = {"msp", "platt_msp", "mc_dropout", "uq360", "paper_cnn", *OURS, AUGMENTED}
 TIE = 0.002
 KEY = ["set", "base", "form", "seed", "n_train"]
 
 
 class Observed(NamedTuple):
-    """Predictions on rows that the classifier has not seen, and what else a method may use."""
+    """Out-of-fold or test predictions, and everything else that a method may use."""
 
     X: object
     y: np.ndarray
@@ -187,40 +187,40 @@ class Cell:
         return clf.fit(self.sample.X_train, self.sample.y_train, groups=self.sample.groups)
 
     def observe(self, cv=None):
-        """Return what the deployed base, and its clones while learning, say about unseen rows."""
-        seen = []
+        """Return out-of-fold predictions of the training rows and predictions of the test rows."""
+        probas = []
 
-        def look(X, proba):
-            seen.append(proba)
+        def record(X, proba):
+            probas.append(proba)
             return np.zeros(len(proba))
 
         start = time.perf_counter()
-        clf = self.fit("confidence", meta_features=["confidence", look], cv=cv)
+        clf = self.fit("confidence", meta_features=["confidence", record], cv=cv)
         self.cross_fit_seconds = time.perf_counter() - start
         X, y, X_test, y_test, _ = self.sample
         tested = np.flatnonzero(~np.isnan(clf.oof_error_proba_))
         X = X.iloc[tested] if hasattr(X, "iloc") else X[tested]
         if self.is_net and not self.refit:
-            # A net that is deployed as it was observed shows everybody its last hidden layer.
+            # All methods may use the last hidden layer of a prefit net, as our default does.
             from metaerr_sklearn.neural import TorchEmbedding
 
-            view = TorchEmbedding(clf.estimator_).fit(X)
+            representation = TorchEmbedding(clf.estimator_).fit(X)
         else:
-            view = self.columns.fit(self.sample.X_train)
+            representation = self.columns.fit(self.sample.X_train)
         start = time.perf_counter()
         y_pred = clf.predict(X_test)
         self.base_predict_seconds = time.perf_counter() - start
         clf.predict_error_proba(X_test)
-        matrix, matrix_test = view.transform(X), view.transform(X_test)
-        train = Observed(X, y[tested], matrix, seen[0], clf.oof_error_[tested])
+        matrix, matrix_test = representation.transform(X), representation.transform(X_test)
+        train = Observed(X, y[tested], matrix, probas[0], clf.oof_error_[tested])
         net = clf.estimator_ if self.is_net else None
         test = Observed(
-            X_test, y_test, matrix_test, np.concatenate(seen[1:]), y_pred != y_test, y_pred, net
+            X_test, y_test, matrix_test, np.concatenate(probas[1:]), y_pred != y_test, y_pred, net
         )
         return train, test
 
 
-# --- Methods: (cell, training rows) -> function of test rows -> error score
+# Each method maps (cell, training rows) to a function of test rows that returns error scores.
 
 
 def confidence_score(score, cell, train):
@@ -228,7 +228,7 @@ def confidence_score(score, cell, train):
 
 
 def msp(cell, train):
-    # Through its module: a bare ufunc of a script does not reach worker processes.
+    # Called through its module, because worker processes cannot unpickle a bare ufunc of a script.
     return lambda test: special.expit(-max_probability(test.proba, log_odds=True))
 
 
@@ -313,7 +313,7 @@ FIT = {
     **{name: partial(ours, name) for name in OURS},
     AUGMENTED: augmented,
 }
-# The others work on the base's probabilities: the time of its prediction is added to theirs.
+# All other methods use the base's probabilities, so its prediction time is added to theirs.
 PREDICT_THEMSELVES = {"mc_dropout", "energy", "max_logit", "paper_cnn", *OURS, AUGMENTED}
 
 
@@ -322,9 +322,11 @@ def compute_cell(cache, key, methods):
     if key["base"] == "cnn":
         import torch
 
-        torch.set_num_threads(1)  # cells run side by side; one small net does not gain by threads
+        # Cells run in parallel, and a small net gains nothing from threads.
+        torch.set_num_threads(1)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore", UserWarning)  # few errors, rare classes: part of the grid
+        # Few errors and rare classes are part of the grid.
+        warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
         cell = Cell(key, Memory(cache or folder, verbose=0))
         train, test = cell.observe()
@@ -372,11 +374,8 @@ def measure(is_error, error_score, is_probability):
     }
 
 
-# --- Summary
-
-
 class Comparison(NamedTuple):
-    """Cells x methods."""
+    """Tables of cells x methods."""
 
     auroc: pd.DataFrame
     excess_aurc: pd.DataFrame
@@ -393,7 +392,7 @@ def compare(rows):
         table = rows.pivot_table(index=KEY, columns="method", values=value, dropna=False)
         return table.loc[has_both, [m for m in METHODS["vision"] if m in set(rows["method"])]]
 
-    # A cell whose test rows are all right, or all wrong, has nothing to rank.
+    # AUROC is not defined for a cell whose test predictions are all right or all wrong.
     has_both = rows.groupby(KEY)["auroc"].agg(lambda values: values.notna().all())
     has_both = has_both.index[has_both]
     auroc = pivot("auroc")
@@ -416,7 +415,7 @@ def win_tie_loss(difference):
 
 
 def mean_rank(auroc):
-    """Return mean ranks, best first; Platt scaling ranks as MSP does, and takes no place."""
+    """Return mean ranks, best first. Platt-MSP has the order of MSP, so it gets the same rank."""
     rank = auroc.drop(columns="platt_msp").rank(axis=1, ascending=False).mean()
     rank["platt_msp"] = rank["msp"]
     return rank.sort_values(kind="stable")
@@ -446,7 +445,7 @@ def summary_table(c):
 
 
 def gains(c, by):
-    """Return how the default does in each group of cells."""
+    """Return the results of the default in each group of cells."""
     gain = c.auroc["auto"] - c.auroc["msp"]
     groups = gain.groupby(level=by)
     table = pd.DataFrame(
@@ -465,7 +464,7 @@ def gains(c, by):
 
 
 def worst_cells(c, n_cells=8):
-    """Return the cells in which the default does worst against MSP."""
+    """Return the cells with the lowest gains of the default over MSP."""
     gain = (c.auroc["auto"] - c.auroc["msp"]).sort_values().head(n_cells)
     cells = gain.index
     return pd.DataFrame(
@@ -530,7 +529,7 @@ def vision_claim(c):
 
 
 def quick_claim(c):
-    """Return the claim that a minute on small data can carry."""
+    """Return a weaker claim, for a minute on small data."""
     gain = (c.auroc["auto"] - c.auroc["msp"]).mean()
     rank = mean_rank(c.auroc.drop(columns=[m for m in (*OURS[1:], AUGMENTED) if m in c.auroc]))
     return [
@@ -542,7 +541,7 @@ def quick_claim(c):
 def report(rows, check):
     """Print the tables, check the claim, and return whether it holds."""
     c = compare(rows)
-    print(f"\n{len(c.auroc)} cells; worst = least AUROC gain; w/t/l = win/tie/loss by {TIE}.\n")
+    print(f"\n{len(c.auroc)} cells. worst: lowest AUROC gain. w/t/l: wins/ties/losses by {TIE}.\n")
     print(format_table(summary_table(c)), end="\n\n")
     for by in ("set", "base", "form"):
         if c.auroc.index.get_level_values(by).nunique() > 1:
@@ -557,15 +556,17 @@ def report(rows, check):
 def parse_args(args=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=["tabular", "vision"], default="tabular")
-    parser.add_argument("--quick", action="store_true", help="small data, a minute, nothing kept")
-    parser.add_argument("--sets", nargs="+", help="default: all at hand")
+    parser.add_argument(
+        "--quick", action="store_true", help="small data, takes a minute, keeps no rows"
+    )
+    parser.add_argument("--sets", nargs="+", help="default: all that are found")
     parser.add_argument("--bases", nargs="+", choices=list(BASES), default=list(BASES))
     parser.add_argument("--forms", nargs="+", choices=["crossfit", "prefit"])
     parser.add_argument("--methods", nargs="+", help="default: all of the part")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--n-train", type=int, help="default: 1500 rows, 3000 images")
-    parser.add_argument("--n-jobs", type=int, default=1, help="cells at once")
-    parser.add_argument("--redo", nargs="+", default=[], metavar="METHOD", help="compute anew")
+    parser.add_argument("--n-jobs", type=int, default=1, help="cells in parallel")
+    parser.add_argument("--redo", nargs="+", default=[], metavar="METHOD", help="compute again")
     parser.add_argument("--cache", help="folder that keeps the predictions of the bases")
     return parser.parse_args(args)
 

@@ -1,16 +1,16 @@
-"""Does the meta-model tell right predictions from wrong ones better than confidence does?
+"""Does the error model separate wrong predictions from right ones better than confidence?
 
 Question
-    AUROC of the error probability, beside the confidence baselines, on data never trained on.
+    How high is the AUROC of the error probability on test data, compared with confidence scores?
 Data
-    Tables and images that scikit-learn ships (breast cancer, wine, digits); with METAERR_DATA set
+    Tables and images that scikit-learn ships (breast cancer, wine, digits). If METAERR_DATA is set,
     also Fashion-MNIST (3,000 training images).
 Baselines
     Max probability (MSP), margin and entropy of the same classifier.
 Seeds
-    Three random splits, half and half; the table shows means.
+    Three random splits into halves; the table shows means.
 Claim
-    The meta-model is above MSP on average over the rows of the table.
+    The error model has a higher AUROC than MSP on average over the rows of the table.
 
 Run ``python benchmarks/first_look.py``: two to three minutes on two cores.
 """
@@ -38,7 +38,7 @@ from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.confidence import margin, max_probability, negative_entropy
 
 METHODS = {
-    "meta-model": None,
+    "error model": None,
     "MSP": lambda proba: max_probability(proba, log_odds=True),
     "margin": margin,
     "entropy": negative_entropy,
@@ -64,7 +64,7 @@ def tables():
 
 
 def aurocs(clf, X, y):
-    """Return the AUROC of each method on the errors of a fitted classifier, or None."""
+    """Return the error rate and the AUROC of each method, or None if AUROC is not defined."""
     labels, error_proba = clf.predict_with_error(X)
     is_error = labels != y
     if is_error.all() or not is_error.any():
@@ -114,7 +114,7 @@ def main():
     Console(width=100).print(table)
     wins = sum(row[1] > row[2] for row in means.values())
     gain = overall[1] - overall[2]
-    print(f"meta-model above MSP on {wins} of {len(means)} rows; mean gain {gain:+.3f}")
+    print(f"error model above MSP on {wins} of {len(means)} rows; mean gain {gain:+.3f}")
     return 0 if gain > 0 else 1
 
 
