@@ -18,7 +18,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from metaerr_sklearn import MetaErrorClassifier
-from metaerr_sklearn._base_estimator.inspection import is_net
+from metaerr_sklearn._base_estimator.adapter import adapt
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_net_as_meta_learner_on_the_meta_features(images):
 def test_net_at_the_end_of_a_pipeline(digits):
     X, X_test, y, y_test = digits
     clf = fit(make_pipeline(StandardScaler(), make_net(TinyMLP)), X, y)
-    assert is_net(clf.estimator)
+    assert adapt(clf.estimator).is_net
     assert clf.score(X_test, y_test) > 0.7
     labels, error_proba = clf.predict_with_error(X_test)
     msp = 1 - clf.predict_proba(X_test).max(axis=1)

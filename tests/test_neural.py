@@ -30,7 +30,7 @@ from torch import nn
 from torch.utils.data import Subset
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
-from metaerr_sklearn._base_estimator.prediction import call_base
+from metaerr_sklearn._base_estimator.adapter import adapt
 from metaerr_sklearn.meta_learners._mlp import mlp_correction
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
@@ -237,8 +237,8 @@ def test_a_memory_map_predicts_as_its_array_does(table, tmp_path, order):
 @pytest.mark.parametrize(
     "predict",
     [
-        lambda net, X: call_base(net, "predict_proba", X),
-        lambda net, X: call_base(make_pipeline("passthrough", net), "predict", X),
+        lambda net, X: adapt(net).call("predict_proba", X),
+        lambda net, X: adapt(make_pipeline("passthrough", net)).call("predict", X),
         lambda net, X: mc_dropout_proba(net, X, n_passes=2, random_state=0),
         energy_confidence,
         lambda net, X: TorchEmbedding(net).transform(X),
@@ -260,7 +260,7 @@ def test_no_attribute_of_the_net_is_replaced_while_it_predicts(cnn, digits, pred
 def test_raw_predictions_of_a_base_are_those_of_skorch(cnn, digits):
     X = digits[2]
     for base in (cnn, FrozenEstimator(cnn), make_pipeline("passthrough", cnn)):
-        assert_array_equal(call_base(base, "predict_proba", X), cnn.predict_proba(X))
+        assert_array_equal(adapt(base).call("predict_proba", X), cnn.predict_proba(X))
 
 
 # fit_net_weighted

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -24,6 +24,7 @@ from .inspection import (
     is_search,
     labels_by_argmax,
     searched_parameters,
+    transform_before,
     without_wrappers,
 )
 
@@ -107,10 +108,6 @@ class ClassifierAdapter:
         """Return some rows of X for the base."""
         return safe_indexing(X, rows)
 
-    def encode(self, y_encoded, classes):
-        """Return labels as the base takes them, from the positions of their classes."""
-        return classes[y_encoded]
-
     def fit(self, X, y, *, classes, fit_params, seed, context):
         """Fit the estimator itself, which must be a clone.
 
@@ -141,6 +138,14 @@ class ClassifierAdapter:
                 self.estimator.set_params(**unset)
         with context:
             return self.estimator.fit(X, y, **fit_params)
+
+    def draws_batches_by_weight(self):
+        """Return whether the training batches can be drawn in proportion to sample weights."""
+        return False
+
+    def preserved_rng(self, seed):
+        """Return a context that seeds and restores the generators that predictions draw from."""
+        return nullcontext()
 
     def call(self, method, X):
         """Call a method of the fitted base.
@@ -320,7 +325,54 @@ class NetAdapter(ClassifierAdapter):
         """Return some rows of X; those of a memory map are read when the net needs them."""
         return safe_indexing(self.as_input(X) if isinstance(X, np.memmap) else X, rows)
 
-    def encode(self, y_encoded, classes):
+    def draws_batches_by_weight(self):
+        """Return whether the net, alone or at the end of a Pipeline, has a training iterator."""
+        net = self.estimator
+        net = net.steps[-1][1] if isinstance(net, Pipeline) else net
+        return hasattr(net, "iterator_train")
+
+    def preserved_rng(self, seed):
+        """Return a context that seeds and restores the generators that predictions draw from."""
+        from ..neural import preserved_rng
+
+        return preserved_rng(seed)
+
+    def fit_by_weighted_batches(self, X, y_encoded, weight, *, classes, seed):
+        """Fit a clone whose batches are drawn in proportion to weights, see `fit_net_weighted`.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Training rows.
+        y_encoded : ndarray of int, shape (n_samples,)
+            Positions of their classes.
+        weight : ndarray of shape (n_samples,)
+            Weights.
+        classes : ndarray of shape (n_classes,)
+            Sorted labels.
+        seed : int or None
+            Seed; None draws one.
+
+        Returns
+        -------
+        estimator : fitted net or Pipeline
+        """
+        from ..neural import fit_net_weighted
+
+        seed = draw_seed(None) if seed is None else seed
+        encoded = self._encode(y_encoded, classes)
+        if not isinstance(self.estimator, Pipeline):
+            return fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
+        pipeline = clone(self.estimator)
+        name, net = pipeline.steps[-1]
+        if len(pipeline.steps) > 1:
+            head = pipeline[:-1].fit(self.as_input(X), encoded)
+            pipeline.steps[:-1] = head.steps
+            X = transform_before(pipeline, self.as_input(X))
+        pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
+        return pipeline
+
+    def _encode(self, y_encoded, classes):
         """Return the positions as int64, or as float32 for one output unit."""
         net = self.final
         if not is_instance_by_name(net, "skorch.", "NeuralNetBinaryClassifier"):
@@ -336,7 +388,7 @@ class NetAdapter(ClassifierAdapter):
         """Fit the net itself; parameters and result as in `ClassifierAdapter.fit`."""
         from ..neural._net import NET_LOCK, preserved_rng
 
-        encoded = self.encode(np.searchsorted(classes, y), classes)
+        encoded = self._encode(np.searchsorted(classes, y), classes)
         rng = preserved_rng(
             draw_seed(None) if seed is None else seed, device=getattr(self.final, "device", None)
         )

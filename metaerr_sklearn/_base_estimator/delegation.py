@@ -119,12 +119,3 @@ class DelegatesToBase:
             tags.classifier_tags.multi_class = base.classifier_tags.multi_class
             tags.classifier_tags.poor_score = base.classifier_tags.poor_score
         return tags
-
-
-# SHIMS
-def mirror_columns(model):
-    for name in ("n_features_in_", "feature_names_in_"):
-        if hasattr(model.estimator_, name):
-            setattr(model, name, getattr(model.estimator_, name))
-        elif name in vars(model):
-            delattr(model, name)

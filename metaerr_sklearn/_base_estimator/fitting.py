@@ -2,9 +2,12 @@
 
 from contextlib import nullcontext
 
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
+from .._compat import safe_indexing
+from .._utils.random import draw_seed, systematic_sample
 from .adapter import adapt
 
 
@@ -43,16 +46,47 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, context=No
     )
 
 
-# SHIMS
-def net_input(estimator, X):
-    return adapt(estimator).as_input(X)
+def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, random_state=None):
+    """Fit a clone of the base with weights, whether its ``fit`` takes them or not.
 
+    Weights are passed to ``fit`` if it has a parameter for them. A net draws its batches in
+    proportion to them. For any other base the rows are resampled.
 
-def net_labels(estimator, encoded, n_classes):
-    import numpy as np
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier to clone and fit.
+    X : any, of length n_samples
+        Training rows.
+    y_encoded : ndarray of int, shape (n_samples,)
+        Positions of their classes.
+    weight : ndarray of shape (n_samples,)
+        Weights.
+    classes : ndarray of shape (n_classes,)
+        Sorted labels of the whole problem.
+    seed : int or None
+        Seed of everything random in the fit; None leaves it to the estimator.
+    unit : float, default=1.0
+        Weight of a row that appears once, if rows are resampled.
+    random_state : RandomState instance or None, default=None
+        Draws the rows, if they are resampled.
 
-    return adapt(estimator).encode(encoded, np.arange(n_classes))
+    Returns
+    -------
+    estimator : fitted estimator
 
-
-def take_rows(estimator, X, rows):
-    return adapt(estimator).take_rows(X, rows)
+    Notes
+    -----
+    The last two parameters are used only if rows are resampled.
+    """
+    base = adapt(estimator)
+    if base.draws_batches_by_weight():
+        return base.fit_by_weighted_batches(X, y_encoded, weight, classes=classes, seed=seed)
+    name, y = base.sample_weight_param(), classes[y_encoded]
+    fit_params = {name: weight}
+    if name is None:
+        drawn = systematic_sample(weight / unit, draw_seed(random_state))
+        X, y, fit_params = safe_indexing(X, drawn), y[drawn], None
+    # The weights are passed by name, so that the user's metadata routing does not apply here.
+    with config_context(enable_metadata_routing=False):
+        return fit_base(estimator, X, y, classes=classes, fit_params=fit_params, seed=seed)

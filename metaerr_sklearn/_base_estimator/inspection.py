@@ -183,16 +183,3 @@ def has_predict_of(estimator, package):
     """Return whether ``predict`` comes from a class of a package, not from a subclass elsewhere."""
     owner = next(cls for cls in type(estimator).__mro__ if "predict" in vars(cls))
     return owner.__module__.startswith(package)
-
-
-# SHIMS
-def is_net(estimator):
-    from .adapter import adapt
-
-    return adapt(estimator).is_net
-
-
-def sample_weight_param(estimator):
-    from .adapter import adapt
-
-    return adapt(estimator).sample_weight_param()

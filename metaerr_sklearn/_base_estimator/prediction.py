@@ -113,28 +113,3 @@ def observe(estimator, X, observers):
     return tuple(
         in_chunks(lambda part, o=observer: compute(o, part), X)[0] for observer in observers
     )
-
-
-# SHIMS
-def call_base(estimator, method, X):
-    return adapt(estimator).call(method, X)
-
-
-def classes_of_fitted(estimator, classes):
-    return adapt(estimator).classes_of_output(classes)
-
-
-def fill_zero_rows(estimator, proba):
-    return adapt(estimator).fill_zero_rows(proba)
-
-
-def predict_proba(estimator, X, classes):
-    return adapt(estimator).predict_proba(X, classes)
-
-
-def predict_labels(estimator, X, classes):
-    return adapt(estimator).predict(X, classes)
-
-
-def predict_labels_and_proba(estimator, X, classes):
-    return predict_base(estimator, X, classes)[1:3]

@@ -1,8 +1,10 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
-from ._error_model import ErrorExplanation, ErrorModel
+from ._error_model import ErrorModel
+from ._results import ErrorExplanation, ErrorPredictions
 
 __all__ = [
     "ErrorExplanation",
     "ErrorModel",
+    "ErrorPredictions",
 ]

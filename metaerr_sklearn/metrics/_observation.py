@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import column_or_1d
 
+from .._base_estimator.adapter import adapt
 from .._base_estimator.inspection import final_estimator, unwrap
-from .._base_estimator.prediction import call_base, fill_zero_rows, predict_proba
 from .._utils.probabilities import proba_not_max
 from .._utils.validation import check_labels, check_proba, check_same_kind
 from ..confidence import margin, negative_entropy
@@ -87,7 +87,7 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
                 "decision_function, so its predictions cannot be ranked. Wrap it in "
                 "MetaErrorClassifier, which works with labels alone."
             )
-        labels, error_proba = call_base(estimator, "predict", X), proba_not_max(proba)
+        labels, error_proba = adapt(estimator).call("predict", X), proba_not_max(proba)
     elif hasattr(estimator, "_predict_all"):
         labels, proba, error_proba = estimator._predict_all(X)
         if hasattr(estimator, "accepts"):
@@ -116,10 +116,10 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
 
 def _class_proba(estimator, X):
     """Return class probabilities, from decision scores if there are no others; else None."""
+    base = adapt(estimator)
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
-        proba = call_base(estimator, "predict_proba", X)
-        return check_proba(fill_zero_rows(estimator, proba), name=name)
+        return check_proba(base.fill_zero_rows(base.call("predict_proba", X)), name=name)
     if hasattr(estimator, "decision_function"):
-        return predict_proba(estimator, X, np.unique(estimator.classes_))
+        return base.predict_proba(X, np.unique(estimator.classes_))
     return None

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from .._base_estimator.observations import Observations
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.rows import in_chunks
 from ..error_model import ErrorModel
@@ -93,7 +94,8 @@ class PseudoLabels:
         def predict_part(X):
             pred_encoded, proba = self.base.predict(model, X)
             if isinstance(self.error_model, ErrorModel):
-                confidence = 1 - self.error_model._predict_error_proba(X, proba, pred_encoded)
+                observations = Observations(X, proba, pred_encoded)
+                confidence = 1 - self.error_model.predict_observations(observations).error_proba
             else:
                 # scikit-learn's class selects by this very number; 1 - error probability would be
                 # rounded, and could select other rows.

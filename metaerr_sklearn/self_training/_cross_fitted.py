@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import config_context
 
+from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
-from .._base_estimator.inspection import sample_weight_param
 from .._compat import safe_indexing
 from .._utils.validation import warn_caller
 from ..model_selection._duplicates import find_duplicates
@@ -23,8 +23,8 @@ class CrossFitted(NamedTuple):
         Positions of the classes of the labeled rows, in the order of X.
     classes : ndarray of shape (n_classes,)
         Sorted labels.
-    oof : BasePredictions
-        Out-of-fold predictions.
+    oof : Observations
+        Out-of-fold predictions of the labeled rows.
     splits : list of (train, test)
         The folds, as positions among the labeled rows.
     models : list of fitted classifiers, default=()
@@ -90,7 +90,7 @@ def cross_fit_labeled(params, X, y_encoded, sample_weight, seed, on_fold):
     if splits is None:
         return None
     weight = None if sample_weight is None else sample_weight[labeled]
-    name = sample_weight_param(params.estimator)
+    name = adapt(params.estimator).sample_weight_param()
     with config_context(enable_metadata_routing=False):
         oof, models = cross_fit(
             params.estimator,

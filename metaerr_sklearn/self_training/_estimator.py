@@ -1,43 +1,37 @@
 """Learn from unlabeled rows by pseudo-labels whose errors are predicted."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, check_scalar, column_or_1d, get_tags
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils import assert_all_finite, check_scalar, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from .._base_estimator.delegation import estimator_has, mirror_columns
-from .._base_estimator.inspection import (
-    can_fit_and_predict,
-    check_not_pairwise,
-    is_net,
-)
-from .._base_estimator.prediction import (
-    call_base,
-    classes_of_fitted,
-    predict_labels,
-    predict_labels_and_proba,
-)
-from .._compat import CallbackSupportMixin, num_samples, safe_indexing, with_callbacks
+from .._base_estimator.adapter import adapt, check_classifier
+from .._base_estimator.delegation import DelegatesToBase
+from .._base_estimator.inspection import check_not_pairwise
+from .._base_estimator.observations import Observations
+from .._base_estimator.prediction import predict_base
+from .._compat import CallbackSupportMixin, num_samples, with_callbacks
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
-from .._utils.validation import check_weights, is_missing, warn_caller
+from .._utils.validation import check_has_target, check_weights, is_missing, warn_caller
 from ..error_model import ErrorModel
-from ..error_model._error_model import check_no_observers
+from ..meta_features._blocks import check_no_observers
 from ..model_selection import is_unlabeled
+from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import check_split_parameter
 from ..representation import fit_representation
 from ._class_prior import check_class_prior
 from ._criteria import CRITERIA, PseudoLabels
 from ._cross_fitted import cross_fit_labeled
-from ._nets import NetEmbedding, is_plain_net, preserved_rng_if_net
+from ._nets import NetEmbedding, is_plain_net
 from ._opinion_pool import OpinionPool
 from ._weighted_base import WeightedBase
 
@@ -47,7 +41,7 @@ _MIN_OUTCOMES_FOR_ERROR_MODEL = 100
 
 
 class SelfTrainingWithMetaErr(
-    ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+    DelegatesToBase, ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
 ):
     """Self-training that selects or weights pseudo-labels by their predicted error.
 
@@ -312,7 +306,7 @@ class SelfTrainingWithMetaErr(
         progress = FitProgress(self, None, X, y, verbose=verbose)
         on_round = partial(self._report_round, progress)
         state = PseudoLabels(base, y_encoded, class_prior=class_prior, seed=seed, on_round=on_round)
-        with preserved_rng_if_net(self.estimator, seed):
+        with adapt(self.estimator).preserved_rng(seed):
             if self.meta_learner is not None:
                 supervised = state.fit_supervised()
                 on_fold = partial(progress.done, "fold")
@@ -332,73 +326,6 @@ class SelfTrainingWithMetaErr(
         self._finish(state, y)
         return self
 
-    @available_if(estimator_has("predict"))
-    def predict(self, X):
-        """Predict class labels.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            Passed to the base as it is.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        return predict_labels(self.estimator_, X, self.classes_)
-
-    @available_if(estimator_has("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            Passed to the base as it is.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            The base's own.
-        """
-        check_is_fitted(self)
-        return call_base(self.estimator_, "predict_proba", X)
-
-    @available_if(estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            Passed to the base as it is.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            The base's own.
-        """
-        check_is_fitted(self)
-        return call_base(self.estimator_, "predict_log_proba", X)
-
-    @available_if(estimator_has("decision_function"))
-    def decision_function(self, X):
-        """Compute decision scores of the classes.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            Passed to the base as it is.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The base's own.
-        """
-        check_is_fitted(self)
-        return call_base(self.estimator_, "decision_function", X)
-
     def predict_error_proba(self, X):
         """Estimate the probability that `predict` is wrong on each sample.
 
@@ -417,46 +344,19 @@ class SelfTrainingWithMetaErr(
         """
         check_is_fitted(self)
         (X,) = indexable(X)
-        pred_encoded, proba = predict_labels_and_proba(self.estimator_, X, np.unique(self.classes_))
+        _, pred_encoded, proba, _ = predict_base(self.estimator_, X, np.unique(self.classes_))
         if self.error_model_ is None:
             return proba_of_other_classes(proba, pred_encoded)
-        return self.error_model_._predict_error_proba(X, proba, pred_encoded)
-
-    def __sklearn_is_fitted__(self):
-        """Tell whether the base has been fitted here."""
-        return hasattr(self, "estimator_")
-
-    def __sklearn_tags__(self):
-        """Mirror the input tags of the base."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        if self.estimator is None:
-            return tags
-        base = get_tags(self.estimator)
-        tags.input_tags = base.input_tags
-        if base.classifier_tags is not None:
-            tags.classifier_tags.multi_class = base.classifier_tags.multi_class
-            tags.classifier_tags.poor_score = base.classifier_tags.poor_score
-        return tags
+        observations = Observations(X, proba, pred_encoded)
+        return self.error_model_.predict_observations(observations).error_proba
 
     def _check_fit(self, X, y, sample_weight):
-        """Say what is wrong with parameters and data before anything costly is fitted."""
-        if not can_fit_and_predict(self.estimator):
-            raise TypeError(
-                f"estimator must be a classifier with fit and predict, got {self.estimator!r}."
-            )
-        if not is_classifier(self.estimator) and not is_net(self.estimator):
-            raise ValueError(
-                f"estimator must be a classifier, got {type(self.estimator).__name__}, which is "
-                "not one."
-            )
+        """Check parameters and data before anything costly is fitted."""
+        check_classifier(self.estimator)
         if self.meta_learner is not None:
             check_not_pairwise(self.estimator)
         self._check_parameters()
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None."
-            )
+        check_has_target(y, type(self).__name__)
         X, y = indexable(X, y)
         if isinstance(y, (list, tuple)) and np.asarray(y).dtype.kind in "US":
             y = np.asarray(y, dtype=object)  # or the marker becomes text
@@ -573,7 +473,7 @@ class SelfTrainingWithMetaErr(
                 f'{self.meta_features!r}. With another meta-learner use criterion="weight".'
             )
         if self.meta_learner is not None:
-            self._make_error_model(None)._check_parameters()
+            self._make_error_model(None).check_parameters()
 
     def _is_automatic(self):
         chosen = (self.meta_learner, self.meta_features)
@@ -582,7 +482,7 @@ class SelfTrainingWithMetaErr(
     def _choose_criterion(self):
         if self.criterion != "auto":
             return self.criterion
-        if is_net(self.estimator):
+        if adapt(self.estimator).is_net:
             return "certain"
         return "consensus" if self._is_automatic() else "weight"
 
@@ -598,27 +498,17 @@ class SelfTrainingWithMetaErr(
                 embeddings = [NetEmbedding(model) for model in models]
             pool = OpinionPool(n_jobs=self.n_jobs, random_state=seed)
             return pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
-        rows, oof = np.flatnonzero(cross_fitted.tested), cross_fitted.oof
-        weight = cross_fitted.sample_weight
-        return self._make_error_model(seed).fit(
-            safe_indexing(X, np.flatnonzero(y_encoded >= 0)[rows]),
-            self.classes_[cross_fitted.y_encoded[rows]],
-            oof.proba[rows],
-            y_pred=self.classes_[oof.pred_encoded[rows]],
-            classes=self.classes_,
-            sample_weight=None if weight is None else weight[rows],
-            fold=oof.fold[rows],
+        observations = replace(cross_fitted.oof, sample_weight=cross_fitted.sample_weight)
+        observations = observations.take(np.flatnonzero(cross_fitted.tested))
+        duplicate_id = find_duplicates(observations.X, observations.y_encoded)
+        return self._make_error_model(seed).fit_observations(
+            replace(observations, duplicate_id=duplicate_id), self.classes_, estimator=supervised
         )
 
     def _make_error_model(self, random_state):
-        meta_features = self.meta_features
-        if isinstance(meta_features, str) and meta_features == "auto" and is_net(self.estimator):
-            # Without "predicted_class": each net has its own bias for some classes, which the net
-            # trained on all labels does not share.
-            meta_features = ["confidence", "neighbors", "second_opinion", "input"]
         return ErrorModel(
             self.meta_learner,
-            meta_features=meta_features,
+            meta_features=self.meta_features,
             representation=self.representation,
             n_jobs=self.n_jobs,
             random_state=random_state,
@@ -639,5 +529,4 @@ class SelfTrainingWithMetaErr(
         self.transduction_ = np.copy(y)
         is_pseudo = (state.labeled_iter != 0) & (state.target >= 0)
         self.transduction_[is_pseudo] = self.classes_[state.target[is_pseudo]]
-        self.classes_ = classes_of_fitted(self.estimator_, self.classes_)
-        mirror_columns(self)
+        self._set_base(self.estimator_, self.classes_)

@@ -1,13 +1,11 @@
 """Hidden layers and dropout masks of nets, for self-training."""
 
-from contextlib import nullcontext
-
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import normalize
 
-from .._base_estimator.fitting import net_input
-from .._base_estimator.inspection import is_net, unwrap
+from .._base_estimator.adapter import adapt
+from .._base_estimator.inspection import unwrap
 
 # UPS: a label is certain if its probability under random dropout masks is high and varies little.
 _N_PASSES, _MIN_PROBA, _MAX_STD = 8, 0.7, 0.05
@@ -23,7 +21,7 @@ class NetEmbedding:
         """Return one row per sample."""
         from ..neural import TorchEmbedding
 
-        net, X = unwrap(self.model, net_input(self.model, X))
+        net, X = unwrap(self.model, adapt(self.model).as_input(X))
         return normalize(TorchEmbedding(net).transform(X))
 
 
@@ -32,7 +30,7 @@ def is_certain(model, X, pred_encoded, seed):
     from ..neural import mc_dropout_proba
     from ..neural._scores import has_dropout
 
-    net, X = unwrap(model, net_input(model, X))
+    net, X = unwrap(model, adapt(model).as_input(X))
     if not has_dropout(net):
         return None
     passes = mc_dropout_proba(net, X, n_passes=_N_PASSES, return_passes=True, random_state=seed)[1]
@@ -40,19 +38,7 @@ def is_certain(model, X, pred_encoded, seed):
     return (own.mean(axis=0) >= _MIN_PROBA) & (own.std(axis=0) <= _MAX_STD)
 
 
-def preserved_rng_if_net(estimator, seed):
-    """Keep the state of torch's global generator if the base is a net.
-
-    The predictions of a net draw from it too, not only its training.
-    """
-    if not is_net(estimator):
-        return nullcontext()
-    from ..neural import preserved_rng
-
-    return preserved_rng(seed)
-
-
 def is_plain_net(model):
     """Return whether a fitted model is a skorch net, or a Pipeline that ends in one."""
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
-    return is_net(last) and hasattr(last, "module_")
+    return adapt(last).is_net and hasattr(last, "module_")

@@ -12,11 +12,13 @@ from sklearn.metrics import recall_score
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base_estimator.prediction import predict_proba
+from .._base_estimator.adapter import adapt
+from .._base_estimator.observations import Observations
 from .._utils import limits
 from .._utils.probabilities import label_positions, proba_of_other_classes
 from .._utils.rows import row_chunks
 from .._utils.validation import check_proba
+from ..error_model import ErrorPredictions
 from ..representation import represent
 from ._label_propagation import NeighborGraph
 
@@ -64,7 +66,7 @@ class _AuxiliaryModels:
         """Return class probabilities of shape (n_rows, n_classes, n_models)."""
         if not len(Z):
             return np.empty((0, len(self.classes), len(self.names)))
-        opinions = [predict_proba(model, Z / self.scale, self.classes) for model in self.models]
+        opinions = [adapt(m).predict_proba(Z / self.scale, self.classes) for m in self.models]
         return np.stack([*opinions, self.graph_proba(neighbors)], axis=2)
 
     def graph_proba(self, neighbors):
@@ -371,10 +373,13 @@ class OpinionPool(BaseEstimator):
         else:
             check_consistent_length(proba, y_pred)
             pred_encoded = label_positions(np.asarray(y_pred), self.classes_)
-        return self._predict_error_proba(X, proba, pred_encoded)
+        return self.predict_observations(Observations(X, proba, pred_encoded)).error_proba
 
-    def _predict_error_proba(self, X, proba, pred_encoded):
-        return proba_of_other_classes(self.pool(X, proba), pred_encoded)
+    def predict_observations(self, observations):
+        """Predict error probabilities as `ErrorModel.predict_observations`; novelty is NaN."""
+        pooled = self.pool(observations.X, observations.proba)
+        error_proba = proba_of_other_classes(pooled, observations.pred_encoded)
+        return ErrorPredictions(error_proba, np.full(len(error_proba), np.nan))
 
 
 def _adjusted_balanced_accuracy(y, pred_encoded, weight):
