@@ -848,7 +848,7 @@ def test_net_with_one_output_unit_and_a_threshold(table, threshold):
     partly = np.where(np.arange(80) < 40, y.astype(object), -1)
     self_trained = SelfTrainingWithMetaErr(net, cv=2, random_state=0).fit(X, partly)
     assert set(self_trained.predict(X)) <= {"no", "yes"}
-    with pytest.raises(ValueError, match="NeuralNetBinaryClassifier tells 2 classes apart, got 3"):
+    with pytest.raises(ValueError, match="NeuralNetBinaryClassifier separates 2 classes, got 3"):
         MetaErrorClassifier(net).fit(X, np.arange(80) % 3)
 
 
