@@ -1,4 +1,4 @@
-"""Large pools: rows on disk are read in chunks, Datasets are taken as they are."""
+"""Large X: rows on disk are read in chunks, and a torch Dataset is accepted as X."""
 
 import subprocess
 import sys
@@ -23,29 +23,29 @@ def digits():
     return (X / 16).astype(np.float32), y
 
 
-class Watched(GaussianNB):
-    """Remember the largest number of rows asked for at once."""
+class LargestCall(GaussianNB):
+    """Record the largest number of rows in a call of `predict_proba`."""
 
     most_rows = 0
 
     def predict_proba(self, X):
-        Watched.most_rows = max(Watched.most_rows, len(X))
+        LargestCall.most_rows = max(LargestCall.most_rows, len(X))
         return super().predict_proba(X)
 
 
-def test_the_base_is_asked_in_chunks_and_the_answer_is_the_same(digits):
+def test_predictions_of_the_base_in_chunks_equal_those_in_one_call(digits):
     X, y = digits
-    clf = MetaErrorClassifier(Watched(), random_state=0).fit(X[:600], y[:600])
+    clf = MetaErrorClassifier(LargestCall(), random_state=0).fit(X[:600], y[:600])
     whole = clf.predict_with_error(X)
     many = np.tile(X, (20, 1))
     clf.predict_with_error(many)
-    # Memory permitting, as many as give a base with threads of its own enough to do.
-    assert Watched.most_rows == len(many) > 30_000
-    Watched.most_rows = 0
+    # If memory allows it, a call has many rows, because the base may start threads in each call.
+    assert LargestCall.most_rows == len(many) > 30_000
+    LargestCall.most_rows = 0
     with config_context(working_memory=1):
         n_rows = rows_at_once(X)
         parts = clf.predict_with_error(X)
-    assert Watched.most_rows == n_rows < len(X)
+    assert LargestCall.most_rows == n_rows < len(X)
     assert_array_equal(parts[0], whole[0])
     assert_allclose(parts[1], whole[1], rtol=1e-5, atol=1e-7)
 
@@ -57,10 +57,12 @@ def test_chunks_are_a_partition():
     assert len(parts) > 5
     assert_array_equal(np.concatenate([part for _, part in parts]), X)
     assert [batch.start for batch, _ in parts[1:]] == [batch.stop for batch, _ in parts[:-1]]
-    assert next(row_chunks(X[:10]))[1] is not None
+    few = X[:10]
+    assert next(row_chunks(few))[1] is few
 
 
-# Data of this process alone are limited: pages of a mapped file can be dropped at any time.
+# The limit is on the private data of the process: the system can drop pages of a mapped file at any
+# time.
 CODE = """
 import resource, sys
 import numpy as np, torch
@@ -125,7 +127,7 @@ steps = {
     "whole": (lambda: None, lambda _: np.array(pool)),
 }
 warm_up, run = steps[what]
-fitted = warm_up()  # libraries and threads are loaded
+fitted = warm_up()  # loads libraries and starts threads
 used = int(next(l for l in open("/proc/self/status") if l.startswith("VmData")).split()[1]) * 1024
 _, hard = resource.getrlimit(resource.RLIMIT_DATA)
 resource.setrlimit(resource.RLIMIT_DATA, (used + int(0.6 * pool.nbytes), hard))
@@ -133,20 +135,36 @@ run(fitted)
 """
 
 
-@pytest.fixture(scope="module")
-def big_file(tmp_path_factory):
-    """200 MB of images: a hole on the disk, and 1,000 rows that differ."""
-    path = tmp_path_factory.mktemp("pool") / "images.npy"
-    shape = (12_500, 1, 64, 64)
+def write_images(path, n_rows):
+    """Write images of 16 kB each: 1,000 that differ, and zeros, which take no space on the disk."""
+    shape = (n_rows, 1, 64, 64)
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     file[:1000] = np.random.default_rng(0).normal(size=(1000, *shape[1:]))
     file.flush()
-    del file
+
+
+@pytest.fixture(scope="module")
+def big_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pool") / "images.npy"
+    write_images(path, 12_500)
     yield path
     path.unlink()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is one of Linux")
+def run_with_limited_memory(path, what):
+    """Run a step of `CODE` in a process that cannot hold the file; return its error output."""
+    command = [sys.executable, "-c", CODE, str(path), what]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.stderr if result.returncode else ""
+
+
+only_linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux limits the data of a process"
+)
+
+
+@only_linux
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [
@@ -156,17 +174,24 @@ def big_file(tmp_path_factory):
         "fit-net",
         "self-training-net",
         "self-training-linear",
-        "whole",
     ],
 )
 def test_a_file_larger_than_the_memory(big_file, what):
-    """Of 200 MB, no more than 120 MB can be held; "whole" shows that the limit is one."""
-    command = [sys.executable, "-c", CODE, str(big_file), what]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if what == "whole":
-        assert "Unable to allocate" in result.stderr
-    else:
-        assert result.returncode == 0, result.stderr
+    """The file has 200 MB, and the process can hold 120 MB of data."""
+    assert run_with_limited_memory(big_file, what) == ""
+
+
+@only_linux
+@pytest.mark.slow
+def test_the_limit_of_memory_is_effective(big_file):
+    assert "Unable to allocate" in run_with_limited_memory(big_file, "whole")
+
+
+@only_linux
+def test_predictions_for_a_file_larger_than_the_memory(tmp_path):
+    """The slow tests run every estimator; here the file has 130 MB, and the limit is 80 MB."""
+    write_images(tmp_path / "images.npy", 8_000)
+    assert run_with_limited_memory(tmp_path / "images.npy", "predict-linear") == ""
 
 
 def make_net():
@@ -183,7 +208,7 @@ def make_net():
     )
 
 
-def test_a_dataset_is_taken_as_its_rows(digits):
+def test_a_dataset_gives_the_same_results_as_its_rows(digits):
     pytest.importorskip("torch")
     from skorch.dataset import Dataset
     from skorch.helper import SliceDataset
@@ -200,7 +225,7 @@ def test_a_dataset_is_taken_as_its_rows(digits):
     assert_allclose(from_dataset.oof_error_proba_, from_rows.oof_error_proba_, rtol=1e-3, atol=1e-4)
 
 
-def test_self_training_takes_a_dataset(digits):
+def test_self_training_on_a_dataset_equals_that_on_its_rows(digits):
     pytest.importorskip("torch")
     from skorch.dataset import Dataset
 
