@@ -48,7 +48,7 @@ def test_missing_and_infinite_values_become_the_median():
 
 
 @pytest.mark.parametrize("value", [3e38, np.inf, np.nan])
-def test_finite_is_what_is_finite_where_the_sum_is_not(value):
+def test_finite_values_are_finite_even_if_their_sum_is_not(value):
     X = np.full((3, 2), 3e38, dtype=np.float32)
     X[1, 1] = value
     assert _all_finite(X) == np.isfinite(X).all()
@@ -79,7 +79,7 @@ def test_frame_with_every_kind_of_column(library):
     assert np.isfinite(Z).all()
     # three numbers, four words (missing is one of them), two flags
     assert Z.shape == (n, 3 + 4 + 2)
-    assert_allclose(Z[:, 0], Z[:, 2], atol=1e-5)  # days grow as the number does
+    assert_allclose(Z[:, 0], Z[:, 2], atol=1e-5)  # dates are as far apart as the numbers
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -119,7 +119,7 @@ def test_times_mean_the_same_in_every_unit_and_zone():
 
 
 def test_error_probability_of_reordered_columns(mixed_frame):
-    """A base that selects columns by name gives the same labels; so must the error model."""
+    """A base that selects columns by name predicts the same labels; so must the error model."""
     X, y = mixed_frame
     numbers = X.select_dtypes("number").columns.tolist()
     base = make_pipeline(ColumnTransformer([("n", SimpleImputer(), numbers)]), GaussianNB())
@@ -190,8 +190,8 @@ def test_unsupported_input_gives_a_reason_and_no_exception():
     assert fit_representation(None, np.zeros((3, 1))) == (None, "representation=None")
 
 
-def test_text_without_words_is_left_to_the_base():
-    """A base may read single letters; the default vectorizer wants two in a word."""
+def test_text_without_words_has_no_representation():
+    """A base may use single letters; the default vectorizer requires words of two letters."""
     letters = [" ".join(f"{i:03}") for i in range(200)]
     y = np.array([i % 10 > 4 for i in range(200)])
     base = make_pipeline(TfidfVectorizer(analyzer="char"), LogisticRegression())
@@ -215,7 +215,7 @@ def test_users_transformer_is_cloned_and_fitted_without_labels(digits):
     assert represent(fitted, X).shape == (600, 5)
 
 
-def test_users_transformer_that_keeps_images_says_what_to_do(digits):
+def test_a_transformer_that_keeps_the_shape_of_images_is_refused(digits):
     X, _, _, _ = digits
     with pytest.raises(ValueError, match=r"numeric matrix with n rows, got shape .*Flatten images"):
         fit_representation(FunctionTransformer(), X.reshape(-1, 8, 8))
@@ -224,7 +224,7 @@ def test_users_transformer_that_keeps_images_says_what_to_do(digits):
 
 
 def test_whole_numbers_as_categories_are_the_same_beside_a_missing_one():
-    """As an array they would be 1.0 in a chunk with a missing value, and 1 in the others."""
+    """An array would have 1.0 in a chunk with a missing value, and 1 in the other chunks."""
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     kind = pd.Series(rng.integers(4, size=100)).astype("category")
@@ -237,7 +237,7 @@ def test_whole_numbers_as_categories_are_the_same_beside_a_missing_one():
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("in_fit", [["10", "2", "33", "47"], [None]])
-def test_texts_are_categories_whatever_they_spell(in_fit, library):
+def test_strings_are_categories_even_if_they_spell_numbers(in_fit, library):
     pd = pytest.importorskip(library)
     if library == "pandas":
         column = pd.Series([*in_fit] * 20, dtype="string")
@@ -292,8 +292,8 @@ def test_columns_of_lists_and_structs_are_categories():
         lambda X: X.assign(size=X["size"].astype(float).astype("category")),
     ],
 )
-def test_a_category_is_the_same_however_it_is_spelled(respell):
-    """Trained on a file, asked by a service: NaN, None and NA; True, 1 and 1.0."""
+def test_a_category_is_the_same_in_every_type(respell):
+    """Files and services differ: NaN, None and NA are one category; so are True, 1 and 1.0."""
     pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
     color = rng.choice(["red", "blue"], 90).astype(object)
     color[::3] = np.nan
@@ -304,7 +304,7 @@ def test_a_category_is_the_same_however_it_is_spelled(respell):
 
 
 @pytest.mark.parametrize("nothing", [None, np.nan])
-def test_text_where_training_saw_no_value_is_a_missing_value(nothing):
+def test_text_in_a_column_that_was_empty_in_fit_is_a_missing_value(nothing):
     pd = pytest.importorskip("pandas")
     X = pd.DataFrame({"x": np.arange(20.0), "optional": nothing})
     representation = NumericRepresentation().fit(X)
@@ -328,7 +328,7 @@ def test_missing_texts_are_empty(missing):
         assert_allclose(again.fit_transform(container(partly[::-1])), expected[::-1], atol=1e-6)
 
 
-def test_rows_of_different_length_are_left_to_the_base():
+def test_rows_of_different_length_have_no_representation():
     tokens = [["a", "b"], ["a"], ["c", "a", "b"]] * 10
     assert fit_representation("auto", tokens)[0] is None
     with pytest.raises(UnsupportedInputError, match="X has no numeric representation"):
@@ -336,13 +336,13 @@ def test_rows_of_different_length_are_left_to_the_base():
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_numbers_are_read_by_position_where_a_frame_was_or_will_be(library):
+def test_numbers_of_a_frame_and_of_an_array_are_exchangeable_by_position(library):
     library = pytest.importorskip(library)
     X = np.random.default_rng(0).normal(size=(50, 3))
     frame = library.DataFrame(dict(zip("abc", X.T)))
-    for fitted_on, asked in ((X, frame), (frame, X)):
+    for fitted_on, other in ((X, frame), (frame, X)):
         representation = NumericRepresentation().fit(fitted_on)
         expected = representation.transform(fitted_on)
-        assert_array_equal(representation.transform(asked), expected)
+        assert_array_equal(representation.transform(other), expected)
     with pytest.raises(ValueError, match="of kind 'frame', but the representation was fitted on"):
         NumericRepresentation().fit(X[:, :2]).transform(frame)

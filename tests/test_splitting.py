@@ -10,7 +10,7 @@ from metaerr_sklearn.model_selection._splitting import check_split_parameter, ma
 
 
 @pytest.mark.parametrize("cv", [1, 0, -2, 0.0, 1.5, None, True, "five"])
-def test_split_parameter_that_means_nothing(cv):
+def test_split_parameter_that_is_refused(cv):
     with pytest.raises(ValueError, match="cv must be"):
         check_split_parameter(cv)
 

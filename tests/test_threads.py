@@ -1,4 +1,4 @@
-"""Threads leave warning filters and the threads of BLAS as they were."""
+"""Threads restore the warning filters and the thread counts of BLAS."""
 
 import os
 import subprocess
@@ -46,27 +46,27 @@ def test_results_come_in_order_and_under_the_configuration_of_the_caller():
     assert run_in_threads(2, []) == []
 
 
-def test_warning_filters_that_threads_leave_behind_do_not_stay():
-    """Red without the guard: the thread that ends last puts back what the other one had set."""
+def test_warning_filters_are_restored_after_threads():
+    """Without the guard, the thread that ends last restores the filters of the other thread."""
 
-    class Unheard(UserWarning):
+    class UnusedWarning(UserWarning):
         pass
 
     def change():
-        return warnings.catch_warnings(action="ignore", category=Unheard)
+        return warnings.catch_warnings(action="ignore", category=UnusedWarning)
 
     before = list(warnings.filters)
     with warnings.catch_warnings():
         threads = [threading.Thread(target=work) for work in overlapping(change)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
-        assert warnings.filters != before, "nothing here for a guard to do"
+        assert warnings.filters != before, "the guard is not needed"
     run_in_threads(2, overlapping(change))
     assert warnings.filters == before
 
 
-# How many threads BLAS has is decided when it is loaded; with newer versions of threadpoolctl the
-# first thread of Python that changes it decides which one may.
+# The number of threads of BLAS is set when the library is loaded, so that a new process is needed.
+# In newer versions of threadpoolctl, it also matters which thread changes it first.
 BLAS_SCRIPT = """
 import threading
 import time
@@ -131,7 +131,7 @@ try:
 except KeyError:
     print(count() == {2}, "an exception")
 
-# So many independent columns that neighbours are found by brute force, which limits BLAS itself.
+# With this many independent columns neighbours are found by brute force, which limits BLAS itself.
 X, y = make_classification(
     24_000, 40, n_informative=40, n_redundant=0, n_classes=12, flip_y=0.3, random_state=0
 )
@@ -146,7 +146,7 @@ print(count() == {2}, "prediction")
 print(warnings.filters == before, "filters")
 print(np.array_equal(in_threads, alone), "error probabilities")
 
-# Of so many rows BLAS gives the sums to several threads, which rounds in another way.
+# With this many rows BLAS sums in several threads, which rounds in another way.
 rng = np.random.default_rng(0)
 Z, is_error = rng.normal(size=(18_000, 60)), rng.random(18_000) < 0.3
 Z[:, 0] += is_error
@@ -166,7 +166,7 @@ print(np.array_equal(alone, limited), "components of images")
 """
 
 
-def test_threads_of_blas_are_as_many_as_before():
+def test_the_number_of_threads_of_blas_is_restored():
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     result = subprocess.run(
         [sys.executable, "-c", BLAS_SCRIPT],
