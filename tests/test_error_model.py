@@ -128,10 +128,10 @@ def test_five_errors_are_enough(deployed):
 
 def test_without_x_only_the_probabilities_are_used(deployed):
     (X, y, proba), (_, _, new) = halves(deployed)
-    model = ErrorModel("logistic").fit(None, y, proba)
+    model = ErrorModel("logistic", random_state=0).fit(None, y, proba)
     assert model.representation_reason_ == "no X was given"
     blocks = ["confidence", "predicted_class"]
-    alone = ErrorModel("logistic", meta_features=blocks).fit(X, y, proba)
+    alone = ErrorModel("logistic", meta_features=blocks, random_state=0).fit(X, y, proba)
     expected = alone.predict_error_proba(np.zeros((len(new), X.shape[1])), new)
     assert_allclose(model.predict_error_proba(None, new), expected, rtol=1e-6)
     assert not any(name.startswith("second") for name in model.meta_feature_names_)
