@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -679,7 +680,7 @@ def bad_target(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda y: np.zeros(60), "needs samples of at least 2 classes, got one class"),
+        (lambda y: np.zeros(60), "needs labeled samples of at least 2 classes, got one class"),
         (
             lambda y: np.where(np.arange(60) == 3, np.nan, y),
             "y contains NaN, inf or None in 1 of 60",
@@ -746,7 +747,6 @@ def test_minus_one_and_one_are_classes_under_self_training():
         ({"meta_learner": "xgboost"}, "meta_learner must be one of"),
         ({"meta_features": ["knn"]}, "Unknown meta-feature block 'knn'"),
         ({"error_threshold": 50}, r"error_threshold must be a fraction in \(0, 1\], got 50"),
-        ({"estimator": LinearRegression()}, "LinearRegression, which is not one"),
     ],
 )
 def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
@@ -798,9 +798,18 @@ def test_routed_groups_are_checked_too(noisy_data):
     assert not SpiedBayes.fits
 
 
-def test_estimator_that_is_none(noisy_data):
-    with pytest.raises(TypeError, match="estimator must be a classifier with fit and predict"):
-        fast("logistic").fit(*noisy_data)
+@pytest.mark.parametrize("wrap", [fast, SelfTrainingWithMetaErr, SelectiveClassifier])
+def test_an_estimator_that_is_no_classifier_is_refused_in_the_same_words(wrap, noisy_data):
+    if wrap is SelectiveClassifier:
+        wrap = partial(SelectiveClassifier, target_risk=0.1)
+    for estimator in ("logistic", LinearRegression()):
+        with pytest.raises(
+            TypeError, match="estimator must be a classifier with fit and predict, got"
+        ):
+            wrap(estimator).fit(*noisy_data)
+
+
+def test_estimator_that_is_not_fitted(noisy_data):
     with pytest.raises(NotFittedError):
         fast(GaussianNB(), cv="prefit").fit(*noisy_data)
 

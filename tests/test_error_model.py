@@ -460,7 +460,7 @@ def test_a_hold_out_of_one_group_falls_back_to_confidence():
 def test_duplicates_of_two_rows_fall_back_to_confidence():
     proba, y = np.tile([0.3, 0.7], (20, 1)), np.repeat([0, 1], 10)
     X = np.repeat(np.random.default_rng(0).normal(size=(2, 4)), 10, axis=0)
-    with pytest.warns(UserWarning, match="Of no class are there two rows that are not copies"):
+    with pytest.warns(UserWarning, match="No class has two rows that are not duplicates"):
         model = ErrorModel().fit(X, y, proba)
     assert_allclose(model.predict_error_proba(X, proba), 0.5, atol=0.02)
 

@@ -25,7 +25,8 @@ from metaerr_sklearn.meta_features._blocks import (
 )
 from metaerr_sklearn.meta_features._neighbors import NeighborIndex, NeighborsBlock, _effective_rank
 from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
-from metaerr_sklearn.representation import NumericRepresentation, is_of_images
+from metaerr_sklearn.representation import NumericRepresentation
+from metaerr_sklearn.representation._choice import is_of_images
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ from metaerr_sklearn.neural import (
     preserved_rng,
 )
 from metaerr_sklearn.neural._training import _WeightedLoader, _WeightedSampler
-from metaerr_sklearn.representation import NumericRepresentation, net_representation
+from metaerr_sklearn.representation import NumericRepresentation
+from metaerr_sklearn.representation._choice import net_representation
 
 
 def train_residual_mlps(Z, is_error, offset, *args, **kwargs):
@@ -957,11 +958,11 @@ def test_a_wide_hidden_layer_is_projected_and_without_one_pixels_are_used(digits
     with preserved_rng(0):
         wide = make_net(WideNet, module__width=300, max_epochs=1).fit(X, y)
         flat = make_net(WideNet, module__width=0, max_epochs=1).fit(X, y)
-    rows = net_representation(wide, X).fit_transform(X)
+    rows = net_representation("auto", wide, X).fit_transform(X)
     assert rows.shape == (len(X), 40)
-    assert net_representation(flat, X) == "auto"
+    assert net_representation("auto", flat, X) == "auto"
     pipeline = make_pipeline(FunctionTransformer(), wide)
-    assert net_representation(pipeline, X) == "auto"
+    assert net_representation("auto", pipeline, X) == "auto"
 
 
 class WideNet(nn.Module):

@@ -16,13 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from metaerr_sklearn import MetaErrorClassifier
-from metaerr_sklearn.representation import (
-    NumericRepresentation,
-    UnsupportedInputError,
-    _all_finite,
-    fit_representation,
-    represent,
-)
+from metaerr_sklearn.representation import NumericRepresentation, UnsupportedInputError
+from metaerr_sklearn.representation._choice import fit_representation, represent
+from metaerr_sklearn.representation._numeric import _all_finite
 
 
 def test_table_is_standardised():

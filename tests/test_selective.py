@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -637,8 +637,6 @@ def test_estimator_must_rank_rows(cancer):
     hard = VotingClassifier([("a", GaussianNB())])
     with pytest.raises(TypeError, match="VotingClassifier has neither"):
         SelectiveClassifier(hard, target_risk=0.1).fit(X, y)
-    with pytest.raises(TypeError, match=r"estimator must be a classifier, got Ridge\(\)"):
-        SelectiveClassifier(Ridge(), target_risk=0.1).fit(X, y)
 
 
 def test_a_meta_error_classifier_ranks_rows_for_a_base_without_probabilities(noisy_data):
@@ -661,7 +659,7 @@ def test_rows_without_a_label_are_an_error(cancer, missing):
     X, _, y, _ = cancer
     y = np.where(y == 1, "benign", "malignant").astype(object)
     y[3] = missing
-    with pytest.raises(ValueError, match=r"Input .*contains N(aN|one)"):
+    with pytest.raises(ValueError, match="y contains NaN, inf or None in 1 of 300 rows"):
         SelectiveClassifier(GaussianNB(), target_risk=0.1).fit(X, y)
 
 

@@ -64,6 +64,16 @@ def check_has_target(y, name):
         raise ValueError(f"{name} requires y to be passed, but the target y is None.")
 
 
+def check_two_classes(labels, name):
+    """Raise unless there are labels of two classes."""
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{name} needs labeled samples of at least 2 classes, got one class: {classes!r}, "
+            f"n_samples={len(labels)}."
+        )
+
+
 def check_labels(y, X):
     """Return class labels for evaluation as one column, or raise if a row of X has none."""
     y = column_or_1d(y)

@@ -4,11 +4,10 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.cross_fitting import cross_fit, observe_fitted
@@ -17,26 +16,25 @@ from .._base_estimator.fitting import fit_base
 from .._base_estimator.inspection import check_all_labeled, check_not_pairwise, freeze_if_prefit
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
-from .._compat import CallbackSupportMixin, num_samples, with_callbacks
+from .._base_estimator.routing import route_fit
+from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.validation import (
     check_fraction,
-    check_groups,
     check_has_target,
     check_memory_parameter,
     check_target,
-    check_weights,
-    warn_caller,
+    check_two_classes,
 )
 from ..accuracy_estimation import accuracy_interval
 from ..error_model import ErrorModel
 from ..meta_features._blocks import observers_in
 from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import check_split_parameter, make_splits
-from ..representation import represent, shared_with
+from ..representation._choice import net_representation, represent, shared_with
 from ._error_classifier import ErrorClassifier
 
 
@@ -72,8 +70,7 @@ class MetaErrorClassifier(
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If the deployed
         skorch net is the one that was evaluated (``cv="prefit"`` or ``refit=False``), "auto"
         represents images, and other arrays of more than 200 columns, by the net's last hidden
-        layer. It is recorded in the pass that gives the probabilities; a net with a
-        ``predict_proba`` of its own needs a second pass. See `neural.TorchEmbedding`.
+        layer, recorded in the pass that gives the probabilities; see `neural.TorchEmbedding`.
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         How the rows are held out. int: that many stratified folds. Rows of one group are never
@@ -89,10 +86,9 @@ class MetaErrorClassifier(
     memory : str, path, joblib.Memory or None, default=None
         Caches each fit of the base, so that a search over meta-learner parameters costs no further
         base fit, and an interrupted cross-fitting resumes. With ``random_state=None`` the folds are
-        then the same in each fit; the base stays unseeded, and its cached fits are reused. A
-        RandomState instance draws other folds whenever the same object is fitted again. Define a
-        skorch net by a module class: a module instance has random weights, which are part of the
-        cache key, so that it is found in another process only if it is seeded.
+        then the same in each fit, and cached fits of the unseeded base are reused. A RandomState
+        instance draws other folds in each fit. Define a skorch net by a module class: the random
+        weights of a module instance are part of the cache key.
 
     error_threshold : float in (0, 1], default=0.5
         `predict_error` is True from this error probability on.
@@ -126,9 +122,8 @@ class MetaErrorClassifier(
         `oof_error_proba_`). None if ``meta_learner=None``.
 
     oof_error_proba_ : ndarray of shape (n_samples,)
-        Out-of-fold error probability of each row. NaN for rows without an out-of-fold prediction,
-        rows of weight 0, and, with more than 20,000 rows, rows that share a group with a sampled
-        row (see `ErrorModel`). None if ``meta_learner=None``.
+        Out-of-fold error probability of each row; see `ErrorModel`. NaN also for rows without an
+        out-of-fold prediction. None if ``meta_learner=None``.
 
     oof_error_rate_ : float in [0, 1]
         Share of errors among the tested rows, weighted. None if ``meta_learner=None``.
@@ -138,8 +133,7 @@ class MetaErrorClassifier(
         ``meta_learner=None``.
 
     fallback_reason_ : str or None
-        Why nothing was learned from errors, if so. The error probability is then that of
-        confidence and second opinion, set to the level of the error rate.
+        Why nothing was learned from errors, if so; see `ErrorModel`.
 
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
@@ -222,8 +216,7 @@ class MetaErrorClassifier(
             of splits of your own is used as it is.
 
         **fit_params : dict
-            For the ``fit`` of the base. With metadata routing enabled: what the base, and the
-            splitter `cv`, request.
+            For the ``fit`` of the base. With metadata routing: what base and splitter request.
 
         Returns
         -------
@@ -236,54 +229,23 @@ class MetaErrorClassifier(
         ValueError
             If y is not a vector of at least two classes, or a parameter does not fit.
         """
-        base = freeze_if_prefit(self.estimator, self.cv)
-        is_frozen = isinstance(base, FrozenEstimator)
+        is_frozen = isinstance(freeze_if_prefit(self.estimator, self.cv), FrozenEstimator)
         X, y = self._check_fit(X, y, groups, is_frozen)
+        sample_weight, base_params, groups = route_fit(self, y, sample_weight, groups, fit_params)
         seed = draw_seed(self.random_state)
-        sample_weight, base_params, groups = self._route(y, sample_weight, groups, fit_params)
-        memory = check_memory_parameter(self.memory)
-        options = {
-            "fit_params": base_params,
-            "seed": None if self.random_state is None else seed,
-        }
+        options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
-            return self._fit_base_alone(X, y, memory, options)
+            return self._fit_base_alone(X, y, is_frozen, options)
         duplicate_id = find_duplicates(X, y) if groups is None else None
-        splits = None
-        if not is_frozen:
-            # With a cache, splits that are drawn anew would never be found again.
-            split_seed = 0 if memory is not None and self.random_state is None else seed
-            splits = make_splits(
-                self.cv, X, y, groups=groups, duplicate_id=duplicate_id, seed=split_seed
-            )
-        observers = self._check_observers(X, splits)
-        progress = FitProgress(self, len(splits or ()) + 2, X, y, verbose=self.verbose)
+        splits = [] if is_frozen else self._make_splits(X, y, groups, duplicate_id, seed)
+        observers = self._check_observers(X)
+        progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_frozen:
-            base = self.estimator
-            representation = self._make_error_model(None).choose_representation(X, base)
-            embedding, _ = shared_with(representation, base)
-            observations, classes = observe_fitted(
-                base, X, y, embedding=embedding, observers=observers
-            )
+            base, classes, representation, observations = self._observe_fitted(X, y, observers)
         else:
-            classes = np.unique(y)
-            observations, clones = cross_fit(
-                self.estimator,
-                X,
-                y,
-                classes=classes,
-                splits=splits,
-                n_jobs=self.n_jobs,
-                memory=memory,
-                keep_estimators=not self.refit,
-                on_fold=lambda: progress.done("fold"),
-                observers=observers,
-                **options,
+            base, classes, representation, observations = self._cross_fit(
+                X, y, splits, observers, options, progress
             )
-            if self.refit:
-                base = self._fit_cached(memory, X, y, classes, options)
-            else:
-                base = clones[0]
         progress.done("base estimator")
         observations = replace(
             observations,
@@ -291,10 +253,17 @@ class MetaErrorClassifier(
             groups=None if groups is None else np.asarray(groups),
             duplicate_id=duplicate_id,
         )
-        self._fit_error_model(observations, classes, base, seed, is_frozen or not self.refit)
+        self._fit_error_model(
+            observations,
+            classes,
+            seed,
+            estimator=base,
+            is_deployed=is_frozen or not self.refit,
+            representation=representation,
+        )
         progress.done("error model")
         progress.close()
-        self._set_base(base, classes if not is_frozen else adapt(base).classes_of_prefit(y))
+        self._set_base(base, adapt(base).classes_of_prefit(y) if is_frozen else classes)
         return self
 
     def predict_error_proba(self, X):
@@ -330,9 +299,8 @@ class MetaErrorClassifier(
     def predict_with_error(self, X):
         """Predict labels and their error probabilities in one pass of the base.
 
-        If `predict` is not always the argmax of `predict_proba`, a second pass is needed. This is
-        checked on the out-of-fold predictions; with ``meta_learner=None`` there are none, and two
-        passes are made unless the kind of classifier is known.
+        A second pass is needed if `predict` is not always the argmax of `predict_proba`, which is
+        checked on the out-of-fold predictions, or known of the kind of classifier.
 
         Parameters
         ----------
@@ -380,18 +348,16 @@ class MetaErrorClassifier(
 
         Notes
         -----
-        The interval covers two sources of chance: which rows were drawn and which of them are
-        wrong; and the level and slope of the error probability, which were learned from a limited
-        number of out-of-fold predictions (`oof_error_proba_`). It is an interval for the accuracy
-        on these very rows, and a little too wide for the accuracy on all rows of their kind.
+        The interval covers the chance in which rows were drawn and which of them are wrong, and the
+        uncertainty of level and slope of the error probability, which were learned from
+        `oof_error_proba_`. It is an interval for the accuracy on these very rows.
 
         It does not cover a changed relation between X and y (concept drift, other class
         frequencies), which X alone cannot show; rows unlike any training row, which `novelty`
-        measures; or errors of the error model in a subpopulation. It does not become wider if
-        training rows depend on each other (`groups`). On 14 public tables the 95 % interval held
-        the true accuracy for 98 % of random batches, 92 % of batches from one cluster, 96 % of
-        batches from one end of a column, and 59 % of batches with changed class frequencies
-        (``benchmarks/bench_accuracy_estimation.py``).
+        measures; errors of the error model in a subpopulation; or training rows that depend on
+        each other (`groups`). On 14 public tables the 95 % interval held the true accuracy for
+        98 % of random batches, 92 % of batches from one cluster, 96 % of batches from one end of a
+        column, and 59 % of batches with changed class frequencies.
 
         Examples
         --------
@@ -537,53 +503,17 @@ class MetaErrorClassifier(
         if not is_frozen:
             if self.meta_learner is not None:
                 check_not_pairwise(self.estimator)
-            labels = np.unique(y)
-            if len(labels) < 2:
-                raise ValueError(
-                    f"{name} needs samples of at least 2 classes, got one class: {labels!r}, "
-                    f"n_samples={num_samples(X)}."
-                )
+            check_two_classes(y, name)
         return X, y
 
-    def _route(self, y, sample_weight, groups, fit_params):
-        """Return the weights of the error model, the fit parameters of the base, and groups."""
-        groups = check_groups(groups)
-        weight = None
-        if sample_weight is not None:
-            weight = check_weights(sample_weight, y)
-            if len(np.unique(y[weight > 0])) < min(2, len(np.unique(y))):
-                raise ValueError(
-                    f"{type(self).__name__} needs samples of at least 2 classes, got one class "
-                    "after rows of sample_weight 0 were left out."
-                )
-        if get_config()["enable_metadata_routing"]:
-            if sample_weight is not None:
-                fit_params = {**fit_params, "sample_weight": sample_weight}
-            if groups is not None:
-                fit_params = {**fit_params, "groups": groups}
-            routed = process_routing(self, "fit", **fit_params)
-            if hasattr(self.cv, "split"):
-                groups = check_groups(routed.splitter.split.get("groups", groups))
-            return weight, routed.estimator.fit, groups
-        base_params = dict(fit_params)
-        if weight is not None:
-            if has_fit_parameter(self.estimator, "sample_weight"):
-                base_params["sample_weight"] = weight
-            else:
-                warn_caller(
-                    f"The fit of {type(self.estimator).__name__} takes no sample_weight: the "
-                    "weights are used by the error model alone."
-                )
-        return weight, base_params, groups
-
-    def _fit_base_alone(self, X, y, memory, options):
+    def _fit_base_alone(self, X, y, is_frozen, options):
         """Fit the base without cross-fitting: no meta-learner needs its errors."""
         progress = FitProgress(self, 1, X, y, verbose=self.verbose)
-        if isinstance(freeze_if_prefit(self.estimator, self.cv), FrozenEstimator):
+        if is_frozen:
             base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(y)
         else:
             classes = np.unique(y)
-            base = self._fit_cached(memory, X, y, classes, options)
+            base = self._fit_base(X, y, classes, options)
         self._argmax_is_label = bool(adapt(base).labels_by_argmax())
         self.error_model_ = None
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
@@ -594,22 +524,61 @@ class MetaErrorClassifier(
         self._set_base(base, classes)
         return self
 
-    def _fit_cached(self, memory, X, y, classes, options):
-        fit = fit_base if memory is None else memory.cache(fit_base)
-        return fit(self.estimator, X, y, classes=classes, **options)
-
-    def _check_observers(self, X, splits):
-        """Return the observers in `meta_features`, after they have checked the base."""
-        if not self.refit and splits is not None and len(splits) != 1:
+    def _make_splits(self, X, y, groups, duplicate_id, seed):
+        """Return the splits for cross-fitting; with refit=False there must be a single one."""
+        if self.memory is not None and self.random_state is None:
+            seed = 0  # splits that are drawn anew would never be found in the cache
+        splits = make_splits(self.cv, X, y, groups=groups, duplicate_id=duplicate_id, seed=seed)
+        if not self.refit and len(splits) != 1:
             raise ValueError(
                 f"refit=False deploys the model that was evaluated and needs a single split, got "
                 f"{len(splits)}. Pass cv=0.3 for one hold-out of 30 %, or refit=True."
             )
+        return splits
+
+    def _check_observers(self, X):
+        """Return the observers in `meta_features`, after they have checked the base."""
         observers = observers_in(self.meta_features)
         for observer in observers:
             if hasattr(observer, "check_base"):
                 observer.check_base(self.estimator, X)
         return observers
+
+    def _observe_fitted(self, X, y, observers):
+        """Predict all rows with the fitted base, and record a net's hidden layer if it is used."""
+        representation = net_representation(self.representation, self.estimator, X)
+        embedding, _ = shared_with(representation, self.estimator)
+        observations, classes = observe_fitted(
+            self.estimator, X, y, embedding=embedding, observers=observers
+        )
+        return self.estimator, classes, representation, observations
+
+    def _cross_fit(self, X, y, splits, observers, options, progress):
+        """Predict each row with a clone that was not trained on it, and fit the deployed base."""
+        classes = np.unique(y)
+        observations, clones = cross_fit(
+            self.estimator,
+            X,
+            y,
+            classes=classes,
+            splits=splits,
+            n_jobs=self.n_jobs,
+            memory=check_memory_parameter(self.memory),
+            keep_estimators=not self.refit,
+            on_fold=lambda: progress.done("fold"),
+            observers=observers,
+            **options,
+        )
+        if self.refit:
+            base = self._fit_base(X, y, classes, options)
+            return base, classes, self.representation, observations
+        base = clones[0]
+        return base, classes, net_representation(self.representation, base, X), observations
+
+    def _fit_base(self, X, y, classes, options):
+        memory = check_memory_parameter(self.memory)
+        fit = fit_base if memory is None else memory.cache(fit_base)
+        return fit(self.estimator, X, y, classes=classes, **options)
 
     def _make_error_model(self, random_state):
         return ErrorModel(
@@ -621,11 +590,8 @@ class MetaErrorClassifier(
             verbose=self.verbose,
         )
 
-    def _fit_error_model(self, observations, classes, base, seed, is_deployed):
-        """Fit the error model on the rows with an out-of-fold prediction.
-
-        `is_deployed` is True if `base` itself made these predictions.
-        """
+    def _fit_error_model(self, observations, classes, seed, *, estimator, **options):
+        """Fit the error model on the rows with an out-of-fold prediction."""
         n_samples, fold = len(observations), observations.fold
         tested = np.arange(n_samples) if fold is None else np.flatnonzero(fold >= 0)
         if len(tested) < n_samples:
@@ -633,11 +599,10 @@ class MetaErrorClassifier(
             observations = replace(replace(observations, X=None).take(tested), X=X)
         # If the label is the argmax on every row, later predictions need one pass of the base.
         by_argmax = observations.proba.argmax(axis=1) == observations.pred_encoded
-        self._argmax_is_label = (
-            bool(by_argmax.all()) and adapt(base).labels_by_argmax() is not False
-        )
+        one_pass = adapt(estimator).labels_by_argmax() is not False
+        self._argmax_is_label = bool(by_argmax.all()) and one_pass
         model = self._make_error_model(seed).fit_observations(
-            observations, classes, estimator=base, is_deployed=is_deployed
+            observations, classes, estimator=estimator, **options
         )
         self.error_model_ = model
         self.oof_error_, self.oof_error_proba_ = observations.is_error, model.oof_error_proba_

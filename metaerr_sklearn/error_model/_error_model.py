@@ -40,17 +40,15 @@ from ..meta_features._blocks import (
 from ..meta_learners import ClassifierMetaLearner, ConfidenceMetaLearner
 from ..meta_learners._choice import make_meta_learner
 from ..model_selection._duplicates import find_duplicates
-from ..model_selection._splitting import make_splits
-from ..representation import (
+from ..representation._choice import (
     fit_representation,
     is_of_images,
-    net_representation,
     represent,
     shared_with,
 )
 from ._offset import CalibratedOffset
 from ._results import ErrorExplanation, ErrorPredictions
-from ._sampling import sample_rows, why_no_folds, without_zero_weights
+from ._sampling import make_folds, sample_rows, why_no_folds, without_zero_weights
 
 # With fewer errors, or fewer correct rows, nothing can be learned from them.
 MIN_ERRORS = 5
@@ -59,9 +57,8 @@ MIN_ERRORS = 5
 class ErrorModel(BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
-    The error model is given predictions, not the classifier that made them: a deployed model, an
-    API, a network on another machine. Train it only on predictions for rows which that classifier
-    was not trained on.
+    The predictions may come from a deployed model, an API or another machine. Train the error model
+    only on predictions for rows which that classifier was not trained on.
 
     It starts from the offset: the log-odds of an error by the confidence in the predicted class
     and, with the block "second_opinion", by auxiliary models of the labels are averaged and
@@ -262,7 +259,9 @@ class ErrorModel(BaseEstimator):
         )
         return self.fit_observations(observations, classes)
 
-    def fit_observations(self, observations, classes, *, estimator=None, is_deployed=False):
+    def fit_observations(
+        self, observations, classes, *, estimator=None, is_deployed=False, representation=None
+    ):
         """Fit on checked observations; for estimators that have the base classifier.
 
         Parameters
@@ -277,8 +276,11 @@ class ErrorModel(BaseEstimator):
             The deployed base, from which observers compute meta-features of new rows.
 
         is_deployed : bool, default=False
-            Whether `estimator` itself made the predictions. Then a net's hidden layer can
-            represent X, and the net's class biases are those of the deployed net.
+            Whether `estimator` itself made the predictions, so that a net's class biases are
+            those of the deployed net.
+
+        representation : transformer, default=None
+            Used in place of the parameter, for example the hidden layer of the deployed net.
 
         Returns
         -------
@@ -292,7 +294,14 @@ class ErrorModel(BaseEstimator):
         self.n_errors_ = int(is_error.sum())
         self.error_rate_ = float(np.average(is_error, weights=weight))
         learner = self._make_learner()
-        self._make_blocks(observations, learner, estimator, is_deployed, seed)
+        sources = choose_blocks(
+            self.meta_features,
+            for_trees=learner.takes_tree_columns,
+            for_other_net=not is_deployed and adapt(estimator).is_net,
+        )
+        if representation is None:
+            representation = self.representation
+        self._make_blocks(sources, representation, observations, learner, estimator, seed)
 
         relation = observations.duplicate_id if observations.groups is None else observations.groups
         sample = sample_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
@@ -300,12 +309,11 @@ class ErrorModel(BaseEstimator):
         reason = why_no_folds(sampled)
         if reason is not None:
             self._blocks = []
-        folds_by = partial(self._make_folds, sampled, seed)
+        folds_by = partial(make_folds, sampled, self.cv, seed)
         is_related = relation is not None and reason is None
-        reference = sample.reference
         training = TrainingRows(
             sampled,
-            np.arange(len(sampled)) if reference is None else reference,
+            np.arange(len(sampled)) if sample.reference is None else sample.reference,
             folds_by(sampled.y_encoded) if is_related else None,
             seed,
             self.n_jobs,
@@ -367,9 +375,8 @@ class ErrorModel(BaseEstimator):
         predictions : ErrorPredictions
         """
         chunks = self._with_needed_inputs(observations).chunks(limits.ERROR_MODEL_CHUNK, rows)
-        parts = run_in_threads(
-            self.n_jobs, (partial(self._predict_chunk, chunk) for chunk in chunks)
-        )
+        works = (partial(self._predict_chunk, chunk) for chunk in chunks)
+        parts = run_in_threads(self.n_jobs, works)
         error_proba, is_novel = zip(*parts) if parts else ([np.empty(0)], [np.empty(0)])
         return ErrorPredictions(np.concatenate(error_proba), np.concatenate(is_novel))
 
@@ -445,46 +452,22 @@ class ErrorModel(BaseEstimator):
                 '"auto", "lightgbm", "logistic" or "confidence".'
             )
 
-    def choose_representation(self, X, estimator):
-        """Return the representation for a base that made the predictions and is deployed.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            Rows that the base was not trained on.
-
-        estimator : fitted classifier
-            The base.
-
-        Returns
-        -------
-        representation : "auto", transformer or None
-            For "auto" and a net, the net's hidden layer where `net_representation` recommends it.
-        """
-        is_auto = isinstance(self.representation, str) and self.representation == "auto"
-        return net_representation(estimator, X) if is_auto else self.representation
-
     def _make_learner(self):
         only_input = check_meta_features(self.meta_features) == ["input"]
         return make_meta_learner(self.meta_learner, n_jobs=self.n_jobs, only_input=only_input)
 
-    def _make_blocks(self, observations, learner, estimator, is_deployed, seed):
+    def _make_blocks(self, sources, representation, observations, learner, estimator, seed):
         """Fit the representation, and make the blocks of meta-features that X allows."""
         X = observations.X
         self._raw_input = getattr(learner, "raw_input", False)
-        if self._raw_input and X is None:
-            raise ValueError('meta_features="input" passes X to the meta-learner, and X is None.')
-        sources = choose_blocks(
-            self.meta_features,
-            for_trees=learner.takes_tree_columns,
-            for_other_net=not is_deployed and adapt(estimator).is_net,
-        )
-        sources = [] if self._raw_input else sources
+        if self._raw_input:
+            sources = []
+            if X is None:
+                raise ValueError(
+                    'meta_features="input" passes X to the meta-learner, and X is None.'
+                )
         self.representation_, self.representation_reason_ = None, None
         if any(map(needs_representation, sources)):
-            representation = self.representation
-            if is_deployed:
-                representation = self.choose_representation(X, estimator)
             self.representation_, self.representation_reason_ = fit_representation(
                 representation, X, seed=seed, hidden=observations.embedding
             )
@@ -523,19 +506,6 @@ class ErrorModel(BaseEstimator):
             matrix = represent(self.representation_, observations.X, rows=rows)
             sampled = replace(sampled, representation=matrix)
         return observations, sampled
-
-    def _make_folds(self, sampled, seed, labels):
-        """Return folds of the sampled rows, stratified by labels; related rows stay together."""
-        cv = self.cv or (3 if len(labels) > limits.MANY_ROWS else 5)
-        return make_splits(
-            cv,
-            None,
-            labels,
-            groups=sampled.groups,
-            duplicate_id=sampled.duplicate_id,
-            seed=seed,
-            warn=False,
-        )
 
     def _learn(self, training, features, learner, outcome_weight, folds_by, no_folds):
         """Fit offset and meta-learner; return the cross-fitted log-odds of an error.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._utils import limits
+from ..model_selection._splitting import make_splits
 
 
 class Sample(NamedTuple):
@@ -104,3 +105,16 @@ def why_no_folds(observations):
     if np.unique(y_encoded, return_counts=True)[1].max() < 2:
         return "No class has two rows that are not duplicates of each other"
     return None
+
+
+def make_folds(observations, cv, seed, labels):
+    """Return folds, stratified by labels; related rows stay together."""
+    return make_splits(
+        cv or (3 if len(labels) > limits.MANY_ROWS else 5),
+        None,
+        labels,
+        groups=observations.groups,
+        duplicate_id=observations.duplicate_id,
+        seed=seed,
+        warn=False,
+    )

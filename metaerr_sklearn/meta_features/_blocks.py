@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._utils.probabilities import soft_clipped_logit, split_predicted
-from ..representation import source_names
+from ..representation._choice import source_names
 from ._base import Block
 from ._neighbors import NeighborsBlock
 from ._observers import ObserverBlock, is_observer

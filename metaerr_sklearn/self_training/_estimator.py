@@ -21,13 +21,19 @@ from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
-from .._utils.validation import check_has_target, check_weights, is_missing, warn_caller
+from .._utils.validation import (
+    check_has_target,
+    check_two_classes,
+    check_weights,
+    is_missing,
+    warn_caller,
+)
 from ..error_model import ErrorModel
 from ..meta_features._blocks import check_no_observers
 from ..model_selection import is_unlabeled
 from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import check_split_parameter
-from ..representation import fit_representation
+from ..representation._choice import fit_representation
 from ._class_prior import check_class_prior
 from ._criteria import CRITERIA, PseudoLabels
 from ._cross_fitted import cross_fit_labeled
@@ -400,11 +406,8 @@ class SelfTrainingWithMetaErr(
             raise ValueError("y has several labels per row; only one label per row is supported.")
         check_classification_targets(labels)
         self.classes_, encoded = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2 and self.meta_learner is not None:
-            raise ValueError(
-                f"{type(self).__name__} needs labeled samples of at least 2 classes, got one "
-                f"class: {self.classes_!r}, n_samples={n_samples}."
-            )
+        if self.meta_learner is not None:
+            check_two_classes(labels, type(self).__name__)
         if self.criterion == "k_best" and self.k_best > n_samples - has_label.sum():
             warn_caller(
                 "k_best is larger than the amount of unlabeled samples. All unlabeled samples "
@@ -415,11 +418,7 @@ class SelfTrainingWithMetaErr(
         weight = None
         if sample_weight is not None:
             weight = check_weights(sample_weight, y_encoded)
-            if len(np.unique(y_encoded[has_label & (weight > 0)])) < 2:
-                raise ValueError(
-                    f"{type(self).__name__} needs labeled samples of at least 2 classes, got one "
-                    "class after leaving out rows of sample_weight 0."
-                )
+            check_two_classes(labels[weight[has_label] > 0], type(self).__name__)
         return X, y, y_encoded, weight, draw_seed(self.random_state)
 
     def _find_labels(self, y):

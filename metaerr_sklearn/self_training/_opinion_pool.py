@@ -19,7 +19,7 @@ from .._utils.probabilities import label_positions, proba_of_other_classes
 from .._utils.rows import row_chunks
 from .._utils.validation import check_proba
 from ..error_model import ErrorPredictions
-from ..representation import represent
+from ..representation._choice import represent
 from ._label_propagation import NeighborGraph
 
 

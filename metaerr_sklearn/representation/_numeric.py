@@ -1,19 +1,18 @@
-"""Turn any X into one numeric matrix in which distances are meaningful."""
+"""Represent any X as one numeric matrix: one class for each kind of X."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import num_samples, safe_indexing
-from ._utils import limits
-from ._utils.columns import (
+from .._compat import num_samples, safe_indexing
+from .._utils import limits
+from .._utils.columns import (
     category_names,
     column_names,
     columns_of,
@@ -21,14 +20,12 @@ from ._utils.columns import (
     read_float,
     to_float,
 )
-from ._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
-from ._utils.threads import one_thread_of_blas
-from ._utils.validation import is_missing
-
-__all__ = ["NumericRepresentation", "UnsupportedInputError"]
+from .._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
+from .._utils.threads import one_thread_of_blas
+from .._utils.validation import is_missing
 
 # With more columns than this, a search for nearest neighbours is slow and no more accurate.
-_MAX_COLUMNS = 200
+MAX_COLUMNS = 200
 
 
 class UnsupportedInputError(ValueError):
@@ -346,7 +343,7 @@ class _Array(_Numbers):
 
     @staticmethod
     def accepts(X):
-        return _Wide.accepts(X) and X.ndim == 2 and X.shape[1] <= _MAX_COLUMNS
+        return _Wide.accepts(X) and X.ndim == 2 and X.shape[1] <= MAX_COLUMNS
 
     def _make_pipeline(self, X, n_components, random_state):
         return make_pipeline(_Imputer(), StandardScaler())
@@ -398,6 +395,17 @@ def _find_kind(X):
         if kind.accepts(given):
             return kind
     raise UnsupportedInputError(f"X of type {type(X).__name__} has no numeric representation")
+
+
+def is_wide(X):
+    """Return whether X is an array of images, or has more columns than `MAX_COLUMNS`.
+
+    Raises
+    ------
+    UnsupportedInputError
+        If X is of no kind that has a representation.
+    """
+    return _find_kind(X) is _Wide
 
 
 def _n_components(X, n_components):
@@ -452,197 +460,3 @@ def _are_texts(values):
     """Return whether the first value that is not missing is a text, or all are missing."""
     known = (v for v in values if hasattr(v, "__len__") or not is_missing(v))
     return len(values) > 0 and isinstance(next(known, ""), str)
-
-
-def source_names(representation, X, n_columns):
-    """Name the column of X behind each column of a representation.
-
-    Parameters
-    ----------
-    representation : fitted transformer
-        From `fit_representation`.
-    X : any
-        Rows as in fit.
-    n_columns : int
-        Number of columns of the representation.
-
-    Returns
-    -------
-    names : list of str, of length n_columns
-        One-hot columns of one category share a name. A transformer that names no columns gives
-        "component 0", "component 1", ...
-    """
-    if hasattr(representation, "source_names"):
-        return representation.source_names(X)
-    try:
-        names = [str(name) for name in representation.get_feature_names_out()]
-    except (AttributeError, ValueError):
-        names = []
-    return names if len(names) == n_columns else [f"component {j}" for j in range(n_columns)]
-
-
-def is_of_images(representation):
-    """Return whether the columns of a representation are principal components of images.
-
-    Parameters
-    ----------
-    representation : fitted transformer or None
-        From `fit_representation`.
-
-    Returns
-    -------
-    is_of_images : bool
-    """
-    return getattr(representation, "is_of_images_", False)
-
-
-def fit_representation(representation, X, *, seed=0, hidden=None):
-    """Fit a representation on X.
-
-    Parameters
-    ----------
-    representation : {"auto"}, transformer or None
-        A transformer is cloned and fitted without labels.
-    X : any
-        Rows.
-    seed : int, default=0
-        Random state of the "auto" representation.
-    hidden : ndarray of shape (n_samples, n_units), default=None
-        Values of the net's hidden layer for X, if they are already computed. The representation
-        then begins with the `TorchEmbedding` of this layer, and only the steps after it are fitted.
-
-    Returns
-    -------
-    representation : fitted transformer or None
-    reason : str or None
-        Why there is no representation, if there is none.
-
-    Raises
-    ------
-    ValueError
-        If a transformer given by the user does not return one numeric row per row of X.
-    """
-    if representation is None:
-        return None, "representation=None"
-    if X is None:
-        return None, "no X was given"
-    if isinstance(representation, str):
-        if representation != "auto":
-            raise ValueError(
-                f'representation must be "auto", a transformer or None, got {representation!r}.'
-            )
-        try:
-            return NumericRepresentation(random_state=seed).fit(X), None
-        except UnsupportedInputError as error:
-            return None, str(error)
-    representation = clone(representation)
-    if hidden is None:
-        representation.fit(X)
-    else:
-        embedding, rest = _split_first_step(representation)
-        embedding.fit(X)
-        rest.fit(hidden)
-    represent(representation, safe_indexing(X, slice(0, 1)))
-    return representation, None
-
-
-def net_representation(estimator, X):
-    """Choose the representation for a net that is deployed as it was evaluated.
-
-    The hidden layer predicts the net's errors on images better than the pixels do. For columns of a
-    table and for texts, "auto" is the better choice.
-
-    Parameters
-    ----------
-    estimator : fitted classifier
-        The base, which must not have been trained on X.
-    X : any
-        Rows.
-
-    Returns
-    -------
-    representation : transformer or "auto"
-        The net's last hidden layer, projected if it has more than 200 units; "auto" if X is no
-        array of images or the base is no net with a linear layer.
-    """
-    net = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    if not hasattr(net, "module_"):
-        return "auto"
-    try:
-        if _find_kind(X) is not _Wide:
-            return "auto"
-        from .neural import TorchEmbedding
-
-        embedding = TorchEmbedding(net).fit(X)
-    except ValueError:  # X is of no kind, or the net has no linear layer
-        return "auto"
-    if len(embedding.get_feature_names_out()) > _MAX_COLUMNS:
-        return make_pipeline(embedding, NumericRepresentation(random_state=0))
-    return embedding
-
-
-def shared_with(representation, estimator):
-    """Return the part of a representation that a net computes when it predicts.
-
-    Parameters
-    ----------
-    representation : transformer or None
-        Fitted or not.
-    estimator : fitted classifier
-        The base.
-
-    Returns
-    -------
-    embedding : TorchEmbedding or None
-        None if the representation needs a forward pass of its own, or none.
-    rest : transformer or None
-        Turns the embedding into the representation.
-    """
-    embedding, rest = _split_first_step(representation)
-    if hasattr(embedding, "is_computed_by") and embedding.is_computed_by(estimator):
-        return embedding, rest
-    return None, None
-
-
-def _split_first_step(representation):
-    """Return the first step of a representation, and the steps after it as a transformer."""
-    if isinstance(representation, Pipeline):
-        return representation[0], representation[1:]
-    return representation, FunctionTransformer()
-
-
-def represent(representation, X, rows=None):
-    """Compute the representation of X in chunks.
-
-    Parameters
-    ----------
-    representation : fitted transformer
-        From `fit_representation`.
-    X : any
-        Rows.
-    rows : ndarray of int, default=None
-        Positions of the rows to represent; None takes all.
-
-    Returns
-    -------
-    Z : ndarray of shape (n_samples, n_columns), float32
-
-    Raises
-    ------
-    ValueError
-        If the representation does not return one numeric row per row of X.
-    """
-    chunks = []
-    for batch, part in row_chunks(X, rows=rows):
-        Z = representation.transform(part)
-        Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
-        if Z.ndim != 2 or len(Z) != batch.stop - batch.start or Z.dtype.kind not in "fiub":
-            raise ValueError(
-                "representation must turn n rows into a numeric matrix with n rows, got "
-                f"shape {Z.shape} and dtype {Z.dtype} for {batch.stop - batch.start} rows. "
-                "Flatten images, encode categories."
-            )
-        chunks.append(np.nan_to_num(Z.astype(np.float32, copy=False)))
-    if not chunks:
-        return representation.transform(X if rows is None else safe_indexing(X, rows))
-    return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]

@@ -1,0 +1,209 @@
+"""Choose, fit and apply the representation of X."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from .._compat import safe_indexing
+from .._utils.rows import row_chunks
+from ._numeric import MAX_COLUMNS, NumericRepresentation, UnsupportedInputError, is_wide
+
+
+def source_names(representation, X, n_columns):
+    """Name the column of X behind each column of a representation.
+
+    Parameters
+    ----------
+    representation : fitted transformer
+        From `fit_representation`.
+    X : any
+        Rows as in fit.
+    n_columns : int
+        Number of columns of the representation.
+
+    Returns
+    -------
+    names : list of str, of length n_columns
+        One-hot columns of one category share a name. A transformer that names no columns gives
+        "component 0", "component 1", ...
+    """
+    if hasattr(representation, "source_names"):
+        return representation.source_names(X)
+    try:
+        names = [str(name) for name in representation.get_feature_names_out()]
+    except (AttributeError, ValueError):
+        names = []
+    return names if len(names) == n_columns else [f"component {j}" for j in range(n_columns)]
+
+
+def is_of_images(representation):
+    """Return whether the columns of a representation are principal components of images.
+
+    Parameters
+    ----------
+    representation : fitted transformer or None
+        From `fit_representation`.
+
+    Returns
+    -------
+    is_of_images : bool
+    """
+    return getattr(representation, "is_of_images_", False)
+
+
+def fit_representation(representation, X, *, seed=0, hidden=None):
+    """Fit a representation on X.
+
+    Parameters
+    ----------
+    representation : {"auto"}, transformer or None
+        A transformer is cloned and fitted without labels.
+    X : any
+        Rows.
+    seed : int, default=0
+        Random state of the "auto" representation.
+    hidden : ndarray of shape (n_samples, n_units), default=None
+        Values of the net's hidden layer for X, if they are already computed. The representation
+        then begins with the `TorchEmbedding` of this layer, and only the steps after it are fitted.
+
+    Returns
+    -------
+    representation : fitted transformer or None
+    reason : str or None
+        Why there is no representation, if there is none.
+
+    Raises
+    ------
+    ValueError
+        If a transformer given by the user does not return one numeric row per row of X.
+    """
+    if representation is None:
+        return None, "representation=None"
+    if X is None:
+        return None, "no X was given"
+    if isinstance(representation, str):
+        if representation != "auto":
+            raise ValueError(
+                f'representation must be "auto", a transformer or None, got {representation!r}.'
+            )
+        try:
+            return NumericRepresentation(random_state=seed).fit(X), None
+        except UnsupportedInputError as error:
+            return None, str(error)
+    representation = clone(representation)
+    if hidden is None:
+        representation.fit(X)
+    else:
+        embedding, rest = _split_first_step(representation)
+        embedding.fit(X)
+        rest.fit(hidden)
+    represent(representation, safe_indexing(X, slice(0, 1)))
+    return representation, None
+
+
+def net_representation(representation, estimator, X):
+    """Choose the representation for a base that is deployed as it was evaluated.
+
+    The hidden layer of a net predicts its errors on images better than the pixels do. For columns
+    of a table and for texts, "auto" is the better choice.
+
+    Parameters
+    ----------
+    representation : "auto", transformer or None
+        Choice of the user; only "auto" is replaced.
+    estimator : fitted classifier
+        The base, which must not have been trained on X.
+    X : any
+        Rows.
+
+    Returns
+    -------
+    representation : "auto", transformer or None
+        For "auto", a net with a linear layer, and images or other wide arrays: the net's last
+        hidden layer, projected if it has more than 200 units. Else the choice of the user.
+    """
+    if not (isinstance(representation, str) and representation == "auto"):
+        return representation
+    net = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    if not hasattr(net, "module_"):
+        return "auto"
+    try:
+        if not is_wide(X):
+            return "auto"
+        from ..neural import TorchEmbedding
+
+        embedding = TorchEmbedding(net).fit(X)
+    except ValueError:  # X is of no kind, or the net has no linear layer
+        return "auto"
+    if len(embedding.get_feature_names_out()) > MAX_COLUMNS:
+        return make_pipeline(embedding, NumericRepresentation(random_state=0))
+    return embedding
+
+
+def shared_with(representation, estimator):
+    """Return the part of a representation that a net computes when it predicts.
+
+    Parameters
+    ----------
+    representation : transformer or None
+        Fitted or not.
+    estimator : fitted classifier
+        The base.
+
+    Returns
+    -------
+    embedding : TorchEmbedding or None
+        None if the representation needs a forward pass of its own, or none.
+    rest : transformer or None
+        Turns the embedding into the representation.
+    """
+    embedding, rest = _split_first_step(representation)
+    if hasattr(embedding, "is_computed_by") and embedding.is_computed_by(estimator):
+        return embedding, rest
+    return None, None
+
+
+def _split_first_step(representation):
+    """Return the first step of a representation, and the steps after it as a transformer."""
+    if isinstance(representation, Pipeline):
+        return representation[0], representation[1:]
+    return representation, FunctionTransformer()
+
+
+def represent(representation, X, rows=None):
+    """Compute the representation of X in chunks.
+
+    Parameters
+    ----------
+    representation : fitted transformer
+        From `fit_representation`.
+    X : any
+        Rows.
+    rows : ndarray of int, default=None
+        Positions of the rows to represent; None takes all.
+
+    Returns
+    -------
+    Z : ndarray of shape (n_samples, n_columns), float32
+
+    Raises
+    ------
+    ValueError
+        If the representation does not return one numeric row per row of X.
+    """
+    chunks = []
+    for batch, part in row_chunks(X, rows=rows):
+        Z = representation.transform(part)
+        Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
+        if Z.ndim != 2 or len(Z) != batch.stop - batch.start or Z.dtype.kind not in "fiub":
+            raise ValueError(
+                "representation must turn n rows into a numeric matrix with n rows, got "
+                f"shape {Z.shape} and dtype {Z.dtype} for {batch.stop - batch.start} rows. "
+                "Flatten images, encode categories."
+            )
+        chunks.append(np.nan_to_num(Z.astype(np.float32, copy=False)))
+    if not chunks:
+        return representation.transform(X if rows is None else safe_indexing(X, rows))
+    return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
