@@ -43,7 +43,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_copies_are_found_in_every_kind_of_input(container):
+def test_duplicates_are_found_in_every_kind_of_input(container):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 4)), np.tile([0, 1], 30)
     X[40:] = X[:20]
@@ -53,8 +53,8 @@ def test_copies_are_found_in_every_kind_of_input(container):
     assert find_duplicates(CONTAINERS[container](X[:40]), y[:40]) is None
 
 
-def test_copies_of_a_text_and_categories_are_copies():
-    """Ten of each: the copies themselves make every column look as if rows coincide by chance."""
+def test_rows_with_a_text_are_duplicates_and_rows_of_categories_repeat_by_chance():
+    """Ten duplicates of each row make every column look as if values repeat by chance."""
     pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
     kinds = {name: rng.choice(["a", "b", "c"], 60) for name in ("color", "size")}
     X = pd.DataFrame({**kinds, "review": as_texts(rng.normal(size=(60, 4)))})
@@ -63,12 +63,12 @@ def test_copies_of_a_text_and_categories_are_copies():
     assert find_duplicates(pd.concat([X[["color", "size"]]] * 10), np.tile([0, 1], 300)) is None
 
 
-def test_rows_that_cannot_be_compared_are_no_copies():
+def test_rows_that_cannot_be_compared_are_no_duplicates():
     for X in ([{"a": 1}] * 40, [[1], [1, 2]] * 20, [None] * 40):
         assert find_duplicates(X, np.zeros(40)) is None
 
 
-def test_copies_with_missing_values_and_signed_zeros_are_copies():
+def test_missing_values_are_equal_and_so_are_signed_zeros():
     X = np.random.default_rng(0).normal(size=(40, 3))
     X[0] = X[1] = [np.nan, 0.0, 1.0]
     X[2:20] = X[20:38]
@@ -77,7 +77,7 @@ def test_copies_with_missing_values_and_signed_zeros_are_copies():
     assert duplicate_id[0] == duplicate_id[1]
 
 
-def test_rows_that_coincide_by_chance_are_no_copies():
+def test_rows_that_repeat_by_chance_are_no_duplicates():
     """Two thousand rows in 27 cells must coincide, and so will new rows."""
     assert (
         find_duplicates(np.random.default_rng(0).integers(3, size=(2000, 3)), np.zeros(2000))
@@ -86,8 +86,8 @@ def test_rows_that_coincide_by_chance_are_no_copies():
 
 
 @pytest.mark.parametrize("n_flags", [1, 2, 4, 6])
-def test_copies_of_one_measurement_and_a_few_flags_are_copies(n_flags):
-    """The copies themselves make all pairs of the measurement: these are no sign of chance."""
+def test_duplicates_of_one_measurement_and_a_few_flags_are_found(n_flags):
+    """The duplicates make all pairs of the measurement, which are no sign of chance."""
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=200), rng.integers(2, size=(200, n_flags))])
     duplicate_id = find_duplicates(np.vstack([X, X]), np.tile([0, 1], 200))
@@ -110,14 +110,14 @@ def test_copies_of_one_measurement_and_a_few_flags_are_copies(n_flags):
         lambda rng: np.hstack([np.eye(5)[rng.integers(5, size=2000)] for _ in range(3)]),
     ],
 )
-def test_few_values_coincide_by_chance_in_any_container(make, container):
+def test_rows_of_few_values_repeat_by_chance_in_any_container(make, container):
     X = container(make(np.random.default_rng(0)).astype(float))
     assert find_duplicates(X, np.tile([0, 1], 1000)) is None
 
 
 @pytest.mark.parametrize("kind", ["place and region", "embedding", "short names"])
-def test_draws_from_a_list_whose_columns_depend_on_each_other_are_no_copies(kind):
-    """New rows are of the list too: red if all rows of a place are set aside together."""
+def test_draws_from_a_short_list_are_no_duplicates(kind):
+    """New rows are draws from the list too, so that a test row may repeat a training row."""
     pd, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
     region, y_encoded = rng.integers(60, size=300), rng.integers(2, size=300)
     place = rng.integers(300, size=3000)
@@ -130,13 +130,13 @@ def test_draws_from_a_list_whose_columns_depend_on_each_other_are_no_copies(kind
         "short names": [f"name{number}" for number in place],
     }[kind]
     assert find_duplicates(X, y) is None
-    # Rows that three people labeled are one row.
+    # A row that three people labeled is one row.
     several = rng.normal(size=(300, 8)).repeat(3, axis=0)
     labels = np.where(rng.random(900) < 0.2, 1 - y_encoded.repeat(3), y_encoded.repeat(3))
     assert_array_equal(find_duplicates(several, labels), np.arange(300).repeat(3))
 
 
-def test_some_coinciding_rows_are_no_copies_but_an_oversampled_class_is():
+def test_few_equal_rows_are_no_duplicates_but_an_oversampled_class_is():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 4)), np.repeat([0, 1], [180, 20])
     X[:30] = X[30:60]
@@ -148,7 +148,7 @@ def test_some_coinciding_rows_are_no_copies_but_an_oversampled_class_is():
         assert not np.intersect1d(duplicate_id[train], duplicate_id[test]).size
 
 
-def test_the_fewest_copies_that_count_are_found_among_distinct_rows():
+def test_the_fewest_duplicates_that_count_are_found_among_distinct_rows():
     """Three pairs, most of a class of ten rows: one column less distinct tells nothing yet."""
     X = np.random.default_rng(0).normal(size=(500, 3))
     X[[1, 3, 5]] = X[[0, 2, 4]]
@@ -158,7 +158,7 @@ def test_the_fewest_copies_that_count_are_found_among_distinct_rows():
     assert len(np.unique(duplicate_id)) == 497
 
 
-def test_copies_share_a_fold():
+def test_duplicates_share_a_fold():
     rng = np.random.default_rng(0)
     X, y = np.repeat(rng.normal(size=(50, 3)), 2, axis=0), np.repeat(rng.integers(2, size=50), 2)
     duplicate_id = find_duplicates(X, y)
@@ -168,7 +168,7 @@ def test_copies_share_a_fold():
 
 
 def test_duplicated_rows_do_not_hide_the_errors_of_a_base_that_memorises():
-    """Red if copies may be split: 1-NN then finds the copy of each row and is never wrong."""
+    """Red if duplicates may be split: 1-NN then finds each row's duplicate, and is never wrong."""
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(200, 5)), 2, axis=0)
     y = np.repeat(rng.integers(2, size=200), 2)
@@ -182,7 +182,7 @@ def test_duplicated_rows_do_not_hide_the_errors_of_a_base_that_memorises():
     assert error_rate(None) < 0.2
 
 
-def test_copies_in_a_wide_sparse_matrix_with_empty_columns_and_zeros_written_out():
+def test_duplicates_in_a_wide_sparse_matrix_with_empty_columns_and_zeros_written_out():
     rng = np.random.default_rng(0)
     X = sp.csr_array(
         (rng.normal(size=600), (np.repeat(np.arange(200), 3), np.tile([0, 7, 40], 200)))

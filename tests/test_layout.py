@@ -82,6 +82,30 @@ def test_imports_form_no_circle():
     list(TopologicalSorter(imports_of(SOURCE)).static_order())
 
 
+def test_no_file_is_too_long_to_read_at_once():
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
+    assert {path.name: length for path, length in lengths.items() if length > 650} == {}
+
+
+def test_private_functions_of_many_parameters_give_the_reason():
+    """More than seven, self not counted: their docstring says why, with the word "parameters"."""
+    unexplained = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            folder = path.relative_to(SOURCE).parts[0]
+            is_private = node.name.startswith("_") or folder in ("_base_estimator", "_utils")
+            arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            n_parameters = sum(argument.arg not in ("self", "cls") for argument in arguments)
+            reason = (ast.get_docstring(node) or "").partition("Parameters\n-----")[0]
+            reason += (ast.get_docstring(node) or "").partition("Notes\n-----")[2]
+            is_long = is_private and node.name != "__init__" and n_parameters > 7
+            if is_long and "parameters" not in reason.lower():
+                unexplained.append(f"{path.name}: {node.name} ({n_parameters})")
+    assert unexplained == []
+
+
 def test_an_upward_import_and_a_circle_are_found(tmp_path):
     """Also inside a function, and within one package."""
     graph = write(

@@ -273,7 +273,7 @@ def names_do_not_count(table, base, learner, meta_features, cv, renamed):
 
 
 def has_ties(clf, X):
-    top = np.sort(clf._predict_base(X)[1], axis=1)
+    top = np.sort(clf._observe(X)[1].proba, axis=1)
     return (top[:, -1] - top[:, -2]).min() < 1e-6
 
 

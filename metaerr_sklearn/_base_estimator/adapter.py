@@ -209,7 +209,7 @@ class ClassifierAdapter:
         position = label_positions(own_classes, classes)
         if (position < 0).any():
             raise ValueError(
-                f"The base estimator knows the classes {own_classes[position < 0]}, which are not "
+                f"The base estimator has the classes {own_classes[position < 0]}, which are not "
                 f"among the classes {classes}."
             )
         aligned = np.zeros((len(proba), len(classes)), dtype=proba.dtype)
@@ -300,7 +300,7 @@ class NetAdapter(ClassifierAdapter):
     is_net = True
 
     def is_classifier(self):
-        """Return True: skorch's nets do not say whether they are classifiers."""
+        """Return True: scikit-learn's `is_classifier` does not recognise all nets of skorch."""
         return True
 
     def sample_weight_param(self):
@@ -438,7 +438,7 @@ class NetAdapter(ClassifierAdapter):
     def classes_of_prefit(self, y):
         """Return the classes of a net that was fitted elsewhere.
 
-        Such a net may know only integers: its column j then stands for label j.
+        If labels and classes are integers, column j of the net stands for label j.
         """
         labels = np.unique(y)
         classes = np.asarray(getattr(self.final, "classes_", labels))

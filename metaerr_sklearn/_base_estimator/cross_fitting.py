@@ -148,7 +148,7 @@ def _fit_and_predict(
 ):
     """Fit a clone on the training part of a split and predict the test part.
 
-    The parameters stand one by one because joblib.Memory looks each of them up.
+    All parameters are positional because each of them is part of the key of joblib.Memory.
     """
     base, labels = adapt(estimator), y[train]
     try:

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 
 class FitProgress:
-    """Report the steps of a fit: to scikit-learn's callbacks, and in words if `verbose`.
+    """Report the steps of a fit to scikit-learn's callbacks, and print them if `verbose`.
 
-    `n_steps` is None where their number is not known beforehand.
+    `n_steps` is None if their number is not known in advance.
     """
 
     def __init__(self, estimator, n_steps, X, y, *, verbose=False):
@@ -18,13 +18,13 @@ class FitProgress:
             context = estimator._init_callback_context(max_subtasks=n_steps)
             self._context = context.call_on_fit_task_begin(**self._data)
 
-    def done(self, step, *, in_words=True):
-        """Report that a step is over; who has words of their own for it says so."""
+    def done(self, step, *, print_line=True):
+        """Report that a step is done; print it unless the caller prints a line of its own."""
         self._n_done += 1
         if self._context is not None:
             task = self._context.subcontext(task_name=step)
             task.call_on_fit_task_begin(**self._data).call_on_fit_task_end(**self._data)
-        if self._verbose and in_words:
+        if self._verbose and print_line:
             seconds = time.perf_counter() - self._started
             name = type(self._estimator).__name__
             of_all = "" if self._n_steps is None else f"/{self._n_steps}"
@@ -32,7 +32,7 @@ class FitProgress:
 
     @contextmanager
     def within(self, step, estimator):
-        """Report a step that is the fit of an estimator; it shows its own steps if it can."""
+        """Report a step that fits an estimator, with the estimator's own steps if possible."""
         if self._context is None or not hasattr(estimator, "set_callbacks"):
             yield
             self.done(step)
@@ -45,6 +45,6 @@ class FitProgress:
         task.call_on_fit_task_end(**self._data)
 
     def close(self):
-        """Report that the fit is over."""
+        """Report that the fit is done."""
         if self._context is not None:
             self._context.call_on_fit_task_end(**self._data)

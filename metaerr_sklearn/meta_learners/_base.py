@@ -2,34 +2,33 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_scalar
 
 from .._utils.probabilities import log_loss_of_logits
+from .._utils.random import draw_seed
 
-_EPS = 1e-6
 
-
-class Standardizer:
+class ClippedScaler:
     """Standardise columns, clip them to the range of the training rows, replace missing by 0.
 
     A new row may equal a training row, but no training row was described by its equal: the
     distances of such a new row are far outside the range that the learner was trained on.
     """
 
-    def fit(self, Z, sample_weight=None):
-        finite = np.isfinite(Z)
-        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
-        weight = np.where(finite, weight[:, None], 0.0)
-        total = np.maximum(weight.sum(axis=0), _EPS)
-        Z = np.where(finite, Z, 0.0)
-        self.mean = (weight * Z).sum(axis=0) / total
-        self.scale = np.sqrt((weight * (Z - self.mean) ** 2).sum(axis=0) / total)
-        self.scale[self.scale < 1e-9] = np.inf  # a constant column carries nothing
-        Z = (Z - self.mean) / self.scale
-        self.low, self.high = np.maximum(Z.min(axis=0), -5), np.minimum(Z.max(axis=0), 5)
+    limit = 5
+
+    def fit(self, Z, sample_weight):
+        known = np.where(np.isfinite(Z), Z, np.nan)
+        scaler = StandardScaler().fit(known, sample_weight=sample_weight)
+        self.mean, self.scale = scaler.mean_, scaler.scale_
+        scaled = np.nan_to_num(scaler.transform(known))
+        self.low = np.maximum(scaled.min(axis=0), -self.limit)
+        self.high = np.minimum(scaled.max(axis=0), self.limit)
         return self
 
     def transform(self, Z):
+        # StandardScaler itself would refuse infinite values, and check single rows for long.
         return np.nan_to_num(np.clip((Z - self.mean) / self.scale, self.low, self.high))
 
 
@@ -128,9 +127,7 @@ class ResidualMetaLearner(BaseEstimator):
 
     def _seed(self, seed):
         random_state = getattr(self, "random_state", None)
-        if random_state is None:
-            return seed
-        return int(check_random_state(random_state).randint(2**31 - 1))
+        return seed if random_state is None else draw_seed(random_state)
 
 
 class ConfidenceMetaLearner(ResidualMetaLearner):

@@ -3,16 +3,18 @@
 from functools import partial
 
 import numpy as np
-from scipy.special import logit
 from sklearn import config_context
 from sklearn.base import clone
 
 from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
+from .._utils.probabilities import clipped_logit
 from .._utils.threads import run_in_threads
 from .._utils.validation import warn_caller
-from ._base import _EPS, ResidualMetaLearner
+from ._base import ResidualMetaLearner
+
+_EPS = 1e-6
 
 
 class AverageMetaLearner(ResidualMetaLearner):
@@ -156,7 +158,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
             )
             self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
         proba = np.where(predictions.fold < 0, np.mean(target), predictions.proba[:, 1])
-        self.oof_logit_ = logit(np.clip(proba, _EPS, 1 - _EPS))
+        self.oof_logit_ = clipped_logit(proba, _EPS)
         return self
 
     def decision_function(self, Z, offset):
@@ -167,7 +169,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         logit : ndarray of shape (n_samples,)
         """
         proba = adapt(self.estimator_).predict_proba(self._features(Z, offset), np.array([0, 1]))
-        return logit(np.clip(proba[:, 1].astype(float), _EPS, 1 - _EPS))
+        return clipped_logit(proba[:, 1].astype(float), _EPS)
 
     def _features(self, Z, offset):
         return Z if self.raw_input else np.column_stack([Z, offset]).astype(np.float32)

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._utils.threads import one_thread_of_blas
-from ._base import ResidualMetaLearner, Standardizer, index_of_least_loss
+from ._base import ClippedScaler, ResidualMetaLearner, index_of_least_loss
 
 
 class LogisticMetaLearner(ResidualMetaLearner):
@@ -64,7 +64,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
         alphas = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
         pooled = np.repeat(np.asarray(offset, float)[None], len(alphas) + 1, axis=0)
         for train, test in folds:
-            scaler = Standardizer().fit(Z[train], weight[train])
+            scaler = ClippedScaler().fit(Z[train], weight[train])
             Z_train, Z_test = scaler.transform(Z[train]), scaler.transform(Z[test])
             beta = np.zeros(Z.shape[1] + 1)
             for number, alpha in enumerate(alphas, start=1):
@@ -75,7 +75,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
         best = index_of_least_loss(is_error, pooled, weight)
         self.oof_logit_ = pooled[best]
         self.alpha_ = np.inf if best == 0 else float(alphas[best - 1])
-        self._scaler = Standardizer().fit(Z, weight)
+        self._scaler = ClippedScaler().fit(Z, weight)
         beta = np.zeros(Z.shape[1] + 1)
         if best > 0:
             beta = _fit_ridge(

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ._base import ResidualMetaLearner, Standardizer, index_of_least_loss
+from ._base import ClippedScaler, ResidualMetaLearner, index_of_least_loss
 
 
 class MLPMetaLearner(ResidualMetaLearner):
@@ -78,7 +78,7 @@ class MLPMetaLearner(ResidualMetaLearner):
     def _fit(self, Z, is_error, offset, folds, weight, seed):
         from ..neural._residual_mlp import train_residual_mlps
 
-        self._scaler = Standardizer().fit(Z, weight)
+        self._scaler = ClippedScaler().fit(Z, weight)
         in_training = np.zeros((len(folds), len(Z)), dtype=bool)
         for number, (train, _) in enumerate(folds):
             in_training[number, train] = True

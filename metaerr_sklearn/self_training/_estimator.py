@@ -514,7 +514,7 @@ class SelfTrainingWithMetaErr(
         )
 
     def _report_round(self, progress, n_iter, n_added):
-        progress.done("round", in_words=False)
+        progress.done("round", print_line=False)
         if self.verbose:
             print(f"End of iteration {n_iter}, added {n_added} new labels.")
 
