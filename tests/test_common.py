@@ -229,18 +229,19 @@ def test_only_compat_depends_on_the_version_of_scikit_learn():
 
 
 def test_a_built_wheel_holds_every_module(tmp_path):
-    tree = tmp_path / "tree"
-    shutil.copytree(
-        SOURCE, tree / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-    )
+    # The source tree that these tests belong to: the package itself may be an installed wheel.
+    root, tree = Path(__file__).parents[1], tmp_path / "tree"
+    source = root / "metaerr_sklearn"
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(source, tree / source.name, ignore=ignore)
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(SOURCE.parent / name, tree / name)
+        shutil.copy(root / name, tree / name)
     build = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         built = {name for name in archive.namelist() if name.endswith(".py")}
-    assert built == {path.relative_to(SOURCE.parent).as_posix() for path in SOURCE.rglob("*.py")}
+    assert built == {path.relative_to(root).as_posix() for path in source.rglob("*.py")}
 
 
 def public_objects():
