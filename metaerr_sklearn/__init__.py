@@ -4,8 +4,8 @@ import importlib
 
 from ._version import __version__
 
-# Public name -> the module that holds it. Modules are imported on first use, so that
-# `import metaerr_sklearn` stays light: torch, skorch, lightgbm and matplotlib come later or never.
+# Public name -> its module. A module is imported when one of its names is first used, so that
+# `import metaerr_sklearn` does not import torch, skorch, lightgbm or matplotlib.
 _MODULES = {
     "AverageMetaLearner": "meta_learners",
     "ConfidenceMetaLearner": "meta_learners",

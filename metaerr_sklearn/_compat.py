@@ -10,7 +10,7 @@ try:
 except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
 
     class CallbackSupportMixin:
-        """Stand in where the installed scikit-learn has no callbacks."""
+        """Replace scikit-learn's class if the installed version has no callbacks."""
 
     def with_callbacks(method):
         """Return the method unchanged."""

@@ -1,1 +1,1 @@
-"""Everything that touches the base: inspection, fitting, prediction, cross-fitting, delegation."""
+"""Inspect the base classifier, fit it, cross-fit it, predict with it, and delegate to it."""

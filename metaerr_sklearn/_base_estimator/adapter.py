@@ -1,7 +1,7 @@
 """Fit any base classifier and predict with it through one interface.
 
-`adapt` chooses between two adapters, one for scikit-learn classifiers and one for skorch nets. No
-other module finds out whether a base is a net.
+`adapt` chooses between two adapters, one for scikit-learn classifiers and one for skorch nets. Only
+`adapt` decides whether a base is a net.
 """
 
 from contextlib import nullcontext
@@ -42,7 +42,7 @@ def adapt(estimator):
     adapter : ClassifierAdapter or NetAdapter
     """
     modules = (cls.__module__ for cls in type(final_estimator(estimator)).__mro__)
-    # skorch is not imported for this: it may not be installed.
+    # skorch is not imported for this, because its import takes seconds.
     is_net = any(module.split(".")[0] == "skorch" for module in modules)
     return (NetAdapter if is_net else ClassifierAdapter)(estimator)
 
@@ -92,7 +92,7 @@ class ClassifierAdapter:
             options = [values for part in grids for values in part.values() if np.iterable(values)]
             if any(hasattr(value, "fit") for values in options for value in values):
                 return None  # some of the candidates may take no weights
-            # A search passes the arguments of its fit on.
+            # A search passes the arguments of its fit on to its estimator.
             return adapt(estimator.estimator).sample_weight_param()
         return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
@@ -109,18 +109,18 @@ class ClassifierAdapter:
         return safe_indexing(X, rows)
 
     def fit(self, X, y, *, classes, fit_params, seed, context):
-        """Fit the estimator itself, which must be a clone.
+        """Fit the estimator itself, without cloning it.
 
         Parameters
         ----------
         X, y : array-likes of length n_samples
             Training rows and labels.
         classes : ndarray of shape (n_classes,)
-            Sorted labels of the whole problem; y may lack some.
+            Sorted labels of all classes; y may lack some of them.
         fit_params : dict
-            Given to ``fit``.
+            Arguments of ``fit``.
         seed : int or None
-            Value for the parameters ``random_state`` that are None; None leaves them.
+            Value for the parameters ``random_state`` that are None; None does not change them.
         context : context manager
             The context in which the estimator is fitted.
 
@@ -144,7 +144,7 @@ class ClassifierAdapter:
         return False
 
     def preserved_rng(self, seed):
-        """Return a context that seeds and restores the generators that predictions draw from."""
+        """Return a context that seeds and restores the random generators used in prediction."""
         return nullcontext()
 
     def call(self, method, X):
@@ -155,7 +155,7 @@ class ClassifierAdapter:
         method : str
             Name of the method.
         X : array-like
-            Passed as `as_input` returns it.
+            Rows; `as_input` converts them for the base.
 
         Returns
         -------
@@ -171,14 +171,15 @@ class ClassifierAdapter:
     def predict_proba(self, X, classes):
         """Return class probabilities, one column for each class of `classes`.
 
-        The source is ``predict_proba`` (equal probabilities for rows where all are 0), else
-        ``decision_function`` (softmax; sigmoid(2 f) for two classes), else one-hot labels from
-        ``predict``. Classes that the base has not seen have probability 0.
+        They come from ``predict_proba``, where a row of zeros becomes a row of equal probabilities.
+        If the base lacks this method, they come from ``decision_function`` (softmax, or
+        sigmoid(2 f) for two classes). If it lacks both, they are the one-hot labels of ``predict``.
+        A class that the base was not trained on has probability 0.
 
         Parameters
         ----------
         X : array-like of length n_samples
-            Passed as `as_input` returns it.
+            Rows; `as_input` converts them for the base.
         classes : ndarray of shape (n_classes,)
             Sorted labels.
 
@@ -239,10 +240,10 @@ class ClassifierAdapter:
     def fill_zero_rows(self, proba):
         """Give every class the same probability in rows where all probabilities are 0.
 
-        An `OneVsRestClassifier` returns such rows if no class is claimed, and so does a
-        `RadiusNeighborsClassifier` for an outlier. Some versions of scikit-learn divide them by
-        their sum, 0, and `LabelSpreading` does so far from all rows. NaN from any other estimator
-        is a failure and stays.
+        `OneVsRestClassifier` returns such a row if none of its binary classifiers predicts its
+        class, and `RadiusNeighborsClassifier` for an outlier. Some versions of scikit-learn divide
+        the row by its sum, 0, which gives NaN. `LabelSpreading` does so for a row that is far from
+        all training rows. NaN from an estimator outside scikit-learn is a failure, and is kept.
         """
         proba = np.asarray(proba)
         if proba.ndim != 2:
@@ -257,7 +258,7 @@ class ClassifierAdapter:
         return proba
 
     def labels_by_argmax(self):
-        """Return whether the label is always the most probable class; None if not known."""
+        """Return whether the label is always the most probable class; None if it is uncertain."""
         return labels_by_argmax(self.final)
 
     def classes_of_output(self, classes):
@@ -293,14 +294,14 @@ class NetAdapter(ClassifierAdapter):
     """Fit a skorch net, or a Pipeline or search around one, and predict with it.
 
     A net takes float32 inputs and the positions of classes as int64 (float32 if it has one output
-    unit). It draws its random numbers from the process-wide generators, which are seeded here and
-    restored afterwards.
+    unit). It draws its random numbers from the process-wide generators. They are seeded before each
+    call and restored afterwards.
     """
 
     is_net = True
 
     def is_classifier(self):
-        """Return True: scikit-learn's `is_classifier` does not recognise all nets of skorch."""
+        """Return True: skorch's nets have no tag that marks classifiers."""
         return True
 
     def sample_weight_param(self):
@@ -308,7 +309,7 @@ class NetAdapter(ClassifierAdapter):
         return None
 
     def n_jobs(self, n_jobs):
-        """Return 1 for a net on an accelerator, which processes would only wait for."""
+        """Return 1 for a net on an accelerator, because processes would have to share it."""
         return n_jobs if str(getattr(self.final, "device", "")) == "cpu" else 1
 
     def as_input(self, X):
@@ -317,12 +318,12 @@ class NetAdapter(ClassifierAdapter):
 
         if not isinstance(without_wrappers(self.estimator), Pipeline):
             return as_net_input(X)
-        # The steps before the net may need the frame. Only float64, which no net takes, is changed.
+        # The steps before the net may need a frame. Only an array of float64 is converted.
         is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
         return X.astype(np.float32) if is_double else X
 
     def take_rows(self, X, rows):
-        """Return some rows of X; those of a memory map are read when the net needs them."""
+        """Return some rows of X; rows of a memory map are read only when the net needs them."""
         return safe_indexing(self.as_input(X) if isinstance(X, np.memmap) else X, rows)
 
     def draws_batches_by_weight(self):
@@ -332,7 +333,7 @@ class NetAdapter(ClassifierAdapter):
         return hasattr(net, "iterator_train")
 
     def preserved_rng(self, seed):
-        """Return a context that seeds and restores the generators that predictions draw from."""
+        """Return a context that seeds and restores the random generators used in prediction."""
         from ..neural import preserved_rng
 
         return preserved_rng(seed)
@@ -351,7 +352,7 @@ class NetAdapter(ClassifierAdapter):
         classes : ndarray of shape (n_classes,)
             Sorted labels.
         seed : int or None
-            Seed; None draws one.
+            Seed of the fit; None draws a seed.
 
         Returns
         -------
@@ -373,7 +374,7 @@ class NetAdapter(ClassifierAdapter):
         return pipeline
 
     def _encode(self, y_encoded, classes):
-        """Return the positions as int64, or as float32 for one output unit."""
+        """Return positions of classes as int64, or as float32 for a net with one output unit."""
         net = self.final
         if not is_instance_by_name(net, "skorch.", "NeuralNetBinaryClassifier"):
             return y_encoded.astype(np.int64)
@@ -392,14 +393,14 @@ class NetAdapter(ClassifierAdapter):
         rng = preserved_rng(
             draw_seed(None) if seed is None else seed, device=getattr(self.final, "device", None)
         )
-        # Nets that are fitted in threads would draw from the same generators. A search starts
-        # threads of its own, which would wait for this lock for ever.
+        # Without a lock, nets that are fitted in several threads would draw from the same
+        # generators. A search gets no lock: the threads that it starts would wait for it for ever.
         lock = nullcontext() if is_search(self.estimator) else NET_LOCK
         with lock, rng, context:
             return self.estimator.fit(self.as_input(X), encoded, **fit_params)
 
     def call(self, method, X):
-        """Call a method of the net; it moves no process-wide random generator on.
+        """Call a method of the net; the process-wide random generators keep their state.
 
         Raises
         ------
@@ -417,17 +418,17 @@ class NetAdapter(ClassifierAdapter):
         position = np.asarray(self.call("predict", X))
         if position.max(initial=0) >= len(classes):
             raise ValueError(
-                f"The net predicts class number {position.max()}, but only {len(classes)} classes "
-                "are known. Give the module one output unit per class."
+                f"The net predicts class number {position.max()}, but there are {len(classes)} "
+                "classes. Give the module one output unit per class."
             )
         return classes[position]
 
     def fill_zero_rows(self, proba):
-        """Return the probabilities as they are: a net's zeros are a failure."""
+        """Return the probabilities unchanged: a row of zeros from a net is a failure."""
         return np.asarray(proba)
 
     def labels_by_argmax(self):
-        """Return whether ``predict`` is skorch's own, with a threshold of one half if any."""
+        """Return whether ``predict`` is skorch's own and has no threshold, or the threshold 0.5."""
         net = self.final
         return has_predict_of(net, "skorch.") and getattr(net, "threshold", 0.5) == 0.5
 
@@ -438,7 +439,8 @@ class NetAdapter(ClassifierAdapter):
     def classes_of_prefit(self, y):
         """Return the classes of a net that was fitted elsewhere.
 
-        If labels and classes are integers, column j of the net stands for label j.
+        If y and ``classes_`` of the net hold integers, the result has the classes of both.
+        Otherwise the net may have been fitted on positions, and the result has the classes in y.
         """
         labels = np.unique(y)
         classes = np.asarray(getattr(self.final, "classes_", labels))

@@ -38,14 +38,14 @@ def cross_fit(
     classes : ndarray of shape (n_classes,)
         Sorted labels.
     splits : list of (train, test)
-        From `make_splits`. A row in several test parts keeps its first prediction; a row in none
-        has fold -1.
+        Result of `make_splits`. If a row is in several test parts, its first prediction is kept. If
+        it is in none, its fold is -1.
     fit_params : dict, default=None
-        Arguments of ``fit``; those with one entry per row are cut to each training part.
+        Arguments of ``fit``. Those with one entry per row are cut to each training part.
     n_jobs : int, default=None
-        Folds at once, through any joblib backend.
+        Number of folds fitted at once, through any joblib backend.
     memory : joblib.Memory, default=None
-        Caches each fold by itself, so that an interrupted cross-fitting resumes.
+        Caches each fold separately, so that an interrupted cross-fitting can be resumed.
     seed : int, default=None
         Passed to `fit_base`.
     keep_estimators : bool, default=False
@@ -53,7 +53,7 @@ def cross_fit(
     on_fold : callable, default=None
         Called without arguments after each fold.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
-        Each describes the rows that the clone was not trained on.
+        Each computes meta-features of a test part from the clone that was not trained on it.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def cross_fit(
 
     Notes
     -----
-    The parameters are those of a cross-validation, each of which a caller sets.
+    There are many parameters because the callers set each option of the cross-validation.
     """
     y = np.asarray(y)
     job = _fit_and_predict if memory is None else memory.cache(_fit_and_predict)
@@ -110,7 +110,7 @@ def observe_fitted(estimator, X, y, *, embedding=None, observers=()):
     embedding : object with ``record()``, default=None
         Records a hidden layer of the base.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
-        Each describes the rows.
+        Each computes meta-features of the rows from the base.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def _fit_and_predict(
 ):
     """Fit a clone on the training part of a split and predict the test part.
 
-    All parameters are positional because each of them is part of the key of joblib.Memory.
+    There are many parameters because joblib.Memory makes its cache key from single arguments.
     """
     base, labels = adapt(estimator), y[train]
     try:

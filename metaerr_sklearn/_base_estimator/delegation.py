@@ -1,4 +1,4 @@
-"""Give a classifier that wraps a base the base's class outputs, tags and columns."""
+"""Delegate class outputs, tags and column names to the wrapped base classifier."""
 
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
@@ -8,7 +8,10 @@ from .adapter import adapt
 
 
 def estimator_has(method):
-    """Return a check for `available_if`: whether the base, fitted if it is, has a method."""
+    """Return a check for `available_if` that the base has a method.
+
+    The check is made on the fitted base if there is one, else on the parameter ``estimator``.
+    """
 
     def check(self):
         getattr(getattr(self, "estimator_", self.estimator), method)
@@ -18,9 +21,9 @@ def estimator_has(method):
 
 
 class DelegatesToBase:
-    """Delegate class outputs, tags and columns to the base classifier.
+    """Delegate class outputs, tags and column names to the base classifier.
 
-    For classes with a parameter ``estimator``, whose fit sets ``estimator_`` and ``classes_``.
+    A subclass has the parameter ``estimator``, and its ``fit`` calls `_set_base`.
     """
 
     @available_if(estimator_has("predict"))
@@ -51,7 +54,7 @@ class DelegatesToBase:
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
-            The base's own.
+            Output of the base, unchanged.
         """
         check_is_fitted(self)
         return adapt(self.estimator_).call("predict_proba", X)
@@ -68,7 +71,7 @@ class DelegatesToBase:
         Returns
         -------
         log_proba : ndarray of shape (n_samples, n_classes)
-            The base's own.
+            Output of the base, unchanged.
         """
         check_is_fitted(self)
         return adapt(self.estimator_).call("predict_log_proba", X)
@@ -85,7 +88,7 @@ class DelegatesToBase:
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The base's own.
+            Output of the base, unchanged.
         """
         check_is_fitted(self)
         return adapt(self.estimator_).call("decision_function", X)
@@ -93,7 +96,7 @@ class DelegatesToBase:
     def _set_base(self, estimator, classes):
         """Set the deployed base, its classes in the order of its columns, and the columns of X.
 
-        Attributes of an earlier fit that this base does not have are deleted.
+        An attribute of an earlier fit is deleted if this base does not have it.
         """
         self.estimator_ = estimator
         self.classes_ = adapt(estimator).classes_of_output(classes)
@@ -104,7 +107,7 @@ class DelegatesToBase:
                 delattr(self, name)
 
     def __sklearn_is_fitted__(self):
-        """Return whether a base has been fitted here."""
+        """Return whether `fit` has set a base."""
         return hasattr(self, "estimator_")
 
     def __sklearn_tags__(self):

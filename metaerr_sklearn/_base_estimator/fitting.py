@@ -1,4 +1,4 @@
-"""Fit the base."""
+"""Fit clones of the base classifier, with or without sample weights."""
 
 from contextlib import nullcontext
 
@@ -21,13 +21,14 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, context=No
     X, y : array-likes of length n_samples
         Training rows and labels.
     classes : ndarray of shape (n_classes,)
-        Sorted labels of the whole problem; y may lack some.
+        Sorted labels of all classes; y may lack some of them.
     fit_params : dict, default=None
-        Given to ``fit``, already cut to these rows.
+        Arguments of ``fit``. Those with one entry per row have the entries of these rows only.
     seed : int, default=None
-        Seed of everything random in the fit; None leaves it to the estimator.
+        Seed of the parameters ``random_state`` that are None, and of the random numbers of a net.
+        None sets no fixed seed.
     context : callable, default=None
-        Returns, for the clone, the context manager in which it is fitted.
+        Takes the clone, and returns the context manager in which the clone is fitted.
 
     Returns
     -------
@@ -47,10 +48,10 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, context=No
 
 
 def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, random_state=None):
-    """Fit a clone of the base with weights, whether its ``fit`` takes them or not.
+    """Fit a clone of the base with weights, even if its ``fit`` takes no weights.
 
-    Weights are passed to ``fit`` if it has a parameter for them. A net draws its batches in
-    proportion to them. For any other base the rows are resampled.
+    If ``fit`` has a parameter for weights, they are passed to it. A net draws its batches in
+    proportion to the weights. For any other base the rows are resampled in proportion to them.
 
     Parameters
     ----------
@@ -63,13 +64,14 @@ def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, ra
     weight : ndarray of shape (n_samples,)
         Weights.
     classes : ndarray of shape (n_classes,)
-        Sorted labels of the whole problem.
+        Sorted labels of all classes.
     seed : int or None
-        Seed of everything random in the fit; None leaves it to the estimator.
+        Seed of the parameters ``random_state`` that are None, and of the random numbers of a net.
+        None sets no fixed seed.
     unit : float, default=1.0
-        Weight of a row that appears once, if rows are resampled.
+        If rows are resampled, a row of this weight is drawn once.
     random_state : RandomState instance or None, default=None
-        Draws the rows, if they are resampled.
+        Random state of the resampling.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, ra
 
     Notes
     -----
-    The last two parameters are used only if rows are resampled.
+    `unit` and `random_state` are used only if rows are resampled.
     """
     base = adapt(estimator)
     if base.draws_batches_by_weight():
@@ -87,6 +89,6 @@ def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, ra
     if name is None:
         drawn = systematic_sample(weight / unit, draw_seed(random_state))
         X, y, fit_params = safe_indexing(X, drawn), y[drawn], None
-    # The weights are passed by name, so that the user's metadata routing does not apply here.
+    # Metadata routing is off here: the weights are passed by name, without a request of the user.
     with config_context(enable_metadata_routing=False):
         return fit_base(estimator, X, y, classes=classes, fit_params=fit_params, seed=seed)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..model_selection import is_unlabeled
 
-# Their label is not always the class of the largest probability: a threshold, or votes, decide.
+# Classifiers whose label need not be the most probable class: a threshold or votes decide it.
 _LABELS_OF_THEIR_OWN = (FixedThresholdClassifier, TunedThresholdClassifierCV, SVC, NuSVC)
 _LABELS_BY_ARGMAX = (RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier)
 _SEMI_SUPERVISED = (SelfTrainingClassifier, LabelPropagation, LabelSpreading)
@@ -55,8 +55,8 @@ def is_search(estimator):
 def transform_before(pipeline, X):
     """Return X as the last step of a fitted Pipeline receives it.
 
-    The steps are called one by one. A Pipeline of the steps before the last would check whether
-    its own last step is fitted, which fails for transformers that learn nothing.
+    Each step is called by itself, because ``pipeline[:-1].transform`` would check whether its last
+    step is fitted. This check fails for a transformer that learns nothing.
     """
     for _, step in pipeline.steps[:-1]:
         # The samplers of imbalanced-learn act only in fit.
@@ -66,9 +66,10 @@ def transform_before(pipeline, X):
 
 
 def unwrap(estimator, X):
-    """Return the fitted `final_estimator`, and X as it receives it.
+    """Return the fitted `final_estimator`, and X as the steps before it transform it.
 
-    Wrappers do not pass on methods that scikit-learn does not define.
+    This gives access to methods that scikit-learn does not define: Pipelines and searches do not
+    have them.
     """
     estimator = without_wrappers(estimator)
     while isinstance(estimator, Pipeline):
@@ -106,13 +107,17 @@ def freeze_if_prefit(estimator, option):
 def can_fit_and_predict(estimator):
     """Return whether an estimator has the methods of a classifier, or will have them after fit.
 
-    A `StackingClassifier` has the methods of its fitted final estimator.
+    A `StackingClassifier`, for example, may have ``predict`` only after its final estimator is
+    fitted.
     """
     return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
 
 
 def check_not_pairwise(estimator):
-    """Raise if X is a matrix between rows, because its folds cannot be cut out by rows alone."""
+    """Raise if the estimator takes a precomputed kernel or distance matrix as X.
+
+    A fold of such a matrix is a selection of rows and of columns.
+    """
     if get_tags(estimator).input_tags.pairwise:
         raise ValueError(
             f"{type(estimator).__name__} takes a precomputed matrix between the training rows as "
@@ -122,7 +127,7 @@ def check_not_pairwise(estimator):
 
 
 def check_all_labeled(estimator, y):
-    """Raise if y has unlabeled rows for a base that learns from them.
+    """Raise if the base is semi-supervised and y has unlabeled rows.
 
     Errors can be counted only on labeled rows.
 
@@ -139,7 +144,7 @@ def check_all_labeled(estimator, y):
     elif hasattr(base, "unlabeled"):  # SelfTrainingWithMetaErr
         marker = base.unlabeled
         if set(np.unique(y).tolist()) == {-1, 1}:
-            return  # it takes both for classes
+            return  # SelfTrainingWithMetaErr then takes -1 for a class
     else:
         return
     is_marked = is_unlabeled(y, marker)
@@ -163,10 +168,10 @@ def labels_by_argmax(estimator):
     Returns
     -------
     by_argmax : bool or None
-        True for scikit-learn's forests and bagging, whose ``predict`` would evaluate all members
-        again. False for classifiers with a threshold, for support vector machines, whose labels
-        come from votes, for classifiers that abstain, and for whatever has one of them inside.
-        None if it is not known.
+        True for scikit-learn's forests and bagging, because their ``predict`` would evaluate all
+        members again. False for classifiers with a decision threshold, for support vector machines
+        (their labels come from votes), for classifiers that abstain, and for any estimator that
+        contains one of these. None for all others.
     """
     if isinstance(estimator, _LABELS_BY_ARGMAX) and has_predict_of(estimator, "sklearn.ensemble."):
         return True

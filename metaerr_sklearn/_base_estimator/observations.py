@@ -1,4 +1,4 @@
-"""Hold what is known of some rows: the base's predictions and, in training, their outcome."""
+"""Hold rows, the predictions of the base for them and, in training, labels and errors."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -10,10 +10,10 @@ from .._utils.rows import row_chunks
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Rows, the base's predictions for them, and what else is known of each row.
+    """Rows, the predictions of the base for them and, in training, labels, errors and weights.
 
-    All arrays have one entry per row. None means that a value is not known: of new rows only the
-    predictions are known.
+    All arrays have one entry per row. An array is None if it is not available: new rows have
+    predictions, but no labels.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Observations:
         Equal numbers mark rows that are duplicates of each other.
 
     fold : ndarray of int, shape (n_samples,), default=None
-        Number of the fold whose clone predicted the row; -1 if no clone did, and then the other
-        values of the row mean nothing. None if one classifier, which was trained on none of the
-        rows, predicted all of them.
+        Number of the fold whose clone of the base predicted the row. -1 if no clone predicted it:
+        its prediction and error are then placeholders. None if a single classifier predicted all
+        rows and was trained on none of them.
 
     observed : tuple of ndarray of shape (n_samples, n_features), default=None
         Meta-features that each observer computed from the clone that predicted the row.
@@ -53,7 +53,7 @@ class Observations:
         Values of the net's hidden layer, recorded while it predicted.
 
     representation : ndarray of shape (n_samples, n_columns), default=None
-        Inputs as numbers, see `fit_representation`.
+        X as numbers; see `fit_representation`.
     """
 
     X: object
@@ -82,18 +82,18 @@ class Observations:
         return Observations(None if self.X is None else safe_indexing(self.X, rows), **arrays)
 
     def without_inputs(self):
-        """Return the observations without X and without the hidden layer, which may be large."""
+        """Return the observations without X and hidden layer, which may need much memory."""
         return replace(self, X=None, embedding=None)
 
     def chunks(self, max_rows, rows=None):
-        """Yield the observations of (some) rows in chunks that fit into the working memory.
+        """Yield the observations of all or some rows in chunks that fit into the working memory.
 
         Parameters
         ----------
         max_rows : int
-            Most rows of a chunk.
+            Largest number of rows in a chunk.
         rows : ndarray of int, default=None
-            Positions; None means all rows.
+            Positions of the rows; None means all rows.
 
         Yields
         ------

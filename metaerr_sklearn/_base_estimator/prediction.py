@@ -14,9 +14,9 @@ from .adapter import adapt
 class BasePredictions(NamedTuple):
     """Predictions of the base for some rows.
 
-    ``labels`` has shape (n_samples,), ``pred_encoded`` their positions among the classes (-1 for
-    any other label), ``proba`` has shape (n_samples, n_classes). ``embedding`` holds the recorded
-    hidden layer, or None.
+    ``labels`` and ``pred_encoded`` have shape (n_samples,). ``pred_encoded`` holds the positions of
+    the labels among the classes, -1 for any other label. ``proba`` has shape (n_samples,
+    n_classes). ``embedding`` holds the recorded hidden layer, or None.
     """
 
     labels: np.ndarray
@@ -37,7 +37,7 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
     classes : ndarray of shape (n_classes,)
         Sorted labels.
     by_argmax : bool, default=None
-        Whether the label is known to be the most probable class, so that one pass is enough. None
+        Whether the label is always the most probable class, so that one pass is enough. None
         decides by the kind of classifier.
     embedding : object with ``record()``, default=None
         Records a hidden layer while the base computes its probabilities.
@@ -69,9 +69,10 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
 
 
 def _labels_by_argmax(base, X, proba, classes):
-    """Return the most probable classes; rows of equal probabilities get the label of ``predict``.
+    """Return the most probable class of each row, as a label and as its position.
 
-    For such rows a classifier may have a rule of its own, for example for outliers.
+    If all classes of a row have the same probability, its label comes from ``predict``: a
+    classifier may have a rule of its own for such rows, for example for outliers.
     """
     pred_encoded = proba.argmax(axis=1)
     labels = classes[pred_encoded]
@@ -89,11 +90,11 @@ def observe(estimator, X, observers):
     Parameters
     ----------
     estimator : fitted estimator
-        A base that was not trained on X, or the deployed one for new rows.
+        In training, a clone that was not trained on X. For new rows, the deployed base.
     X : any, of length n_samples
         Rows.
     observers : sequence of objects with ``observe(estimator, X)``
-        They return one number, or one row of numbers, for each row.
+        ``observe`` returns one number, or one row of numbers, for each row of X.
 
     Returns
     -------

@@ -13,7 +13,7 @@ def route_fit(owner, y, sample_weight, groups, fit_params):
     Parameters
     ----------
     owner : MetaErrorClassifier
-        Its ``estimator`` and ``cv`` receive what they request.
+        Its ``estimator`` and ``cv`` receive the metadata that they request.
     y : ndarray of shape (n_samples,)
         Class labels.
     sample_weight, groups : array-likes of shape (n_samples,), or None
@@ -24,8 +24,11 @@ def route_fit(owner, y, sample_weight, groups, fit_params):
     Returns
     -------
     sample_weight : ndarray of shape (n_samples,), or None
+        Checked weights, for the error model.
     base_params : dict
+        Arguments for the ``fit`` of the base.
     groups : ndarray of shape (n_samples,), or None
+        Checked groups, for the splits.
     """
     groups, name = check_groups(groups), type(owner).__name__
     weight = None

@@ -43,9 +43,9 @@ class MetaErrorClassifier(
 ):
     """Classify with a base classifier and predict where it is wrong.
 
-    Class outputs (`predict`, `predict_proba`, ...) are the base's own. Error outputs have names of
-    their own (`predict_error_proba`, ...). The error is learned only from predictions on rows that
-    the base was not trained on: out-of-fold, on a hold-out, or on rows new to a fitted base.
+    Class outputs (`predict`, `predict_proba`, ...) are those of the base. Error outputs have other
+    names (`predict_error_proba`, ...). The error is learned only from predictions on rows that the
+    base was not trained on: out-of-fold, on a hold-out, or on rows new to a fitted base.
 
     Parameters
     ----------
@@ -62,20 +62,20 @@ class MetaErrorClassifier(
         The columns that the meta-learner is fitted on; see `ErrorModel`. Objects with
         ``observe(estimator, X)``, such as `neural.AugmentedConfidence`, compute columns from the
         base itself: in training each fold's clone is passed with the rows held out from it, and
-        for new rows the deployed base. With `memory`, each set of such objects has base fits of
-        its own. For a net that is cross-fitted, "auto" leaves "predicted_class" out, because each
-        fold's net has class biases of its own.
+        for new rows the deployed base. With `memory`, another set of such objects needs new fits
+        of the base. If a net is cross-fitted, "auto" does not use "predicted_class", because the
+        nets of the folds have different class biases.
 
     representation : "auto", transformer or None, default="auto"
-        How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If the deployed
-        skorch net is the one that was evaluated (``cv="prefit"`` or ``refit=False``), "auto"
-        represents images, and other arrays of more than 200 columns, by the net's last hidden
-        layer, recorded in the pass that gives the probabilities; see `neural.TorchEmbedding`.
+        How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If a skorch net
+        is deployed as it was evaluated (``cv="prefit"`` or ``refit=False``), "auto" represents
+        images, and other arrays of more than 200 columns, by the net's last hidden layer. The layer
+        is recorded while the net computes the probabilities; see `neural.TorchEmbedding`.
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         How the rows are held out. int: that many stratified folds. Rows of one group are never
         split across folds. Exact duplicates are kept together too if most rows of a class have
-        one; if fewer do, pass the number of the original row as `groups`. float: one stratified
+        one; otherwise pass the number of the original row as `groups`. float: one stratified
         hold-out of that size. "prefit": `estimator` is fitted, and all rows are new to it, as with
         a `FrozenEstimator`.
 
@@ -94,8 +94,8 @@ class MetaErrorClassifier(
         `predict_error` is True from this error probability on.
 
     n_jobs : int, default=None
-        Folds fitted at once, through joblib; threads of the error model. Under
-        ``joblib.parallel_config("dask")``, "ray" or "spark" the folds go to that cluster; nets on
+        Number of folds fitted at once, through joblib, and of threads of the error model. Under
+        ``joblib.parallel_config("dask")``, "ray" or "spark" the folds go to that cluster. Nets on
         an accelerator are fitted one after the other in this process.
 
     random_state : int, RandomState instance or None, default=None
@@ -126,14 +126,14 @@ class MetaErrorClassifier(
         out-of-fold prediction. None if ``meta_learner=None``.
 
     oof_error_rate_ : float in [0, 1]
-        Share of errors among the tested rows, weighted. None if ``meta_learner=None``.
+        Weighted share of errors in the out-of-fold predictions. None if ``meta_learner=None``.
 
     n_errors_ : int
-        Number of errors among the tested rows of ``sample_weight`` above 0. None if
+        Number of errors in the out-of-fold predictions of rows with positive weight. None if
         ``meta_learner=None``.
 
     fallback_reason_ : str or None
-        Why nothing was learned from errors, if so; see `ErrorModel`.
+        Reason why no meta-learner was fitted; None if one was fitted. See `ErrorModel`.
 
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
@@ -146,7 +146,7 @@ class MetaErrorClassifier(
 
     See Also
     --------
-    ErrorModel : The same for predictions made elsewhere.
+    ErrorModel : Predicts the errors of predictions that were made elsewhere.
 
     References
     ----------
@@ -216,7 +216,7 @@ class MetaErrorClassifier(
             of splits of your own is used as it is.
 
         **fit_params : dict
-            For the ``fit`` of the base. With metadata routing: what base and splitter request.
+            Arguments of the ``fit`` of the base; with metadata routing, those of the splitter too.
 
         Returns
         -------
@@ -227,7 +227,7 @@ class MetaErrorClassifier(
         TypeError
             If `estimator` is no classifier.
         ValueError
-            If y is not a vector of at least two classes, or a parameter does not fit.
+            If y is not a vector of at least two classes, or a parameter is invalid.
         """
         is_frozen = isinstance(freeze_if_prefit(self.estimator, self.cv), FrozenEstimator)
         X, y = self._check_fit(X, y, groups, is_frozen)
@@ -299,8 +299,8 @@ class MetaErrorClassifier(
     def predict_with_error(self, X):
         """Predict labels and their error probabilities in one pass of the base.
 
-        A second pass is needed if `predict` is not always the argmax of `predict_proba`, which is
-        checked on the out-of-fold predictions, or known of the kind of classifier.
+        A second pass is needed if the label is not always the most probable class. The kind of
+        classifier and the out-of-fold predictions decide this.
 
         Parameters
         ----------
@@ -310,9 +310,9 @@ class MetaErrorClassifier(
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            As `predict`.
+            Same as `predict`.
         error_proba : ndarray of shape (n_samples,), in [0, 1]
-            As `predict_error_proba`.
+            Same as `predict_error_proba`.
         """
         labels, _, error_proba = self._predict_all(X)
         return labels, error_proba
@@ -320,8 +320,8 @@ class MetaErrorClassifier(
     def estimate_accuracy(self, X, *, confidence_level=0.95):
         """Estimate the accuracy of `predict` on rows without labels.
 
-        The estimate is 1 - the mean error probability. It decreases if the rows are harder than
-        the training rows, before any label is known.
+        The estimate is 1 - the mean error probability. It decreases if the rows are harder to
+        classify than the training rows.
 
         Parameters
         ----------
@@ -348,9 +348,9 @@ class MetaErrorClassifier(
 
         Notes
         -----
-        The interval covers the chance in which rows were drawn and which of them are wrong, and the
-        uncertainty of level and slope of the error probability, which were learned from
-        `oof_error_proba_`. It is an interval for the accuracy on these very rows.
+        The interval covers the chance in the draw of the rows and in their errors. It also covers
+        the uncertainty of level and slope of the error probability, which were learned from
+        `oof_error_proba_`. It is an interval for the accuracy on the rows of X.
 
         It does not cover a changed relation between X and y (concept drift, other class
         frequencies), which X alone cannot show; rows unlike any training row, which `novelty`
@@ -381,7 +381,7 @@ class MetaErrorClassifier(
         )
 
     def explain_error(self, X):
-        """Return what raises or lowers the log-odds of an error, for each row.
+        """Explain for each row what raises or lowers the log-odds of an error.
 
         Parameters
         ----------
@@ -527,7 +527,7 @@ class MetaErrorClassifier(
     def _make_splits(self, X, y, groups, duplicate_id, seed):
         """Return the splits for cross-fitting; with refit=False there must be a single one."""
         if self.memory is not None and self.random_state is None:
-            seed = 0  # splits that are drawn anew would never be found in the cache
+            seed = 0  # with other splits, no fold of an earlier fit would be in the cache
         splits = make_splits(self.cv, X, y, groups=groups, duplicate_id=duplicate_id, seed=seed)
         if not self.refit and len(splits) != 1:
             raise ValueError(
@@ -625,9 +625,9 @@ class MetaErrorClassifier(
         return labels, proba, self.error_model_.predict_observations(observations).error_proba
 
     def _observe(self, X):
-        """Return the base's labels for new rows, and what the error model needs of these rows.
+        """Return the labels of new rows, and the observations for the error model.
 
-        The representation of X is recorded if the base computes it with its probabilities.
+        If a net computes the representation together with its probabilities, it is recorded.
         """
         check_is_fitted(self)
         (X,) = indexable(X)
