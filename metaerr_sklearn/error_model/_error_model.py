@@ -58,12 +58,12 @@ class ErrorModel(BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
     The predictions may come from a deployed model, an API or another machine. Train the error model
-    only on predictions for rows which that classifier was not trained on.
+    only on predictions for rows that the classifier was not trained on.
 
-    It starts from the offset: the log-odds of an error by the confidence in the predicted class
-    and, with the block "second_opinion", by auxiliary models of the labels are averaged and
-    calibrated (Platt scaling [2]_). The meta-learner adds a correction that it learns from
-    meta-features. No correction at all is one of its choices.
+    The model starts from an offset: the log-odds of an error that follow from the probability of
+    the predicted class, calibrated by Platt scaling [2]_. With the block "second_opinion", they are
+    first averaged with the log-odds of auxiliary models of the labels. The meta-learner adds a
+    correction that it learns from meta-features. It may also choose no correction.
 
     Parameters
     ----------
@@ -91,14 +91,15 @@ class ErrorModel(BaseEstimator):
         5,000 rows.
 
     n_jobs : int, default=None
-        Threads: in fit, of the second opinion, the neighbour search, the learners of "auto" and
-        the folds of boosted trees; in prediction, of chunks of rows. None = 1.
+        Number of threads; None means 1. `fit` uses them for the second opinion, the neighbour
+        search, the learners of "auto" and the folds of boosted trees; predictions, for chunks of
+        rows.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
 
     verbose : int, default=0
-        Print a line when fitted.
+        Print a line at the end of `fit`.
 
     Attributes
     ----------
@@ -122,11 +123,11 @@ class ErrorModel(BaseEstimator):
         Represents X as numbers.
 
     representation_reason_ : str or None
-        Why X has no representation, if it has none.
+        Reason why X has no representation; None if it has one or needs none.
 
     fallback_reason_ : str or None
-        Why nothing was learned, if so. The error probability is then the mean of the offset's
-        terms, shifted to the level of the error rate.
+        Reason why no meta-learner was fitted; None if one was fitted. Without one, the error
+        probability follows from the mean log-odds of the offset, shifted to the error rate.
 
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
@@ -213,9 +214,9 @@ class ErrorModel(BaseEstimator):
 
         fold : array-like of shape (n_samples,), default=None
             Number of the classifier that predicted each row, if there were several, as in
-            ``cross_val_predict``. A classifier that was trained on a row reveals the row's label
-            by its errors elsewhere, so that only errors of one classifier are compared. None = one
-            classifier, which was trained on none of the rows.
+            ``cross_val_predict``. Only errors of the same classifier are then compared, because the
+            errors of a classifier that was trained on a row reveal the label of that row. None
+            means one classifier, which was trained on none of the rows.
 
         Returns
         -------
@@ -224,7 +225,7 @@ class ErrorModel(BaseEstimator):
         Raises
         ------
         ValueError
-            If lengths, probabilities, classes or parameters do not fit.
+            If lengths, probabilities, classes or parameters are invalid.
         """
         self.check_parameters()
         check_no_observers(self.meta_features)
@@ -262,7 +263,7 @@ class ErrorModel(BaseEstimator):
     def fit_observations(
         self, observations, classes, *, estimator=None, is_deployed=False, representation=None
     ):
-        """Fit on checked observations; for estimators that have the base classifier.
+        """Fit on checked observations; called by estimators that have the base classifier.
 
         Parameters
         ----------
@@ -276,8 +277,8 @@ class ErrorModel(BaseEstimator):
             The deployed base, from which observers compute meta-features of new rows.
 
         is_deployed : bool, default=False
-            Whether `estimator` itself made the predictions, so that a net's class biases are
-            those of the deployed net.
+            Whether `estimator` itself made the predictions. Clones of a net have other class
+            biases than the deployed net.
 
         representation : transformer, default=None
             Used in place of the parameter, for example the hidden layer of the deployed net.
@@ -381,7 +382,7 @@ class ErrorModel(BaseEstimator):
         return ErrorPredictions(np.concatenate(error_proba), np.concatenate(is_novel))
 
     def explain_error(self, X, proba, *, y_pred=None):
-        """Return what raises or lowers the log-odds of an error, for each row.
+        """Explain for each row what raises or lowers the log-odds of an error.
 
         Parameters
         ----------
@@ -592,7 +593,7 @@ class ErrorModel(BaseEstimator):
         return self.representation_ is not None and observations.representation is None
 
     def _with_needed_inputs(self, observations):
-        """Return the observations without X if nothing uses it: chunks of X may be smaller."""
+        """Return the observations without X if X is not used: wide rows make chunks smaller."""
         return observations if self._needs_inputs(observations) else replace(observations, X=None)
 
     def _predict_chunk(self, observations):

@@ -6,15 +6,15 @@ from scipy.special import expit, logit
 
 from .._utils.probabilities import log_losses_of_logits
 
-# Weights of the second opinion in the offset that are tried besides one half.
+# Weights of the second opinion in the offset, tried in addition to one half.
 _OTHER_SECOND_WEIGHTS = (0.25, 0.0)
 
 
 class PlattScaling:
     """Calibrate an error score by a line in log-odds, with Platt's smoothed targets.
 
-    The slope is kept positive. The order of the score then survives even if a sample suggests that
-    the score is useless.
+    The slope is at least `min_slope`. The order of the scores is therefore kept, even if scores and
+    errors of the training rows are not related.
     """
 
     min_slope = 0.05
@@ -73,8 +73,8 @@ class CalibratedOffset:
     """Average several log-odds of an error and calibrate the mean by Platt scaling.
 
     The terms have equal weights. With two terms, the second one gets a lower weight if that lowers
-    the cross-fitted log-loss by more than its standard error: a second opinion that is worse than
-    the base's confidence blurs it.
+    the cross-fitted log-loss by more than its standard error: with equal weights, a second opinion
+    that is worse than the confidence of the base can make the mean worse than the confidence.
     """
 
     def fit(self, terms, is_error, weight, folds):
@@ -94,8 +94,8 @@ class CalibratedOffset:
         Returns
         -------
         oof : ndarray of shape (n_samples,)
-            Cross-fitted offset of the training rows. A line that is fitted on its own rows looks
-            better than it is, and the meta-learner would correct too little.
+            Cross-fitted offset of the training rows. An offset fitted on the rows themselves would
+            be too good on them, and the meta-learner would learn too small a correction.
         """
 
         def cross_fitted(score):

@@ -17,12 +17,12 @@ class ErrorPredictions(NamedTuple):
 
 
 class ErrorExplanation(NamedTuple):
-    """The reasons that raise or lower the log-odds of an error, for each row.
+    """Contributions to the log-odds of an error, for each row.
 
     ``contributions`` has shape (n_samples, n_contributions), in log-odds: above 0 = more likely
     wrong. ``names``, an array of str, names each column as "block: meta-feature". ``base_value``
-    is the log-odds of a typical training row: with the contributions of a row it sums to the
-    log-odds of its error probability.
+    is the log-odds of a typical training row. The sum of ``base_value`` and the contributions of a
+    row is the log-odds of its error probability.
     """
 
     contributions: np.ndarray

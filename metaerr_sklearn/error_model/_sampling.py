@@ -12,10 +12,11 @@ from ..model_selection._splitting import make_splits
 class Sample(NamedTuple):
     """Rows to train on, and how they were sampled.
 
-    ``rows`` are positions, or None for all rows. ``reference`` are the positions in `rows` of
-    those that were sampled regardless of their outcome, or None for all. ``weight`` corrects for
-    outcomes that were oversampled, or is None. ``unused`` holds rows that are neither sampled nor
-    related to a sampled row: predictions of the fitted model are out-of-sample for them.
+    ``rows`` holds the positions of the sampled rows; None means all rows. ``reference`` holds the
+    positions in ``rows`` of the rows that were sampled regardless of their outcome; None means all
+    of ``rows``. ``weight`` holds weights that correct for oversampled outcomes; None means equal
+    weights. ``unused`` holds the rows that are neither sampled nor related to a sampled row: the
+    fitted model predicts them out-of-sample.
     """
 
     rows: np.ndarray = None
@@ -27,9 +28,9 @@ class Sample(NamedTuple):
 def sample_rows(is_error, relation, seed, *, oversample_errors):
     """Sample `limits.MAX_FIT_ROWS` rows if there are more.
 
-    Groups and duplicates are sampled as a whole, unless one of them is too large for that. If the
-    rarer outcome, mostly the errors, makes up less than a quarter of the sample, more rows of it
-    are added and down-weighted.
+    Groups and duplicates are sampled as a whole, unless one of them has more than a tenth of that
+    number of rows. If less than a quarter of the sample has the rarer outcome (mostly errors), more
+    rows of this outcome are added, with a lower weight.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def sample_rows(is_error, relation, seed, *, oversample_errors):
     seed : int
         Seed.
     oversample_errors : bool
-        Whether rows of the rarer outcome may be added; never with related rows.
+        Whether rows of the rarer outcome may be added. None are added if rows are related.
 
     Returns
     -------
@@ -76,8 +77,8 @@ def sample_rows(is_error, relation, seed, *, oversample_errors):
 def without_zero_weights(observations):
     """Return the positions of the rows of positive weight, and these rows with mean weight 1.
 
-    Equal weights become None, so that they give the unweighted result to the last bit. So does the
-    fold if one classifier predicted all rows.
+    Equal weights become None, so that the result equals the unweighted one to the last bit. `fold`
+    becomes None if one classifier predicted all rows.
     """
     rows, weight = slice(None), observations.sample_weight
     if weight is not None and (weight == 0).any():
@@ -93,7 +94,7 @@ def without_zero_weights(observations):
 
 
 def why_no_folds(observations):
-    """Return why related rows leave no two parts to train and to test on, or None."""
+    """Return the reason why related rows cannot be split into folds, or None if they can."""
     y_encoded = observations.y_encoded
     if observations.groups is not None:
         if len(np.unique(observations.groups)) < 2:

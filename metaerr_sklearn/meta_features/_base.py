@@ -1,4 +1,4 @@
-"""What every block of meta-features declares and does."""
+"""Base class of the blocks of meta-features, and the rows that blocks are fitted on."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,13 @@ from .._base_estimator.observations import Observations
 
 
 class TrainingRows(NamedTuple):
-    """Rows that blocks are fitted on, and how they may be used.
+    """Rows that blocks are fitted on, and the folds in which they are described.
 
-    ``folds`` holds (train, test) positions if rows are related: then leaving out one row does not
-    hide its label. ``reference`` holds the positions of the rows that models and neighbours are
-    made of: all rows but some errors that were added because errors are rare. ``is_image`` says
-    whether the representation holds principal components of images.
+    ``reference`` holds the positions of the rows on which auxiliary models are trained and among
+    which neighbours are searched: all rows except those of a rare outcome that were added to the
+    sample. ``folds`` holds (train, test) positions if rows are related, else None. A related row
+    can reveal the label of a row, so a row is then described by rows of other folds only.
+    ``is_image`` is True if the representation holds principal components of images.
     """
 
     observations: Observations
@@ -32,8 +33,8 @@ class Block:
 
     A subclass has ``fit_transform(training)`` for training rows, which sets ``names_``, and
     ``transform(observations)`` for new rows; both return an array of shape (n_samples, n_columns).
-    ``fit_transform`` must not use a row's own label to describe it. The attributes and methods
-    below declare what the block needs and gives.
+    ``fit_transform`` must not use the label of a row to describe this row. A subclass overrides the
+    attributes and methods below if their defaults do not hold for it.
     """
 
     #: Whether the block uses ``observations.representation``.
@@ -42,7 +43,7 @@ class Block:
     needs_inputs = False
     #: Whether only tree learners can use the columns.
     is_for_trees = False
-    #: Whether the columns hold only for the very clone that made the predictions, if it is a net.
+    #: Whether the columns of one net cannot be compared with those of another clone of the net.
     is_specific_to_net = False
 
     def offset_terms(self, features):
@@ -50,11 +51,11 @@ class Block:
         return {}
 
     def log_distance(self, features):
-        """Return the log-distance to the training rows, from which novelty is found, or None."""
+        """Return the log-distance to the training rows, which decides novelty, or None."""
         return None
 
     def readable_names(self, X, representation):
-        """Return one name for each column; columns of one name are one contribution.
+        """Return one name for each column; columns of equal names are one contribution.
 
         Parameters
         ----------
@@ -70,4 +71,4 @@ class Block:
         return list(self.names_)
 
     def drop_training_state(self):
-        """Delete what only the description of training rows needs; nothing by default."""
+        """Delete data that only training rows need; by default there are none."""

@@ -12,10 +12,10 @@ from ._second_opinion import SecondOpinionBlock
 
 
 class ConfidenceBlock(Block):
-    """Describe a prediction by the shape of its class probabilities."""
+    """Describe a prediction by its class probabilities."""
 
     def fit_transform(self, training):
-        """Set the columns by the number of classes and describe the training rows."""
+        """Choose the columns for this number of classes and describe the training rows."""
         self.n_classes_ = training.observations.proba.shape[1]
         self.names_ = ["logit_p1", "p1", "margin", "entropy", "logit_p2"]
         if self.n_classes_ > 2:
@@ -48,7 +48,7 @@ class ConfidenceBlock(Block):
         return np.column_stack(columns)
 
     def readable_names(self, X, representation):
-        """Return the names of the columns behind the name of the block."""
+        """Return the name of each column, preceded by the name of the block."""
         return [f"confidence: {name}" for name in self.names_]
 
 
@@ -91,7 +91,7 @@ class InputBlock(Block):
         return observations.representation
 
     def readable_names(self, X, representation):
-        """Return the columns of X that the columns of the representation come from."""
+        """Return for each column the name of the column of X that it comes from."""
         sources = source_names(representation, X, len(self.names_))
         return [f"input: {source}" for source in sources]
 
@@ -102,7 +102,7 @@ class CustomBlock(Block):
     Parameters
     ----------
     source : callable or object
-        Cloned if it can be cloned.
+        A copy is used: a clone of an estimator, a deep copy of any other object.
     number : int
         Position among the blocks, for the names of the columns.
     """
@@ -151,7 +151,7 @@ def choose_blocks(meta_features, *, for_trees, for_other_net):
     Parameters
     ----------
     meta_features : "auto", block name, callable, or list of names and callables
-        As the user gave it.
+        Parameter of the user.
     for_trees : bool
         Whether the meta-learner uses columns that are for trees only.
     for_other_net : bool
@@ -178,7 +178,7 @@ def needs_representation(source):
 
 
 def make_blocks(sources, estimator=None):
-    """Return the blocks that names and users' objects stand for.
+    """Make a block for each name and each object of the user.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def observers_in(meta_features):
 
 
 def check_no_observers(meta_features):
-    """Raise if meta-features observe the base, for estimators that do not have it."""
+    """Raise if `meta_features` has observers; for estimators that have no base to observe."""
     observers = observers_in(meta_features)
     if observers:
         raise ValueError(

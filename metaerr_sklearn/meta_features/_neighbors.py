@@ -25,19 +25,20 @@ _LOCAL_ERROR = slice(4, 6)
 
 
 class NeighborIndex:
-    """Find near rows, in a k-d tree or, in high dimensions, by brute force.
+    """Search nearest neighbours in a k-d tree or, in high dimensions, by brute force.
 
-    The k-d tree is built on principal components. Distances are unchanged, but a few components
-    carry most of the variance. Their number is measured by the effective rank [1]_. The search is
-    approximate: it stops if no row can be nearer than a fifth of the distance found so far (a half
-    up to rank 12, where an exact search is cheap; an eleventh among more than 5,000 rows). The
-    neighbours are then a few percent farther away than the nearest ones, at a fraction of the
-    time. The result for a row does not depend on the other rows of the query.
+    The k-d tree is built on all principal components. They leave the distances unchanged, and a few
+    of them have most of the variance; the effective rank [1]_ measures how many. The search is
+    approximate: it stops if no other row can be nearer than a fifth of the distance found so far.
+    This fraction is a half up to rank 12, where the search is cheap, and an eleventh among more
+    than 5,000 rows. The neighbours found are a few percent farther away than the nearest ones, and
+    the search takes a fraction of the time. The result for a row does not depend on the other rows
+    of the query.
 
     Parameters
     ----------
     matrix : ndarray of shape (n_rows, n_columns)
-        Rows to find.
+        Rows among which neighbours are searched.
 
     References
     ----------
@@ -85,7 +86,7 @@ class NeighborIndex:
 
 
 def _effective_rank(variance):
-    """Return the number of independent directions of equal variance with the same entropy."""
+    """Return the effective rank: exp of the entropy of the shares of variance."""
     share = np.maximum(variance, 0)
     share = share / max(share.sum(), np.finfo(float).tiny)
     return np.exp(entr(share).sum())
@@ -96,15 +97,15 @@ class NeighborsBlock(Block):
 
     The description of a training row must not contain its label, not even indirectly:
 
-    - Its neighbours come from other folds. Leaving out the row alone is not enough: the mean over
-      the neighbourhood without the row, compared with the mean over all rows, reveals the row's
-      own label to a flexible learner.
+    - Its neighbours come from other folds. It is not enough to leave out the row itself: the mean
+      over the other rows nearby, compared with the mean over all rows, reveals the label of the row
+      to a flexible learner.
     - An error of a neighbour counts only if the same clone of the base made it
       (``Observations.fold``), because that clone was trained on neither row. Any other clone was
       trained on the row, and its errors reveal the row's label.
 
-    The distance to the neighbours contains no label. For this column a row is only kept from being
-    its own neighbour.
+    The distance to the neighbours contains no label. For this column, all rows except the row
+    itself can be its neighbours.
     """
 
     needs_representation = True
@@ -135,11 +136,11 @@ class NeighborsBlock(Block):
             features[:, -1], nearest = _log_distance(distance), distance[:, 0]
         known = nearest[np.isfinite(nearest)]
         if len(known):
-            # Projections are rounded differently in each batch of rows.
+            # Equal rows count as coinciding although their projections are rounded differently.
             self._coincides = max(self._tolerance, 1e-3 * float(np.median(known)))
-        # The deployed base was trained on the training row that equals a new row. The out-of-fold
-        # error of that training row does not describe the deployed base, and no training row was
-        # described by its equal. Only if rows coincide by chance was this so in training, too.
+        # If a new row equals a training row, the deployed base was trained on that row, and its
+        # out-of-fold error does not describe the deployed base. Such neighbours are ignored, unless
+        # training rows often coincide, too: then the meta-learner was trained with such neighbours.
         self._ignore_coinciding = bool(np.mean(nearest <= self._coincides) < 0.01)
         return features
 
@@ -152,11 +153,11 @@ class NeighborsBlock(Block):
         return features[:, -1]
 
     def readable_names(self, X, representation):
-        """Return the names of the columns behind the name of the block."""
+        """Return the name of each column, preceded by the name of the block."""
         return [f"neighbors: {name}" for name in self.names_]
 
     def drop_training_state(self):
-        """Delete the indexes of single clones, which only training rows need."""
+        """Delete the index of each clone, which only training rows need."""
         self._parts = {}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Describe a prediction by what an observer computes from the base."""
+"""Describe a prediction by meta-features that an observer computes from the base."""
 
 from sklearn.base import clone
 
@@ -14,13 +14,13 @@ def is_observer(block):
 class ObserverBlock(Block):
     """Return the meta-features of an observer, an object with ``observe(estimator, X)``.
 
-    Training rows are described by the clone that was not trained on them, while it is
-    cross-fitted; new rows by the deployed base.
+    For a training row, the meta-features are computed in cross-fitting, from the clone that was not
+    trained on this row. For a new row, they are computed from the deployed base.
 
     Parameters
     ----------
     observer : object
-        Cloned if it can be cloned.
+        A copy is used: a clone of an estimator, a deep copy of any other object.
     number : int
         Position among the observers, for the names of the columns.
     estimator : fitted classifier
@@ -35,13 +35,13 @@ class ObserverBlock(Block):
         self.estimator = estimator
 
     def fit_transform(self, training):
-        """Name the columns and return what was observed of the training rows."""
+        """Name the columns and return the meta-features that cross-fitting computed."""
         features = training.observations.observed[self.number]
         self.names_ = [f"observer{self.number}_{j}" for j in range(features.shape[1])]
         return features
 
     def transform(self, observations):
-        """Return what was observed of training rows; observe the deployed base for new rows."""
+        """Return the meta-features of cross-fitting, or compute those of new rows."""
         if observations.observed is not None:
             return observations.observed[self.number]
         return observe(self.estimator, observations.X, [self.observer])[0]

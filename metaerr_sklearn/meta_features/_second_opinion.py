@@ -17,16 +17,19 @@ from ._base import Block
 class SecondOpinionBlock(Block):
     """Describe a prediction by the class probabilities of auxiliary models of the labels.
 
-    Up to 5,000 rows the models are a forest of extremely randomised trees and small boosted trees,
-    whose probabilities are averaged. The boosted trees are used alone if their out-of-fold
-    log-loss is lower. Above 5,000 rows the model is larger boosted trees alone. The forest is used
-    alone with fewer than 200 rows, with more than 10 classes (each class needs boosted trees of
-    its own), and on up to 5,000 rows of principal components of images, where boosted trees cost
-    most and gain nothing, and where half as many trees of the forest are enough.
+    The number and the kind of rows decide which models are used:
 
-    The forest describes training rows by the trees that were grown without them (out-of-bag), the
-    boosted trees by the models of other folds. If rows are related (``TrainingRows.folds``), both
-    come from other folds, because a tree that was grown without a row may have used its duplicate.
+    - Up to 5,000 rows: the mean of a forest of extremely randomised trees and of small boosted
+      trees, or the boosted trees alone if their out-of-fold log-loss is lower.
+    - More than 5,000 rows: larger boosted trees alone.
+    - Fewer than 200 rows, or more than 10 classes: the forest alone. Boosting needs trees for each
+      class.
+    - Up to 5,000 rows of principal components of images: the forest alone, with half as many trees.
+      Boosted trees are slow on such columns and gain nothing.
+
+    The forest predicts a training row by the trees that were grown without this row (out-of-bag).
+    Boosted trees are cross-fitted. If rows are related (``TrainingRows.folds``), the forest is
+    cross-fitted, too: a tree that was grown without a row may have been grown with its duplicate.
     """
 
     needs_representation = True
@@ -71,7 +74,7 @@ class SecondOpinionBlock(Block):
         return {"second_opinion": -features[:, 0]}
 
     def readable_names(self, X, representation):
-        """Return the names of the columns behind the name of the block."""
+        """Return the name of each column, preceded by the name of the block."""
         return [f"second_opinion: {name}" for name in self.names_]
 
     def _fit_boosting(self, rows, training):
@@ -92,7 +95,7 @@ class SecondOpinionBlock(Block):
 
         chosen = training.reference
         is_many = len(chosen) > self.many_rows
-        # With many rows, two thirds of them are nearly as good as four fifths.
+        # With many rows, training on two thirds of them is nearly as good as on four fifths.
         folds = training.folds or make_splits(
             3 if is_many else 5, None, rows.y_encoded, seed=training.seed, warn=False
         )
@@ -137,7 +140,7 @@ class SecondOpinionBlock(Block):
             random_state=training.seed,
         )
         with warnings.catch_warnings():
-            # A row of large weight may be used by every tree; its votes are then the class shares.
+            # A row may be used by every tree: its votes are then the shares of the classes.
             warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
             forest.fit(rows.representation[chosen], rows.y_encoded[chosen], sample_weight=weight)
         return forest
