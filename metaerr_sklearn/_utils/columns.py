@@ -5,8 +5,8 @@ import numpy as np
 from .._compat import safe_indexing
 from .validation import is_missing
 
-# Beginnings of the names of dtypes, in any library. The dtype decides, because a column may hold
-# missing values alone.
+# A column holds categories if the name of its dtype, in any library, begins with one of these. Its
+# values do not decide this, because all of them may be missing.
 _CATEGORICAL = ("category", "categorical", "enum", "bool", "str", "large_str", "utf8")
 
 
@@ -35,7 +35,7 @@ def columns_of(X, names=None):
     Raises
     ------
     ValueError
-        If a column is missing, or if columns read by position are not as many as in `fit`.
+        If a column is missing, or if columns are read by position and their number has changed.
     """
     own = column_names(X)
     positions = range(len(own))

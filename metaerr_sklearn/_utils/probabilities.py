@@ -26,7 +26,8 @@ def soft_clipped_logit(proba_not, proba):
     Parameters
     ----------
     proba_not, proba : ndarrays of shape (n_samples,)
-        Probability of error and of being right, each computed without cancellation.
+        Probability of being wrong and of being right. Both are passed, because the difference of 1
+        and one of them would be rounded.
 
     Returns
     -------
@@ -95,9 +96,9 @@ def log_losses_of_logits(is_error, logits):
 def proba_of_other_classes(proba, pred_encoded):
     """Return 1 - the probability of the predicted class, clipped to [0, 1].
 
-    Below 1e-4 it is the sum of the other classes: there, the difference loses the order that the
-    small probabilities still have. Elsewhere it is the difference, because sums break ties: for
-    shares of votes, 0.1 + 0.2 is not equal to 0.3.
+    A result below 1e-4 is computed as the sum over the other classes, because rounding would make
+    different results of the difference equal. A larger result is the difference, because rounding
+    would make equal results of the sum differ: for shares of votes, 0.1 + 0.2 is not equal to 0.3.
     """
     proba_pred, summed, _ = split_predicted(proba, pred_encoded)
     difference = 1 - proba_pred

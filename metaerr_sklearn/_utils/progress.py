@@ -7,7 +7,7 @@ from contextlib import contextmanager
 class FitProgress:
     """Report the steps of a fit to scikit-learn's callbacks, and print them if `verbose`.
 
-    `n_steps` is None if their number is not known in advance.
+    `n_steps` is None if the number of steps is unknown before the fit.
     """
 
     def __init__(self, estimator, n_steps, X, y, *, verbose=False):
@@ -19,7 +19,7 @@ class FitProgress:
             self._context = context.call_on_fit_task_begin(**self._data)
 
     def done(self, step, *, print_line=True):
-        """Report that a step is done; print it unless the caller prints a line of its own."""
+        """Report that a step is over; with ``print_line=False``, nothing is printed."""
         self._n_done += 1
         if self._context is not None:
             task = self._context.subcontext(task_name=step)
@@ -32,7 +32,7 @@ class FitProgress:
 
     @contextmanager
     def within(self, step, estimator):
-        """Report a step that fits an estimator, with the estimator's own steps if possible."""
+        """Report a step that fits an estimator, with the steps of this fit if it has callbacks."""
         if self._context is None or not hasattr(estimator, "set_callbacks"):
             yield
             self.done(step)

@@ -5,14 +5,14 @@ from sklearn.utils import check_random_state
 
 
 def draw_seed(random_state):
-    """Draw an integer seed; None gives a fresh one and leaves NumPy's global generator alone."""
+    """Draw an integer seed; None gives a new one, and NumPy's global generator is not used."""
     if random_state is None:
         return int(np.random.default_rng().integers(np.iinfo(np.int32).max))
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def systematic_sample(weight, seed):
-    """Draw a row of weight w floor(w) or ceil(w) times (systematic sampling)."""
+    """Draw positions by systematic sampling: weight w gives floor(w) or ceil(w) draws."""
     edges = np.cumsum(weight)
     points = np.arange(np.random.default_rng(seed).uniform(), edges[-1], 1.0)
     return np.searchsorted(edges, points, side="right")

@@ -16,8 +16,8 @@ def indexable(X, *others):
     """Make X and the arrays that belong to it indexable by rows.
 
     This is scikit-learn's function, extended to a torch Dataset: X becomes a
-    `skorch.helper.SliceDataset` of the first elements of its pairs. Any other SliceDataset becomes
-    an array.
+    `skorch.helper.SliceDataset` of the first elements of its pairs. A SliceDataset among `others`
+    becomes an array.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 joblib and threadpoolctl alone do not do this (tests/test_threads.py fails with them):
 
-- joblib's `inner_max_num_threads` is refused by its backend of threads;
-- a limit of OpenMP holds only in the thread that sets it, so each thread needs its own;
+- joblib's threading backend raises an error for `inner_max_num_threads`;
+- a limit of OpenMP holds only in the thread that sets it, so each thread has to set one;
 - `threadpool_limits` restores the number of threads of BLAS that it found, which may be the limit
   of another thread: if two calls overlap, BLAS stays limited after both;
 - `warnings.catch_warnings`, which scikit-learn uses in its checks, has the same flaw;

@@ -85,7 +85,7 @@ def check_labels(y, X):
 
 
 def _check_no_label_is_missing(y, advice):
-    # A missing label equals no other label, so that every prediction for it would be an error.
+    # A missing label equals no label, so every prediction for it would count as an error.
     missing = np.zeros(len(y), dtype=bool)
     if y.dtype.kind == "f":
         missing = ~np.isfinite(y)
@@ -216,7 +216,7 @@ def is_missing(label):
 
 
 def check_has_rows(X, net):
-    """Raise if X has no row, for which skorch's own message is hard to understand."""
+    """Raise if X has no row, because skorch's own message is hard to understand."""
     if hasattr(X, "__len__") and num_samples(X) == 0:
         raise ValueError(
             f"X has 0 sample(s), while a minimum of 1 is required by "

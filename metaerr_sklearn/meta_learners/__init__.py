@@ -1,7 +1,8 @@
 """Learners of the error that start from a calibrated offset and add a correction to it.
 
-Each learns P(error) = sigmoid(offset + f(meta-features)), chooses how much correction by the pooled
-out-of-fold log-loss, and may choose none: the worst case is the calibrated confidence itself.
+A learner models P(error) = sigmoid(offset + f(meta-features)). The pooled out-of-fold log-loss
+decides how strong the correction f is. If f is 0, the error probability is the calibrated
+confidence.
 """
 
 from ._base import ConfidenceMetaLearner, ResidualMetaLearner

@@ -1,4 +1,4 @@
-"""What all meta-learners share."""
+"""Base class and helpers of the meta-learners."""
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -12,8 +12,9 @@ from .._utils.random import draw_seed
 class ClippedScaler:
     """Standardise columns, clip them to the range of the training rows, replace missing by 0.
 
-    A new row may equal a training row, but no training row was described by its equal: the
-    distances of such a new row are far outside the range that the learner was trained on.
+    Clipping is needed because a new row may equal a training row. The distance of the new row to
+    its neighbours is then far below the distances of the training rows, none of which is its own
+    neighbour.
     """
 
     limit = 5
@@ -39,7 +40,7 @@ class ResidualMetaLearner(BaseEstimator):
     takes_tree_columns = False
     #: Whether the correction is a sum over the meta-features.
     is_additive = True
-    #: Whether rows can have weights.
+    #: Whether the learner uses sample weights.
     takes_weights = True
 
     def check_parameters(self):
@@ -48,7 +49,7 @@ class ResidualMetaLearner(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            Names the parameter, its value and the valid values.
+            If a parameter is invalid. The message has its name, its value and the valid values.
         """
 
     def _check_number(self, name, kind, **bounds):
@@ -60,24 +61,24 @@ class ResidualMetaLearner(BaseEstimator):
         Parameters
         ----------
         Z : ndarray of shape (n_samples, n_meta_features)
-            Meta-features of rows that the base had not seen.
+            Meta-features of rows that the base was not trained on.
         is_error : ndarray of bool, shape (n_samples,)
             True where the base is wrong.
         offset : ndarray of shape (n_samples,)
             Calibrated log-odds of an error, cross-fitted.
         folds : list of (train, test)
-            Folds for choosing the amount of correction.
+            Folds in which the strength of the correction is chosen.
         is_for_trees : ndarray of bool, shape (n_meta_features,), default=None
             Columns that only tree learners use; None means none.
         sample_weight : ndarray of shape (n_samples,), default=None
             Weights.
         seed : int, default=0
-            Random state where the learner has none of its own.
+            Seed, used if the learner has no `random_state` or if it is None.
 
         Returns
         -------
         self : object
-            With `oof_logit_`, the log-odds of each row from learners of the other folds.
+            `oof_logit_` holds the log-odds of each row, from learners of the other folds.
         """
         self.check_parameters()
         Z = np.asarray(Z, dtype=float)
@@ -154,9 +155,9 @@ class ConfidenceMetaLearner(ResidualMetaLearner):
 
 
 def index_of_least_loss(is_error, pooled, weight):
-    """Return the index of the correction with the least loss; NaN is never the least.
+    """Return the index of the correction with the smallest log-loss; a loss of NaN is ignored.
 
-    The first correction is none at all.
+    Index 0 means no correction.
     """
     with np.errstate(invalid="ignore"):
         return int(np.nanargmin(log_loss_of_logits(is_error, pooled, weight)))

@@ -38,7 +38,7 @@ def make_meta_learner(meta_learner, *, n_jobs=None, only_input=False):
     Raises
     ------
     ValueError
-        If it is none of these.
+        If `meta_learner` is none of these.
     """
     if isinstance(meta_learner, str) and meta_learner in _NAMED_LEARNERS:
         return _NAMED_LEARNERS[meta_learner](n_jobs)

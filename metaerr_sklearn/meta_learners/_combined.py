@@ -25,7 +25,7 @@ class AverageMetaLearner(ResidualMetaLearner):
     learners : list of residual meta-learners
         Each is cloned and fitted on the same rows.
     n_jobs : int, default=None
-        Learners fitted at once, in threads; their own threads come on top.
+        Number of learners fitted at once, in threads. Each may use further threads of its own.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         return all(learner.is_additive for learner in self.learners)
 
     def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
-        """Fit a clone of each learner; parameters as in the learners themselves.
+        """Fit a clone of each learner; for the parameters see `ResidualMetaLearner.fit`.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         return self
 
     def decision_function(self, Z, offset):
-        """Return the mean log-odds of an error; parameters as in the learners themselves.
+        """Return the mean log-odds of an error; see `ResidualMetaLearner.decision_function`.
 
         Returns
         -------
@@ -100,7 +100,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         )
 
     def contributions(self, Z):
-        """Average the contributions; parameters as in the learners themselves.
+        """Average the contributions of the learners; see `ResidualMetaLearner.contributions`.
 
         Returns
         -------
@@ -117,7 +117,8 @@ class ClassifierMetaLearner(ResidualMetaLearner):
     Parameters
     ----------
     estimator : classifier
-        Cloned. Fitted on the meta-features and the offset, target 1 where the base is wrong.
+        A clone is fitted on the meta-features and the offset. The target is 1 where the base is
+        wrong, else 0.
     raw_input : bool, default=False
         Whether the classifier gets X itself in place of meta-features and offset.
     """
@@ -151,7 +152,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
                 "sample_weight: all rows have the same weight in it."
             )
         options = {"classes": classes, "fit_params": {name: sample_weight} if name else {}}
-        # The weights are passed by name, so that the user's metadata routing does not apply here.
+        # Metadata routing is off here: weights are passed by name, without a request of the user.
         with config_context(enable_metadata_routing=False):
             predictions, _ = cross_fit(
                 self.estimator, features, target, splits=folds, seed=seed, **options
@@ -162,7 +163,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         return self
 
     def decision_function(self, Z, offset):
-        """Return the log-odds of an error; parameters as in the other learners.
+        """Return the log-odds of an error; see `ResidualMetaLearner.decision_function`.
 
         Returns
         -------

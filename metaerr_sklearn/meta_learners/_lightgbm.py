@@ -18,8 +18,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     Parameters
     ----------
     n_estimators : int or None, default=None
-        Most rounds; the number used minimises the pooled out-of-fold log-loss and may be 0. None
-        takes 6 / `learning_rate`.
+        Largest number of rounds; None takes 6 / `learning_rate`. The number of rounds used
+        minimises the pooled out-of-fold log-loss, and may be 0.
     learning_rate : float or None, default=None
         Shrinkage of each round; None takes 0.05, or 0.1 for more than 5,000 rows.
     num_leaves : int, default=8
@@ -27,7 +27,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     max_depth : int, default=4
         Depth of a tree.
     min_child_samples : int or None, default=None
-        Least rows in a leaf; None takes a fifteenth of the rows, between 5 and 20.
+        Smallest number of rows in a leaf; None takes a fifteenth of the rows, between 5 and 20.
     reg_lambda : float, default=5.0
         L2 penalty of the leaf values.
     colsample_bytree : float, default=0.6
@@ -35,16 +35,16 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     subsample : float, default=0.8
         Share of rows drawn for a tree.
     n_jobs : int, default=None
-        Folds fitted at once, in threads.
+        Number of folds fitted at once, in threads.
     random_state : int, RandomState instance or None, default=None
-        Seed; None takes the one of the error model.
+        Seed; None takes the seed of the error model.
 
     Attributes
     ----------
     n_rounds_ : int
         Chosen number of rounds.
     booster_ : lightgbm.Booster or None
-        Trees of all rows; None if no round was better.
+        Trees fitted on all rows; None if `n_rounds_` is 0.
     oof_logit_ : ndarray of shape (n_samples,)
         Out-of-fold log-odds of the training rows.
 
@@ -173,7 +173,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     def _contributions(self, Z):
         if self.booster_ is None:
             return np.zeros(Z.shape), 0.0
-        # LightGBM divides by the number of rows; the constant is the same for any row.
+        # Without a row, LightGBM divides by 0. The constant is the same for every row.
         some = Z if len(Z) else np.zeros((1, Z.shape[1]))
         parts = self.booster_.predict(some, pred_contrib=True, num_threads=1)
         return parts[: len(Z), :-1], float(parts[0, -1])

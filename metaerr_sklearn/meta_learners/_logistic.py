@@ -55,8 +55,9 @@ class LogisticMetaLearner(ResidualMetaLearner):
             )
 
     def _fit(self, Z, is_error, offset, folds, weight, seed):
-        # With few columns, more threads of BLAS gain nothing. Waiting threads spin on the cores of
-        # learners that are fitted at the same time, and their number decides how sums are rounded.
+        # With few columns, several threads of BLAS gain nothing. While they wait, they use the
+        # cores of learners that are fitted at the same time, and their number changes how sums
+        # are rounded.
         with one_thread_of_blas():
             self._fit_path(Z, is_error, offset, folds, weight)
 

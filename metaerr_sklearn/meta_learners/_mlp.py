@@ -11,7 +11,7 @@ from ._base import ClippedScaler, ResidualMetaLearner, index_of_least_loss
 class MLPMetaLearner(ResidualMetaLearner):
     """Correct the offset by a small network, with early stopping by the held-out folds.
 
-    Needs torch to fit, not to predict.
+    `fit` needs torch; predictions do not.
 
     Parameters
     ----------
@@ -24,9 +24,10 @@ class MLPMetaLearner(ResidualMetaLearner):
     weight_decay : float, default=1e-3
         Weight decay of AdamW.
     max_epochs : int, default=15
-        Most epochs; the number used minimises the pooled out-of-fold log-loss and may be 0.
+        Largest number of epochs. The number used minimises the pooled out-of-fold log-loss, and
+        may be 0.
     random_state : int, RandomState instance or None, default=None
-        Seed; None takes the one of the error model.
+        Seed; None takes the seed of the error model.
 
     Attributes
     ----------
