@@ -3,7 +3,7 @@
 This is the only file of `metrics` that handles an estimator. Any classifier can be measured by its
 public methods. `MetaErrorClassifier` and `SelectiveClassifier` also have ``_predict_all(X)``, which
 returns ``(labels, proba, error_proba)`` from one pass of the base classifier, in the order of the
-rows. `labels` are those that the classifier would give without abstaining. `proba` may be None. A
+rows. `labels` holds a label for every row, even if the classifier abstains. `proba` may be None. A
 classifier that abstains also has ``accepts``, and answers if ``error_proba <= threshold_``.
 """
 
@@ -101,9 +101,9 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
     if with_proba and proba is None:
         proba = _class_proba(estimator, X)
     if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
-        proba = None  # These are one-hot labels, which cannot rank the rows.
-    # An error is that of the label, which need not have the largest probability: a tuned decision
-    # threshold gives another label.
+        proba = None  # One-hot labels cannot rank the rows.
+    # The label decides what is an error. With a tuned decision threshold it need not be the most
+    # probable class.
     labels = column_or_1d(labels)
     is_error = None
     if y is not None:

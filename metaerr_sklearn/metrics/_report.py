@@ -148,7 +148,7 @@ def failure_report(
 
 
 def _ranking_metrics(weight, error):
-    """Compute the ranking metrics of the report from sums over ties, which a draw changes."""
+    """Compute the ranking metrics of the report from the sums over ties of one draw."""
     n, n_wrong = weight.sum(), error.sum()
     error_rate = n_wrong / n
     generalized = augrc_of_ties(weight, error)

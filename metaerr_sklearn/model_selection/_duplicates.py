@@ -11,8 +11,8 @@ from .._utils.rows import as_array, row_chunks, rows_at_once
 
 # A class of fewer rows does not decide whether rows are duplicated.
 _MIN_CLASS_SIZE = 10
-# Equal rows disagree on the label if more than this share of their pairs does, and more than this
-# number of pairs: a few wrong labels are no disagreement.
+# Equal rows disagree on the label if their pairs with different labels exceed both this share of
+# all pairs and this number. A few wrong labels are no disagreement.
 _MAX_DISAGREEING_SHARE = 0.02
 _MAX_DISAGREEING_PAIRS = 5
 # Rows repeat beyond chance if they are equal this many times as often as chance would make them.
@@ -162,7 +162,7 @@ def _hash_rows(X):
 def _cells(X):
     """Return numbers as a 2-D array, frames and other tables as a list of columns, texts as 1-D.
 
-    None if rows of this kind cannot be compared.
+    The result is None if rows of this kind cannot be compared.
     """
     X = as_array(X)
     if hasattr(X, "tocsr"):

@@ -201,8 +201,8 @@ class RiskCoverageDisplay:
             True where the classifier is wrong.
 
         error_proba : array-like of float, shape (n_samples,), or dict of str to such
-            Higher means more likely wrong; only the order counts. Each item of a dict, a score by
-            its name, becomes a curve.
+            Higher means more likely wrong; only the order counts. A dict of scores by name gives
+            one curve for each score.
 
         accepted : array-like of bool, shape (n_samples,), default=None
             True for the rows that a selective classifier answers. Its operating point is marked.

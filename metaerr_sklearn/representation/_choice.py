@@ -135,7 +135,7 @@ def net_representation(representation, estimator, X):
         from ..neural import TorchEmbedding
 
         embedding = TorchEmbedding(net).fit(X)
-    except ValueError:  # X is of no kind, or the net has no linear layer
+    except ValueError:  # X has no representation, or the net has no linear layer
         return "auto"
     if len(embedding.get_feature_names_out()) > MAX_COLUMNS:
         return make_pipeline(embedding, NumericRepresentation(random_state=0))
@@ -155,7 +155,7 @@ def shared_with(representation, estimator):
     Returns
     -------
     embedding : TorchEmbedding or None
-        None if the representation needs a forward pass of its own, or none.
+        None if the net does not compute it when it predicts.
     rest : transformer or None
         Turns the embedding into the representation.
     """

@@ -1,4 +1,4 @@
-"""Represent any X as one numeric matrix: one class for each kind of X."""
+"""Represent any X as one numeric matrix, with one class for each kind of X."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -403,7 +403,7 @@ def is_wide(X):
     Raises
     ------
     UnsupportedInputError
-        If X is of no kind that has a representation.
+        If this kind of X has no representation.
     """
     return _find_kind(X) is _Wide
 

@@ -175,7 +175,7 @@ def _first_count(n_samples, target_risk, delta):
 
     most_errors = max(0, n_allowed(n_samples // 10), min(3, n_allowed(n_samples // 3)))
     without_error = int(np.ceil(np.log(delta) / np.log1p(-target_risk)))
-    # Of the tests that allow this number of errors, the one with the fewest rows passes most often.
+    # The test with the fewest rows that allows this number of errors passes most often.
     counts = np.arange(most_errors + 1, max(without_error + 1, n_samples // 3) + 1)
     return int(counts[np.argmax(bdtr(most_errors, counts, target_risk) <= delta)])
 

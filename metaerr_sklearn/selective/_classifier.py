@@ -161,7 +161,7 @@ class SelectiveClassifier(
     0.003
     """
 
-    #: Labels of `predict` are not always the most probable class.
+    #: A label of `predict` need not be the most probable class.
     abstains = True
 
     def __init__(
@@ -211,8 +211,8 @@ class SelectiveClassifier(
         Raises
         ------
         ValueError
-            If not exactly one target is given, the reject label is a class, or data or a parameter
-            do not fit.
+            If not exactly one target is given, if the reject label is a class, or if data or a
+            parameter are invalid.
         """
         base = freeze_if_prefit(self.estimator, self.calibration)
         is_frozen = isinstance(base, FrozenEstimator)
@@ -247,7 +247,7 @@ class SelectiveClassifier(
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Of dtype object if labels and reject label have no type in common.
+            The dtype is object if labels and reject label have no common type.
         """
         labels, error_proba = self._predict_with_error(X)
         answers = labels.astype(_common_dtype(labels, self.reject_label_))

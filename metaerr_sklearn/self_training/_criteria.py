@@ -117,13 +117,13 @@ class PseudoLabels:
         return pred_encoded, confidence
 
     def update_graph(self, model):
-        """If the pool finds neighbours in a net's hidden layer, use that of a newly trained net."""
+        """Build the graph on the hidden layer of a new net, if it was built on that of a net."""
         pool = self.error_model
         if isinstance(pool, OpinionPool) and isinstance(pool.embedding_, NetEmbedding):
             pool.update_graph(self.base.X, NetEmbedding(model))
 
     def limit_number(self, chosen, pred_encoded, confidence, n_chosen=None):
-        """Keep, of each class, at most its share of the rows chosen in this and earlier rounds."""
+        """Limit each class to its share of the rows chosen in this and earlier rounds."""
         if self.class_prior is None:
             return chosen
         added = self.target[self.labeled_iter > 0]
@@ -294,7 +294,7 @@ def _choose_by_threshold(state, params, pred_encoded, confidence):
 def _choose_k_best(state, params, pred_encoded, confidence):
     number = min(params.k_best, len(confidence))
     if state.class_prior is not None:
-        # The best rows of the classes that are not full: a full class must not end the rounds.
+        # Rows of a class whose share is used up are left out, so that they do not end the rounds.
         chosen = np.arange(len(confidence))
         chosen = state.limit_number(chosen, pred_encoded, confidence, n_chosen=number)
         return chosen[np.argsort(-confidence[chosen], kind="stable")[:number]]

@@ -55,8 +55,8 @@ class SelfTrainingWithMetaErr(
     trained on the labeled rows and on unlabeled rows with labels that it has predicted itself, the
     pseudo-labels. The predicted probability that a pseudo-label is wrong decides how it is used,
     not the confidence of the base. Errors are learned from out-of-fold predictions of the labeled
-    rows. A pseudo-label is always predicted and scored by a model that was not trained on it; the
-    only exception are the later rounds of the criterion "certain".
+    rows. A pseudo-label is predicted and scored by a model that was not trained on it, except in
+    the later rounds of the criterion "certain".
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class NeighborGraph:
         self.rows_ = Z[members]
         self.index_ = NearestNeighbors(n_jobs=n_jobs).fit(self.rows_)
         self.neighbors = np.empty((len(Z), self.n_neighbors), dtype=np.intp)
-        # Without X, a member is not its own neighbour.
+        # A member is not its own neighbour.
         self.neighbors[members] = self._nearest(self.rows_, is_member=True)
         others = np.setdiff1d(np.arange(len(Z)), members)
         if len(others):
@@ -44,7 +44,7 @@ class NeighborGraph:
         self._transition = sparse.diags_array(1 / mutual.sum(axis=1)) @ mutual
 
     def drop_training_state(self):
-        """Keep only what finding the neighbours of new rows needs."""
+        """Delete the data that the search for neighbours of new rows does not use."""
         del self.members, self.neighbors, self._transition
 
     def find(self, Z):

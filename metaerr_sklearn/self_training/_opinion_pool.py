@@ -45,7 +45,7 @@ class _AuxiliaryModels:
         self.classes = np.arange(n_classes)
         self.scale = _scale(Z)
         self.models = [
-            # One thread, even if a joblib backend has more: they add up votes in any order.
+            # Several threads of a joblib backend would add votes in a random order.
             ExtraTreesClassifier(
                 50, min_samples_leaf=2, bootstrap=True, n_jobs=1, random_state=seed
             ),
@@ -177,8 +177,8 @@ class OpinionPool(BaseEstimator):
             Turns X into numbers. With None the pool has no opinion but that of the base.
 
         embeddings : list of fitted transformers, length n_folds + 1, default=None
-            For each fold, and for all labels, the hidden layer of the net that was trained on
-            them: the graph is built on it. None takes `representation`.
+            Hidden layers of the nets that were trained on each fold and, last, on all labels. The
+            graph is built on them. None takes `representation`.
 
         Returns
         -------
@@ -313,7 +313,7 @@ class OpinionPool(BaseEstimator):
         self.embedding_ = embedding
 
     def drop_training_state(self):
-        """Delete what only `pool_unlabeled` and `update_graph` need; new rows need none of it."""
+        """Delete the data that only `pool_unlabeled` and `update_graph` use."""
         del self._unlabeled, self._labels
         if self.representation_ is not None:
             del self._unlabeled_opinions
