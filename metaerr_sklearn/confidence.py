@@ -22,17 +22,6 @@ __all__ = [
     "negative_entropy",
 ]
 
-__all__ = [
-    "NeighborAgreement",
-    "RelativeUncertainty",
-    "TrustScore",
-    "doctor",
-    "generalized_entropy",
-    "margin",
-    "max_probability",
-    "negative_entropy",
-]
-
 
 def max_probability(proba, *, log_odds=False):
     """Return the largest class probability, the MSP baseline.

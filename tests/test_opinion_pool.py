@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -33,7 +35,7 @@ def pooled(
         splits = make_splits(5, X[labeled], y_encoded[labeled], seed=0)
     oof, _ = cross_fit(base, X[labeled], y_encoded[labeled], classes=classes, splits=splits)
     proba = base.fit(X[labeled], y_encoded[labeled]).predict_proba(X[unlabeled])
-    cross_fitted = CrossFitted(y_encoded[labeled], classes, oof, splits, sample_weight=weight)
+    cross_fitted = CrossFitted(classes, replace(oof, sample_weight=weight), splits, [])
     pool = OpinionPool(random_state=0)
     pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
     return pool, proba
@@ -205,7 +207,7 @@ def test_labels_of_weight_0_do_not_change_the_weights():
         OpinionPool(random_state=0).fit(
             X,
             labels,
-            CrossFitted(labels[:60], classes, oof, splits, sample_weight=weight),
+            CrossFitted(classes, replace(oof, sample_weight=weight), splits, []),
             IDENTITY,
         )
         for labels in (y_encoded, wrong)
@@ -376,7 +378,7 @@ def test_labels_of_weight_0_are_not_used(digits):
             splits=splits,
             fit_params={"sample_weight": weight},
         )
-        cross_fitted = CrossFitted(labels[:100], np.arange(10), oof, splits, sample_weight=weight)
+        cross_fitted = CrossFitted(np.arange(10), replace(oof, sample_weight=weight), splits, [])
         pool = OpinionPool(random_state=0)
         pool.fit(X, labels, cross_fitted, IDENTITY, [IDENTITY] * 3)
         pools.append(pool)

@@ -79,7 +79,7 @@ def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, ra
 
     Notes
     -----
-    `unit` and `random_state` are used only if rows are resampled.
+    The parameters `unit` and `random_state` are used only if rows are resampled.
     """
     base = adapt(estimator)
     if base.draws_batches_by_weight():

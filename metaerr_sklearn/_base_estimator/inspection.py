@@ -78,30 +78,30 @@ def unwrap(estimator, X):
     return estimator, X
 
 
-def freeze_if_prefit(estimator, option):
-    """Return the estimator as a `FrozenEstimator` if it is fitted already, else as it is.
+def check_prefit(estimator, option):
+    """Return whether the base is fitted already: a `FrozenEstimator`, or by the option "prefit".
 
     Parameters
     ----------
     estimator : estimator
         The base classifier.
     option : any
-        Value of ``cv`` or ``calibration``; "prefit" means that the estimator is fitted.
+        Value of ``cv`` or ``calibration``.
 
     Returns
     -------
-    estimator : estimator
+    is_prefit : bool
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the estimator must be fitted and is not.
     """
-    is_frozen = isinstance(estimator, FrozenEstimator)
     is_prefit = isinstance(option, str) and option == "prefit"
-    if is_frozen or is_prefit:
+    if is_prefit or isinstance(estimator, FrozenEstimator):
         check_is_fitted(estimator)
-    return FrozenEstimator(estimator) if is_prefit and not is_frozen else estimator
+        return True
+    return False
 
 
 def can_fit_and_predict(estimator):
@@ -157,7 +157,7 @@ def check_all_labeled(estimator, y):
         )
 
 
-def labels_by_argmax(estimator):
+def predicts_argmax(estimator):
     """Return whether the label of a scikit-learn classifier is its most probable class.
 
     Parameters

@@ -1,6 +1,7 @@
 """Predict with a fitted base, in chunks of rows."""
 
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from .._compat import num_samples, safe_indexing
 from .._utils.probabilities import label_positions
 from .._utils.rows import in_chunks
+from .._utils.validation import as_columns
 from .adapter import adapt
 
 
@@ -50,13 +52,13 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
     """
     base = adapt(estimator)
     if by_argmax is None:
-        by_argmax = hasattr(estimator, "predict_proba") and base.labels_by_argmax()
+        by_argmax = hasattr(estimator, "predict_proba") and base.predicts_argmax()
 
     def predict(part):
         with nullcontext() if embedding is None else embedding.record() as recorded:
             proba = base.predict_proba(part, classes)
         if by_argmax:
-            labels, pred_encoded = _labels_by_argmax(base, part, proba, classes)
+            labels, pred_encoded = _argmax_labels(base, part, proba, classes)
         else:
             labels = np.asarray(base.predict(part, classes))
             pred_encoded = label_positions(labels, classes)
@@ -68,7 +70,7 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
     return BasePredictions(*in_chunks(predict, X))
 
 
-def _labels_by_argmax(base, X, proba, classes):
+def _argmax_labels(base, X, proba, classes):
     """Return the most probable class of each row, as a label and as its position.
 
     If all classes of a row have the same probability, its label comes from ``predict``: a
@@ -77,7 +79,7 @@ def _labels_by_argmax(base, X, proba, classes):
     pred_encoded = proba.argmax(axis=1)
     labels = classes[pred_encoded]
     even = np.flatnonzero(np.ptp(proba, axis=1) == 0)
-    if len(even) and not base.labels_by_argmax():
+    if len(even) and not base.predicts_argmax():
         own = np.asarray(base.predict(safe_indexing(X, even), classes))
         labels = labels.astype(np.result_type(labels, own))
         labels[even], pred_encoded[even] = own, label_positions(own, classes)
@@ -102,15 +104,7 @@ def observe(estimator, X, observers):
     """
 
     def compute(observer, part):
-        features = np.asarray(observer.observe(estimator, part), dtype=float)
-        features = features[:, None] if features.ndim == 1 else features
-        if features.ndim != 2 or len(features) != num_samples(part):
-            raise ValueError(
-                f"{type(observer).__name__}.observe must return one row of numbers per sample, got "
-                f"shape {features.shape} for {num_samples(part)} samples."
-            )
-        return (features,)
+        features = observer.observe(estimator, part)
+        return (as_columns(features, num_samples(part), f"{type(observer).__name__}.observe"),)
 
-    return tuple(
-        in_chunks(lambda part, o=observer: compute(o, part), X)[0] for observer in observers
-    )
+    return tuple(in_chunks(partial(compute, observer), X)[0] for observer in observers)

@@ -1,6 +1,6 @@
 """Limits on the number of rows used for training, and processed at once.
 
-Other modules read ``limits.MAX_FIT_ROWS`` as an attribute, so that a limit is changed in one place.
+Other modules read ``limits.MAX_FIT_ROWS`` as an attribute, so that it is changed in one place.
 """
 
 # Training rows of the error model, its blocks and its representation. This bounds time and memory.

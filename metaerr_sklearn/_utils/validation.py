@@ -41,10 +41,9 @@ def check_target(y, name):
     Raises
     ------
     ValueError
-        If y is None, has several labels per row, lacks a label, or is not a target of
+        If y has several labels per row, lacks a label, or is not a target of
         classification.
     """
-    check_has_target(y, name)
     if np.ndim(y) > 1 and np.shape(y)[1] > 1:
         raise ValueError(
             f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "
@@ -243,3 +242,15 @@ def check_is_error(is_error):
             f"such as {is_error[~is_boolean][0]!r}. Compute it as y_pred != y_true."
         )
     return is_error.astype(bool)
+
+
+def as_columns(features, n_samples, name):
+    """Return meta-features as a matrix of float, or raise unless each sample has one row."""
+    features = np.asarray(features, dtype=float)
+    features = features[:, None] if features.ndim == 1 else features
+    if features.ndim != 2 or len(features) != n_samples:
+        raise ValueError(
+            f"{name} must return one row of numbers per sample, got shape {features.shape} for "
+            f"{n_samples} samples."
+        )
+    return features

@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,7 +12,7 @@ from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.cross_fitting import cross_fit, observe_fitted
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
-from .._base_estimator.inspection import check_all_labeled, check_not_pairwise, freeze_if_prefit
+from .._base_estimator.inspection import check_all_labeled, check_not_pairwise, check_prefit
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit
@@ -229,18 +228,18 @@ class MetaErrorClassifier(
         ValueError
             If y is not a vector of at least two classes, or a parameter is invalid.
         """
-        is_frozen = isinstance(freeze_if_prefit(self.estimator, self.cv), FrozenEstimator)
-        X, y = self._check_fit(X, y, groups, is_frozen)
+        is_prefit = check_prefit(self.estimator, self.cv)
+        X, y = self._check_fit(X, y, groups, is_prefit)
         sample_weight, base_params, groups = route_fit(self, y, sample_weight, groups, fit_params)
         seed = draw_seed(self.random_state)
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
-            return self._fit_base_alone(X, y, is_frozen, options)
+            return self._fit_base_alone(X, y, is_prefit, options)
         duplicate_id = find_duplicates(X, y) if groups is None else None
-        splits = [] if is_frozen else self._make_splits(X, y, groups, duplicate_id, seed)
+        splits = [] if is_prefit else self._make_splits(X, y, groups, duplicate_id, seed)
         observers = self._check_observers(X)
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
-        if is_frozen:
+        if is_prefit:
             base, classes, representation, observations = self._observe_fitted(X, y, observers)
         else:
             base, classes, representation, observations = self._cross_fit(
@@ -258,12 +257,12 @@ class MetaErrorClassifier(
             classes,
             seed,
             estimator=base,
-            is_deployed=is_frozen or not self.refit,
+            is_deployed=is_prefit or not self.refit,
             representation=representation,
         )
         progress.done("error model")
         progress.close()
-        self._set_base(base, adapt(base).classes_of_prefit(y) if is_frozen else classes)
+        self._set_base(base, adapt(base).classes_of_prefit(y) if is_prefit else classes)
         return self
 
     def predict_error_proba(self, X):
@@ -487,7 +486,7 @@ class MetaErrorClassifier(
             )
         return router
 
-    def _check_fit(self, X, y, groups, is_frozen):
+    def _check_fit(self, X, y, groups, is_prefit):
         """Check parameters and data before anything costly is fitted."""
         check_classifier(self.estimator)
         if self.meta_learner is not None:
@@ -500,21 +499,21 @@ class MetaErrorClassifier(
         X, y, _ = indexable(X, y, groups)
         y = check_target(y, name)
         check_all_labeled(self.estimator, y)
-        if not is_frozen:
+        if not is_prefit:
             if self.meta_learner is not None:
                 check_not_pairwise(self.estimator)
             check_two_classes(y, name)
         return X, y
 
-    def _fit_base_alone(self, X, y, is_frozen, options):
+    def _fit_base_alone(self, X, y, is_prefit, options):
         """Fit the base without cross-fitting: no meta-learner needs its errors."""
         progress = FitProgress(self, 1, X, y, verbose=self.verbose)
-        if is_frozen:
+        if is_prefit:
             base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(y)
         else:
             classes = np.unique(y)
             base = self._fit_base(X, y, classes, options)
-        self._argmax_is_label = bool(adapt(base).labels_by_argmax())
+        self._argmax_is_label = bool(adapt(base).predicts_argmax())
         self.error_model_ = None
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
@@ -599,7 +598,7 @@ class MetaErrorClassifier(
             observations = replace(replace(observations, X=None).take(tested), X=X)
         # If the label is the argmax on every row, later predictions need one pass of the base.
         by_argmax = observations.proba.argmax(axis=1) == observations.pred_encoded
-        one_pass = adapt(estimator).labels_by_argmax() is not False
+        one_pass = adapt(estimator).predicts_argmax() is not False
         self._argmax_is_label = bool(by_argmax.all()) and one_pass
         model = self._make_error_model(seed).fit_observations(
             observations, classes, estimator=estimator, **options

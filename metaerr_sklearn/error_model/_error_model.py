@@ -460,7 +460,7 @@ class ErrorModel(BaseEstimator):
     def _make_blocks(self, sources, representation, observations, learner, estimator, seed):
         """Fit the representation, and make the blocks of meta-features that X allows."""
         X = observations.X
-        self._raw_input = getattr(learner, "raw_input", False)
+        self._raw_input = learner.raw_input
         if self._raw_input:
             sources = []
             if X is None:

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._utils.probabilities import soft_clipped_logit, split_predicted
+from .._utils.validation import as_columns
 from ..representation._choice import source_names
 from ._base import Block
 from ._neighbors import NeighborsBlock
@@ -125,14 +126,8 @@ class CustomBlock(Block):
     def transform(self, observations):
         """Describe new rows."""
         call = getattr(self.source, "transform", self.source)
-        features = np.asarray(call(observations.X, observations.proba), dtype=float)
-        features = features[:, None] if features.ndim == 1 else features
-        if features.ndim != 2 or len(features) != len(observations):
-            raise ValueError(
-                f"A callable in meta_features must return one row of numbers per sample, got shape "
-                f"{features.shape} for {len(observations)} samples."
-            )
-        return features
+        features = call(observations.X, observations.proba)
+        return as_columns(features, len(observations), "A callable in meta_features")
 
 
 #: The blocks that users choose by name, in the order of their columns.

@@ -42,6 +42,8 @@ class ResidualMetaLearner(BaseEstimator):
     is_additive = True
     #: Whether the learner uses sample weights.
     takes_weights = True
+    #: Whether the learner is fitted on X itself in place of meta-features.
+    raw_input = False
 
     def check_parameters(self):
         """Raise if a parameter has no valid value, before anything is fitted.

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -16,8 +15,8 @@ from .._base_estimator.fitting import fit_base
 from .._base_estimator.inspection import (
     check_all_labeled,
     check_not_pairwise,
+    check_prefit,
     final_estimator,
-    freeze_if_prefit,
     unwrap,
 )
 from .._base_estimator.prediction import predict_base
@@ -214,13 +213,12 @@ class SelectiveClassifier(
             If not exactly one target is given, if the reject label is a class, or if data or a
             parameter are invalid.
         """
-        base = freeze_if_prefit(self.estimator, self.calibration)
-        is_frozen = isinstance(base, FrozenEstimator)
-        X, y = self._check_fit(X, y, groups, is_frozen)
+        is_prefit = check_prefit(self.estimator, self.calibration)
+        X, y = self._check_fit(X, y, groups, is_prefit)
         groups = check_groups(groups)
         fit_params = self._route(X, groups, fit_params)
-        progress = FitProgress(self, 1 if is_frozen else 2, X, y)
-        if is_frozen:
+        progress = FitProgress(self, 1 if is_prefit else 2, X, y)
+        if is_prefit:
             base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(y)
             if not set(y.tolist()) & set(classes.tolist()):
                 raise ValueError(
@@ -329,7 +327,7 @@ class SelectiveClassifier(
             )
         )
 
-    def _check_fit(self, X, y, groups, is_frozen):
+    def _check_fit(self, X, y, groups, is_prefit):
         """Check parameters and data before anything costly is fitted."""
         if (self.target_risk is None) == (self.target_coverage is None):
             raise ValueError(
@@ -365,7 +363,7 @@ class SelectiveClassifier(
         X, y, _ = indexable(X, y, groups)
         y = check_target(y, name)
         check_all_labeled(self.estimator, y)
-        if not is_frozen:
+        if not is_prefit:
             check_not_pairwise(self.estimator)
             self._choose_reject_label(np.unique(y))
         return X, y

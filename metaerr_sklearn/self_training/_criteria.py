@@ -190,7 +190,7 @@ def use_consensus(state, params):
         state.record(np.arange(0))
         return supervised, "no_change"
     base_label, proba, _ = state.predict(supervised, rows)
-    pooled = _adjust_to_class_prior(state, state.pool(proba, rows), proba)
+    pooled = _correct_class_prior(state, state.pool(proba, rows), proba)
     pred_encoded = pooled.argmax(axis=1)
     confidence = 1 - proba_of_other_classes(pooled, pred_encoded)
     state.error_proba[rows] = 1 - confidence
@@ -212,7 +212,7 @@ def _may_be_guessing(pool):
     )
 
 
-def _adjust_to_class_prior(state, pooled, proba):
+def _correct_class_prior(state, pooled, proba):
     """Adjust pooled probabilities from the class prior of the labeled to that of the others."""
     prior = state.error_model.class_prior_
     if state.class_prior is not None:

@@ -1,5 +1,6 @@
 """Cross-fit the base classifier on the labeled rows."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from sklearn import config_context
 
 from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
+from .._base_estimator.observations import Observations
 from .._compat import safe_indexing
 from .._utils.validation import warn_caller
 from ..model_selection._duplicates import find_duplicates
@@ -19,26 +21,20 @@ class CrossFitted(NamedTuple):
 
     Parameters
     ----------
-    y_encoded : ndarray of int, shape (n_labeled,)
-        Positions of the classes of the labeled rows, in the order of X.
     classes : ndarray of shape (n_classes,)
         Sorted labels.
     oof : Observations
         Out-of-fold predictions of the labeled rows.
     splits : list of (train, test)
         The folds, as positions among the labeled rows.
-    models : list of fitted classifiers, default=()
+    models : list of fitted classifiers
         The classifier of each fold.
-    sample_weight : ndarray of shape (n_labeled,), default=None
-        Weights.
     """
 
-    y_encoded: np.ndarray
     classes: np.ndarray
-    oof: object
+    oof: Observations
     splits: list
-    models: list = ()
-    sample_weight: np.ndarray = None
+    models: list
 
     @property
     def tested(self):
@@ -48,7 +44,7 @@ class CrossFitted(NamedTuple):
     @property
     def is_error(self):
         """Mask of the wrong predictions among the tested rows."""
-        return (self.y_encoded != self.oof.pred_encoded)[self.tested]
+        return self.oof.is_error[self.tested]
 
     @property
     def oof_accuracy(self):
@@ -58,7 +54,7 @@ class CrossFitted(NamedTuple):
     @property
     def fold_sizes(self):
         """Number of rows that the classifier of each fold was trained on, and of the others."""
-        n_labeled = len(self.y_encoded)
+        n_labeled = len(self.oof)
         return [(len(train), n_labeled - len(train)) for train, _ in self.splits]
 
 
@@ -104,7 +100,7 @@ def cross_fit_labeled(params, X, y_encoded, sample_weight, seed, on_fold):
             keep_estimators=True,
             on_fold=on_fold,
         )
-    return CrossFitted(y_encoded, params.classes_, oof, splits, models, weight)
+    return CrossFitted(params.classes_, replace(oof, sample_weight=weight), splits, models)
 
 
 def _make_splits(cv, X, y_encoded, seed):

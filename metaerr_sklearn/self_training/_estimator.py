@@ -497,8 +497,7 @@ class SelfTrainingWithMetaErr(
                 embeddings = [NetEmbedding(model) for model in models]
             pool = OpinionPool(n_jobs=self.n_jobs, random_state=seed)
             return pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
-        observations = replace(cross_fitted.oof, sample_weight=cross_fitted.sample_weight)
-        observations = observations.take(np.flatnonzero(cross_fitted.tested))
+        observations = cross_fitted.oof.take(np.flatnonzero(cross_fitted.tested))
         duplicate_id = find_duplicates(observations.X, observations.y_encoded)
         return self._make_error_model(seed).fit_observations(
             replace(observations, duplicate_id=duplicate_id), self.classes_, estimator=supervised

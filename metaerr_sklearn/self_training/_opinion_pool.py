@@ -16,6 +16,7 @@ from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import Observations
 from .._utils import limits
 from .._utils.probabilities import label_positions, proba_of_other_classes
+from .._utils.random import draw_seed
 from .._utils.rows import row_chunks
 from .._utils.validation import check_proba
 from ..error_model import ErrorPredictions
@@ -187,10 +188,10 @@ class OpinionPool(BaseEstimator):
         labeled = np.flatnonzero(y_encoded >= 0)
         self._unlabeled = np.flatnonzero(y_encoded < 0)
         self.classes_, oof = cross_fitted.classes, cross_fitted.oof
-        weight = cross_fitted.sample_weight
+        weight = oof.sample_weight
         weight = np.ones(len(labeled)) if weight is None else weight
         weight = weight / max(weight.mean(), 1e-12)
-        y, n_classes = cross_fitted.y_encoded, len(self.classes_)
+        y, n_classes = oof.y_encoded, len(self.classes_)
         self.class_prior_ = np.bincount(y, weight, n_classes) / weight.sum()
         self._labels = _Labels(labeled, y, weight)
         tested = cross_fitted.tested
@@ -213,7 +214,7 @@ class OpinionPool(BaseEstimator):
         """Return out-of-fold predictions of the auxiliary models; keep those of all labels."""
         labeled, fold = self._labels.rows, cross_fitted.oof.fold
         random_state = check_random_state(self.random_state)
-        seed = random_state.randint(np.iinfo(np.int32).max)
+        seed = draw_seed(random_state)
         members = self._choose_members(labeled, random_state)
         self._labels = self._labels.within(members)
         n_classes = len(self.classes_)

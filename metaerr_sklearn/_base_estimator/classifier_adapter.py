@@ -1,0 +1,252 @@
+"""Fit a scikit-learn classifier and predict with it."""
+
+from contextlib import nullcontext
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from .._compat import safe_indexing
+from .._utils.probabilities import label_positions
+from .._utils.validation import check_proba
+from .inspection import (
+    final_estimator,
+    predicts_argmax,
+    searched_parameters,
+)
+
+
+class ClassifierAdapter:
+    """Fit a scikit-learn classifier and predict with it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The base classifier.
+    """
+
+    is_net = False
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    @property
+    def final(self):
+        """The estimator that predicts, without pipelines and other wrappers."""
+        return final_estimator(self.estimator)
+
+    def is_classifier(self):
+        """Return whether the estimator is a classifier."""
+        return is_classifier(self.estimator)
+
+    def sample_weight_param(self):
+        """Return the name under which ``fit`` takes sample weights, or None."""
+        estimator = self.estimator
+        if isinstance(estimator, Pipeline):
+            name, last = estimator.steps[-1]
+            inner = type(self)(last).sample_weight_param()
+            return None if inner is None else f"{name}__{inner}"
+        grid = searched_parameters(estimator)
+        if grid is not None:
+            grids = [grid] if hasattr(grid, "values") else grid
+            options = [values for part in grids for values in part.values() if np.iterable(values)]
+            if any(hasattr(value, "fit") for values in options for value in values):
+                return None  # some of the candidates may take no weights
+            # A search passes the arguments of its fit on to its estimator.
+            return type(self)(estimator.estimator).sample_weight_param()
+        return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+    def n_jobs(self, n_jobs):
+        """Return how many clones may be fitted at once."""
+        return n_jobs
+
+    def as_input(self, X):
+        """Return X as the base takes it."""
+        return X
+
+    def take_rows(self, X, rows):
+        """Return some rows of X for the base."""
+        return safe_indexing(X, rows)
+
+    def fit(self, X, y, *, classes, fit_params, seed, context):
+        """Fit the estimator itself, without cloning it.
+
+        Parameters
+        ----------
+        X, y : array-likes of length n_samples
+            Training rows and labels.
+        classes : ndarray of shape (n_classes,)
+            Sorted labels of all classes; y may lack some of them.
+        fit_params : dict
+            Arguments of ``fit``.
+        seed : int or None
+            Value for the parameters ``random_state`` that are None; None does not change them.
+        context : context manager
+            The context in which the estimator is fitted.
+
+        Returns
+        -------
+        estimator : fitted estimator
+        """
+        if seed is not None and hasattr(self.estimator, "get_params"):
+            unset = {
+                name: seed
+                for name, value in sorted(self.estimator.get_params(deep=True).items())
+                if value is None and name.split("__")[-1] == "random_state"
+            }
+            if unset:
+                self.estimator.set_params(**unset)
+        with context:
+            return self.estimator.fit(X, y, **fit_params)
+
+    def draws_batches_by_weight(self):
+        """Return whether the training batches can be drawn in proportion to sample weights."""
+        return False
+
+    def preserved_rng(self, seed):
+        """Return a context that seeds and restores the random generators used in prediction."""
+        return nullcontext()
+
+    def call(self, method, X):
+        """Call a method of the fitted base.
+
+        Parameters
+        ----------
+        method : str
+            Name of the method.
+        X : array-like
+            Rows; `as_input` converts them for the base.
+
+        Returns
+        -------
+        output : ndarray
+        """
+        return getattr(self.estimator, method)(X)
+
+    def predict(self, X, classes):
+        """Return one label for each row."""
+        labels = self.estimator.predict(X)
+        return np.asarray(labels)[:, 0] if np.shape(labels)[1:] == (1,) else labels
+
+    def predict_proba(self, X, classes):
+        """Return class probabilities, one column for each class of `classes`.
+
+        They come from ``predict_proba``, where a row of zeros becomes a row of equal probabilities.
+        If the base lacks this method, they come from ``decision_function`` (softmax, or
+        sigmoid(2 f) for two classes). If it lacks both, they are the one-hot labels of ``predict``.
+        A class that the base was not trained on has probability 0.
+
+        Parameters
+        ----------
+        X : array-like of length n_samples
+            Rows; `as_input` converts them for the base.
+        classes : ndarray of shape (n_classes,)
+            Sorted labels.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If ``predict_proba`` does not return probabilities, or ``decision_function`` does not
+            return one score for each class.
+        """
+        own_classes = self.classes_of_output(classes)
+        if hasattr(self.estimator, "predict_proba"):
+            proba = np.asarray(self.call("predict_proba", X))
+            self._check_columns("predict_proba", proba, own_classes)
+            proba = check_proba(
+                self.fill_zero_rows(proba), name="predict_proba of the base estimator"
+            )
+        elif hasattr(self.estimator, "decision_function"):
+            proba = self._proba_of_scores(X, own_classes)
+        else:
+            labels = np.asarray(self.predict(X, own_classes))
+            proba = (labels[:, None] == own_classes).astype(float)
+        if np.array_equal(own_classes, classes):
+            return proba
+        position = label_positions(own_classes, classes)
+        if (position < 0).any():
+            raise ValueError(
+                f"The base estimator has the classes {own_classes[position < 0]}, which are not "
+                f"among the classes {classes}."
+            )
+        aligned = np.zeros((len(proba), len(classes)), dtype=proba.dtype)
+        aligned[:, position] = proba
+        return aligned
+
+    def _check_columns(self, method, output, own_classes):
+        if output.ndim != 2 or output.shape[1] != len(own_classes):
+            raise ValueError(
+                f"{method} of {type(self.final).__name__} has shape {output.shape}, expected one "
+                f"column for each of the {len(own_classes)} classes. A net needs as many output "
+                "units as there are classes."
+            )
+
+    def _proba_of_scores(self, X, own_classes):
+        scores = np.asarray(self.call("decision_function", X), dtype=np.float64)
+        if scores.ndim == 1 and len(own_classes) == 2:
+            return np.column_stack([expit(-2 * scores), expit(2 * scores)])
+        if scores.ndim == 2 and scores.shape[1] == len(own_classes):
+            return softmax(scores, axis=1)
+        raise ValueError(
+            f"decision_function of {type(self.final).__name__} has shape {scores.shape}, expected "
+            f"one score for each of the {len(own_classes)} classes. For scores of pairs of "
+            'classes, set decision_function_shape="ovr".'
+        )
+
+    def fill_zero_rows(self, proba):
+        """Give every class the same probability in rows where all probabilities are 0.
+
+        `OneVsRestClassifier` returns such a row if none of its binary classifiers predicts its
+        class, and `RadiusNeighborsClassifier` for an outlier. Some versions of scikit-learn divide
+        the row by its sum, 0, which gives NaN. `LabelSpreading` does so for a row that is far from
+        all training rows. NaN from an estimator outside scikit-learn is a failure, and is kept.
+        """
+        proba = np.asarray(proba)
+        if proba.ndim != 2:
+            return proba
+        is_empty = ~np.any(proba, axis=1)
+        if type(self.final).__module__.startswith("sklearn."):
+            is_empty |= np.isnan(proba).all(axis=1)
+        if not is_empty.any():
+            return proba
+        proba = np.array(proba, dtype=float)
+        proba[is_empty] = 1 / proba.shape[1]
+        return proba
+
+    def predicts_argmax(self):
+        """Return whether the label is always the most probable class; None if it is uncertain."""
+        return predicts_argmax(self.final)
+
+    def classes_of_output(self, classes):
+        """Return the classes in the order of the columns of the fitted base's probabilities.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            Sorted labels, for a base that has no ``classes_``.
+
+        Returns
+        -------
+        classes : ndarray
+        """
+        return np.asarray(getattr(self.estimator, "classes_", classes))
+
+    def classes_of_prefit(self, y):
+        """Return the classes of a base that was fitted elsewhere.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,)
+            Labels of the rows at hand.
+
+        Returns
+        -------
+        classes : ndarray
+        """
+        return self.classes_of_output(np.unique(y))
