@@ -37,6 +37,8 @@ class Block:
     attributes and methods below if their defaults do not hold for it.
     """
 
+    #: Name by which users choose the block; None for blocks that users define.
+    name = None
     #: Whether the block uses ``observations.representation``.
     needs_representation = False
     #: Whether the block uses ``observations.X`` of new rows.
@@ -68,7 +70,7 @@ class Block:
         -------
         names : list of str
         """
-        return list(self.names_)
+        return [f"{self.name}: {column}" if self.name else column for column in self.names_]
 
     def drop_training_state(self):
         """Delete data that only training rows need; by default there are none."""

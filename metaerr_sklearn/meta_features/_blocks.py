@@ -15,6 +15,8 @@ from ._second_opinion import SecondOpinionBlock
 class ConfidenceBlock(Block):
     """Describe a prediction by its class probabilities."""
 
+    name = "confidence"
+
     def fit_transform(self, training):
         """Choose the columns for this number of classes and describe the training rows."""
         self.n_classes_ = training.observations.proba.shape[1]
@@ -48,14 +50,11 @@ class ConfidenceBlock(Block):
             ]
         return np.column_stack(columns)
 
-    def readable_names(self, X, representation):
-        """Return the name of each column, preceded by the name of the block."""
-        return [f"confidence: {name}" for name in self.names_]
-
 
 class PredictedClassBlock(Block):
     """Describe a prediction by its class, one-hot encoded for up to 30 classes."""
 
+    name = "predicted_class"
     # Each clone of a net has class biases of its own.
     is_specific_to_net = True
 
@@ -78,6 +77,7 @@ class PredictedClassBlock(Block):
 class InputBlock(Block):
     """Return the representation of X itself, for tree learners."""
 
+    name = "input"
     needs_representation = True
     is_for_trees = True
 
@@ -132,11 +132,14 @@ class CustomBlock(Block):
 
 #: The blocks that users choose by name, in the order of their columns.
 BLOCKS = {
-    "confidence": ConfidenceBlock,
-    "predicted_class": PredictedClassBlock,
-    "neighbors": NeighborsBlock,
-    "second_opinion": SecondOpinionBlock,
-    "input": InputBlock,
+    block.name: block
+    for block in (
+        ConfidenceBlock,
+        PredictedClassBlock,
+        NeighborsBlock,
+        SecondOpinionBlock,
+        InputBlock,
+    )
 }
 
 

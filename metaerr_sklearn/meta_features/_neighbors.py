@@ -108,6 +108,7 @@ class NeighborsBlock(Block):
     itself can be its neighbours.
     """
 
+    name = "neighbors"
     needs_representation = True
     n_neighbors = 25
     n_close = 5
@@ -151,10 +152,6 @@ class NeighborsBlock(Block):
     def log_distance(self, features):
         """Return the column of the log-distance to the neighbours."""
         return features[:, -1]
-
-    def readable_names(self, X, representation):
-        """Return the name of each column, preceded by the name of the block."""
-        return [f"neighbors: {name}" for name in self.names_]
 
     def drop_training_state(self):
         """Delete the index of each clone, which only training rows need."""

@@ -32,6 +32,7 @@ class SecondOpinionBlock(Block):
     cross-fitted, too: a tree that was grown without a row may have been grown with its duplicate.
     """
 
+    name = "second_opinion"
     needs_representation = True
     n_estimators = 200
     many_rows = limits.MANY_ROWS
@@ -72,10 +73,6 @@ class SecondOpinionBlock(Block):
     def offset_terms(self, features):
         """Return the log-odds that the auxiliary models give to an error."""
         return {"second_opinion": -features[:, 0]}
-
-    def readable_names(self, X, representation):
-        """Return the name of each column, preceded by the name of the block."""
-        return [f"second_opinion: {name}" for name in self.names_]
 
     def _fit_boosting(self, rows, training):
         """Return boosted trees, and cross-fitted probabilities of the training rows."""
