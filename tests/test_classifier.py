@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from _bases import SpiedBayes, partly_labeled
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibrationDisplay
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
@@ -796,6 +796,34 @@ def test_routed_groups_are_checked_too(noisy_data):
         with pytest.raises(ValueError, match="got None or NaN in 9 of"):
             clf.fit(X, y, site=site)
     assert not SpiedBayes.fits
+
+
+class Untagged(BaseEstimator):
+    """A classifier of another library, which has no tag that says so."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.model_ = GaussianNB().fit(X, y, sample_weight)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+
+@pytest.mark.parametrize("wrap_base", [lambda base: base, make_pipeline], ids=["bare", "pipeline"])
+def test_a_classifier_is_known_by_what_it_can_do(wrap_base, noisy_data):
+    X, y = noisy_data
+    partly = np.where(np.arange(len(y)) < 100, y, -1)
+    for make, labels in (
+        (fast, y),
+        (partial(SelectiveClassifier, target_coverage=0.8, random_state=0), y),
+        (partial(SelfTrainingWithMetaErr, random_state=0), partly),
+    ):
+        expected = make(wrap_base(GaussianNB())).fit(X, labels).predict(X)
+        assert_array_equal(make(wrap_base(Untagged())).fit(X, labels).predict(X), expected)
 
 
 @pytest.mark.parametrize("wrap", [fast, SelfTrainingWithMetaErr, SelectiveClassifier])

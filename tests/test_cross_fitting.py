@@ -154,7 +154,7 @@ class RawScores(GaussianNB):
 
 def test_probabilities_that_do_not_sum_to_one_say_how_to_mend_them():
     X, y = make_classification(100, random_state=0)
-    with pytest.raises(ValueError, match=r"summing to 1. Row 0 sums to 100 .* needs a softmax"):
+    with pytest.raises(ValueError, match=r"summing to 1. Row 0 sums to 100 .* as decision_func"):
         adapt(RawScores().fit(X, y)).predict_proba(X, np.arange(2))
 
 
@@ -281,3 +281,15 @@ def test_samplers_of_a_pipeline_act_in_the_fit_alone():
     scaler = StandardScaler().fit([[0.0], [2.0]])
     pipeline = SimpleNamespace(steps=[("a", Sampler()), ("b", scaler), ("c", None), ("d", None)])
     assert_allclose(transform_before(pipeline, np.array([[1.0], [2.0]])), [[0], [1]])
+
+
+@pytest.mark.parametrize("scale", [0.985, 1.0005, 1.015])
+def test_probabilities_of_low_precision_are_divided_by_their_sum(scale, noisy_data):
+    class Drifting(GaussianNB):
+        def predict_proba(self, X):
+            return scale * super().predict_proba(X)
+
+    X, y = noisy_data
+    proba = adapt(Drifting().fit(X, y)).predict_proba(X, np.arange(2))
+    assert_allclose(proba, GaussianNB().fit(X, y).predict_proba(X), rtol=1e-3)
+    assert_allclose(proba.sum(axis=1), 1, atol=1e-3)

@@ -503,3 +503,33 @@ def test_errors_of_one_group_alone_fall_back_to_confidence(learner):
     error_proba = model.predict_error_proba(X, proba)
     assert_allclose(error_proba.mean(), model.error_rate_, rtol=0.1)
     assert np.corrcoef(error_proba, 1 - proba.max(axis=1))[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("labels", [["amber", "blue", "coral"], [3, 5, 11]])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_of_a_frame_are_matched_to_the_classes_by_name(library, labels):
+    frame = pytest.importorskip(library).DataFrame
+    X, y = make_classification(500, n_classes=3, n_informative=4, random_state=0)
+    y = np.array(labels)[y]
+    base = GaussianNB().fit(X[:200], y[:200])
+    proba = base.predict_proba(X)
+    expected = ErrorModel("logistic", random_state=0).fit(X[200:], y[200:], proba[200:])
+    order = [2, 0, 1]
+    named = frame({str(labels[j]): proba[:, j] for j in order})
+    model = ErrorModel("logistic", random_state=0).fit(X[200:], y[200:], named[200:])
+    assert model.error_rate_ == np.mean(base.predict(X[200:]) != y[200:])
+    error_proba = expected.predict_error_proba(X, proba)
+    assert_array_equal(model.predict_error_proba(X, named), error_proba)
+    # Columns without names are in the order of the sorted classes.
+    assert_array_equal(model.predict_error_proba(X, frame(proba)), error_proba)
+    with pytest.raises(ValueError, match=r"are named \['a', 'b', 'c'\], but the classes are \['"):
+        model.predict_error_proba(X, frame(dict(zip("abc", proba.T))))
+
+
+def test_columns_of_classes_without_rows_need_classes():
+    X, y = make_classification(500, n_classes=3, n_informative=4, random_state=0)
+    proba, some = GaussianNB().fit(X, y).predict_proba(X), y < 2
+    with pytest.raises(
+        ValueError, match=r"3 columns for 2 classes.* pass all of them, .* as class"
+    ):
+        ErrorModel().fit(X[some], y[some], proba[some])

@@ -6,11 +6,12 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from .._compat import safe_indexing
 from .._utils.probabilities import label_positions
-from .._utils.validation import check_proba
+from .._utils.validation import SCORES_ADVICE, check_proba
 from .inspection import (
     final_estimator,
     predicts_argmax,
@@ -28,6 +29,8 @@ class ClassifierAdapter:
     """
 
     is_net = False
+    #: Advice for a base whose ``predict_proba`` returns no probabilities.
+    scores_advice = SCORES_ADVICE
 
     def __init__(self, estimator):
         self.estimator = estimator
@@ -38,8 +41,11 @@ class ClassifierAdapter:
         return final_estimator(self.estimator)
 
     def is_classifier(self):
-        """Return whether the estimator is a classifier."""
-        return is_classifier(self.estimator)
+        """Return whether the estimator predicts classes, even if it has no tag that says so."""
+        if is_classifier(self.estimator):
+            return True
+        is_other = get_tags(self.estimator).estimator_type is not None
+        return hasattr(self.estimator, "predict_proba") and not is_other
 
     def sample_weight_param(self):
         """Return the name under which ``fit`` takes sample weights, or None."""
@@ -160,7 +166,9 @@ class ClassifierAdapter:
             proba = np.asarray(self.call("predict_proba", X))
             self._check_columns("predict_proba", proba, own_classes)
             proba = check_proba(
-                self.fill_zero_rows(proba), name="predict_proba of the base estimator"
+                self.fill_zero_rows(proba),
+                name="predict_proba of the base estimator",
+                advice=self.scores_advice,
             )
         elif hasattr(self.estimator, "decision_function"):
             proba = self._proba_of_scores(X, own_classes)

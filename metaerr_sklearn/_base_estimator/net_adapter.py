@@ -27,6 +27,10 @@ class NetAdapter(ClassifierAdapter):
     """
 
     is_net = True
+    scores_advice = (
+        "A network needs a softmax: with skorch use criterion=torch.nn.CrossEntropyLoss on raw "
+        "logits, or end the module in Softmax for NLLLoss."
+    )
 
     def is_classifier(self):
         """Return True: skorch's nets have no tag that marks classifiers."""

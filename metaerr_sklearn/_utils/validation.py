@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
 
+SCORES_ADVICE = "For scores that are not probabilities, expose them as decision_function."
+
 
 def warn_caller(message):
     """Warn, and point to the user's line that called a method of this package."""
@@ -110,19 +112,26 @@ def check_same_kind(labels, classes, name):
         )
 
 
-def check_proba(proba, *, name="proba", n_classes=None):
+def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCORES_ADVICE):
     """Return class probabilities as a float array, or raise.
 
     Parameters
     ----------
-    proba : array-like of shape (n_samples, n_classes)
-        Each row non-negative, finite and summing to 1 within 1e-3.
+    proba : array-like or frame of shape (n_samples, n_classes)
+        Each row non-negative, finite and summing to 1 within 2 %. Rows that miss 1 by more than
+        0.1 % are divided by their sum.
 
     name : str, default="proba"
         Their name in an error message.
 
+    classes : ndarray of shape (n_classes,), default=None
+        Sorted classes. The columns of a frame are matched to them by name.
+
     n_classes : int, default=None
-        Expected number of columns; None accepts any number.
+        Expected number of columns; None takes that of `classes`, or accepts any number.
+
+    advice : str
+        Last sentences of the error message for rows that are no probabilities.
 
     Returns
     -------
@@ -131,8 +140,10 @@ def check_proba(proba, *, name="proba", n_classes=None):
     Raises
     ------
     ValueError
-        If the rows are not probability distributions.
+        If the rows are not probability distributions, or the columns do not fit the classes.
     """
+    if classes is not None:
+        proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
     proba = check_array(
         proba,
         dtype=[np.float64, np.float32],
@@ -143,20 +154,41 @@ def check_proba(proba, *, name="proba", n_classes=None):
     if n_classes is not None and proba.shape[1] != n_classes:
         raise ValueError(
             f"{name} must have one column per class, got {proba.shape[1]} columns for "
-            f"{n_classes} classes. Order the columns as the sorted class labels."
+            f"{n_classes} classes. Order the columns as the sorted class labels. If some classes "
+            "have no row, pass all of them, sorted, as classes=."
         )
     sums = proba.sum(axis=1)
-    valid = np.isfinite(sums) & (np.abs(sums - 1) <= 1e-3) & (proba.min(axis=1, initial=0) >= -1e-6)
+    off = np.abs(sums - 1)
+    valid = np.isfinite(sums) & (off <= 0.02) & (proba.min(axis=1, initial=0) >= -1e-6)
     if not valid.all():
         row = int(np.argmin(valid))
         raise ValueError(
             f"{name} must be class probabilities: every row non-negative and summing to 1. "
-            f"Row {row} sums to {sums[row]:.4g} with minimum {proba[row].min():.4g}. A network "
-            "needs a softmax: with skorch use criterion=torch.nn.CrossEntropyLoss on raw logits, "
-            "or end the module in Softmax for NLLLoss; for scores that are not probabilities, "
-            "expose them as decision_function."
+            f"Row {row} sums to {sums[row]:.4g} with minimum {proba[row].min():.4g}. {advice}"
         )
+    if (off > 1e-3).any():
+        # Low precision causes such sums. A smaller deviation than 0.1 % does no harm.
+        proba = np.where((off > 1e-3)[:, None], proba / sums[:, None], proba)
     return proba
+
+
+def _columns_by_class(proba, classes, name):
+    """Return the columns of a frame in the order of the classes; other tables as they are."""
+    if not hasattr(proba, "columns"):
+        return proba
+    columns = [str(column) for column in proba.columns]
+    n_columns = len(columns)
+    if columns in ([f"{j}" for j in range(n_columns)], [f"column_{j}" for j in range(n_columns)]):
+        return proba  # the names that libraries give to columns without names
+    wanted = [str(label) for label in classes.tolist()]
+    if sorted(columns) != sorted(wanted) or len(set(wanted)) < len(wanted):
+        raise ValueError(
+            f"The columns of {name} are named {columns[:10]}, but the classes are {wanted[:10]}. "
+            f"Name each column by its class, or pass {name}.to_numpy() with one column for each "
+            "of the sorted classes. If some classes have no row, pass all of them, sorted, as "
+            "classes=."
+        )
+    return np.asarray(proba)[:, [columns.index(label) for label in wanted]]
 
 
 def check_fraction(value, name, *, closed="right"):

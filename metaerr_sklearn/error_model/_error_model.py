@@ -198,7 +198,8 @@ class ErrorModel(BaseEstimator):
             Class labels.
 
         proba : array-like of shape (n_samples, n_classes)
-            Class probabilities, from a classifier that was not trained on these rows.
+            Class probabilities, from a classifier that was not trained on these rows. The
+            columns of a frame are matched to the classes by name.
 
         y_pred : array-like of shape (n_samples,), default=None
             Predicted labels; None takes the most probable class.
@@ -233,7 +234,7 @@ class ErrorModel(BaseEstimator):
         classes = np.unique(y) if classes is None else np.asarray(classes)
         if len(classes) > 1 and not (classes[:-1] < classes[1:]).all():
             raise ValueError(f"classes must be sorted and distinct, got {classes!r}.")
-        proba = check_proba(proba, n_classes=len(classes))
+        proba = check_proba(proba, classes=classes)
         X, *_, groups, fold = indexable(X, y, proba, y_pred, groups, fold)
         groups = check_groups(groups)
         if not len(y):
@@ -575,7 +576,7 @@ class ErrorModel(BaseEstimator):
 
     def _check_predictions(self, X, proba, y_pred):
         check_is_fitted(self)
-        proba = check_proba(proba, n_classes=len(self.classes_))
+        proba = check_proba(proba, classes=self.classes_)
         pred_encoded = proba.argmax(axis=1)
         if y_pred is not None:
             check_same_kind(y_pred, self.classes_, "y_pred")

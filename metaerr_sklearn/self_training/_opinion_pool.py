@@ -336,7 +336,7 @@ class OpinionPool(BaseEstimator):
         pooled : ndarray of shape (n_samples, n_classes)
         """
         check_is_fitted(self, "weights_")
-        proba = check_proba(proba, n_classes=len(self.classes_))
+        proba = check_proba(proba, classes=self.classes_)
         check_consistent_length(X, proba)
         pooled = np.empty(proba.shape)
         for batch, part in row_chunks(X):
