@@ -331,9 +331,11 @@ def test_without_the_marker_every_row_is_labeled(y, marker):
     assert_array_equal(is_unlabeled(y, marker), np.zeros(len(y), dtype=bool))
 
 
+@pytest.mark.parametrize("container", [np.array, list, pd.Series, "category", "object"], ids=str)
 @pytest.mark.parametrize("marker", [-1, None, NAN], ids=str)
-def test_marker_that_became_text_is_an_error(marker):
-    y = np.array(["a", str(marker)])
+def test_marker_that_became_text_is_an_error(marker, container):
+    y = ["a", str(marker)]
+    y = container(y) if callable(container) else pd.Series(y, dtype=container)
     with pytest.raises(ValueError, match=f"has become the text '{marker}'"):
         is_unlabeled(y, marker)
     assert_array_equal(is_unlabeled(y, str(marker)), [False, True])

@@ -356,11 +356,22 @@ def test_numbers_are_rejected_with_minus_one(cancer, dtype):
     assert_array_equal(predicted == -1, ~clf.accepts(X))
 
 
-@pytest.mark.parametrize("kind", ["U", "O", "series", "bool"])
+@pytest.mark.parametrize("target_coverage", [0.6, 1])
+def test_answers_of_boolean_labels_are_taken_by_metrics(cancer, target_coverage):
+    X, _, y, _ = cancer
+    clf = SelectiveClassifier(GaussianNB(), target_coverage=target_coverage, random_state=0)
+    predicted, accepted = clf.fit(X, y == 1).predict(X), clf.accepts(X)
+    assert clf.reject_label_ == -1
+    assert_array_equal(predicted == -1, ~accepted)
+    right = clf.estimator_.predict(X) == (y == 1)
+    assert accuracy_score((y == 1)[accepted], predicted[accepted]) == right[accepted].mean()
+
+
+@pytest.mark.parametrize("kind", ["U", "O", "series"])
 def test_other_labels_are_rejected_with_none(cancer, kind):
     X, _, y, _ = cancer
-    y = y == 1 if kind == "bool" else np.where(y == 1, "benign", "malignant")
-    y = pd.Series(y) if kind == "series" else y.astype(kind) if kind != "bool" else y
+    y = np.where(y == 1, "benign", "malignant")
+    y = pd.Series(y) if kind == "series" else y.astype(kind)
     clf = SelectiveClassifier(GaussianNB(), target_coverage=0.6, random_state=0)
     predicted, accepted = clf.fit(X, y).predict(X), clf.accepts(X)
     assert predicted.dtype == object

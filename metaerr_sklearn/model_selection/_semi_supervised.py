@@ -181,7 +181,7 @@ def is_unlabeled(y, unlabeled=-1):
     Raises
     ------
     ValueError
-        If the marker is not one value, or has become text in an array of strings.
+        If the marker is not one value, or has become text among strings.
 
     Examples
     --------
@@ -200,20 +200,21 @@ def is_unlabeled(y, unlabeled=-1):
     if labels.dtype.kind in "US" and not hasattr(y, "dtype"):
         labels = np.asarray(y, dtype=object)  # np.asarray(["cat", -1]) holds the text "-1"
     labels = column_or_1d(labels)
-    if labels.dtype.kind in "US" and not isinstance(unlabeled, (str, bytes)):
-        if (labels.astype(str) == str(unlabeled)).any():
-            raise ValueError(
-                f"y is an array of strings in which the marker {unlabeled!r} has become the text "
-                f"{str(unlabeled)!r}. Make y with dtype=object, or pass "
-                f"unlabeled={str(unlabeled)!r}."
-            )
-        return np.zeros(len(labels), dtype=bool)
-    if is_missing(unlabeled):
-        if labels.dtype.kind != "O":
-            return labels != labels
-        return np.fromiter(map(is_missing, labels), dtype=bool, count=len(labels))
-    if labels.dtype.kind != "O":
+    if is_missing(unlabeled) and labels.dtype.kind not in "USO":
+        return labels != labels
+    if labels.dtype.kind not in "USO":
         return labels == unlabeled
     # pandas.NA cannot be converted to bool, so an array comparison with it fails.
-    equal = (not is_missing(label) and label == unlabeled for label in labels)
-    return np.fromiter(equal, dtype=bool, count=len(labels))
+    equal = map(is_missing, labels)
+    if not is_missing(unlabeled):
+        equal = (not is_missing(label) and label == unlabeled for label in labels)
+    mask = np.fromiter(equal, dtype=bool, count=len(labels))
+    # Libraries read the marker as text from a file, and NumPy makes text of it beside strings.
+    is_text_marker = isinstance(unlabeled, (str, bytes))
+    if not mask.any() and not is_text_marker and str(unlabeled) in labels.tolist():
+        raise ValueError(
+            f"y holds strings in which the marker {unlabeled!r} has become the text "
+            f"{str(unlabeled)!r}. Replace this text by {unlabeled!r} in an array of dtype=object, "
+            f"or pass unlabeled={str(unlabeled)!r}."
+        )
+    return mask

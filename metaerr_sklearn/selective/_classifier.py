@@ -81,8 +81,8 @@ class SelectiveClassifier(
         rows; they must be new to it.
 
     reject_label : "auto" or scalar, default="auto"
-        The answer of `predict` if it abstains. "auto": -1 if the classes are numbers, else None, in
-        arrays of dtype object.
+        The answer of `predict` if it abstains. "auto": -1 if the classes are numbers or booleans,
+        else None, in arrays of dtype object. Booleans become 0 and 1.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the held-out rows. If it is not None it also seeds the estimator: its
@@ -405,7 +405,7 @@ class SelectiveClassifier(
         """Return the reject label, or raise if it is a class."""
         reject_label = self.reject_label
         if isinstance(reject_label, str) and reject_label == "auto":
-            reject_label = -1 if classes.dtype.kind in "iuf" else None
+            reject_label = -1 if classes.dtype.kind in "biuf" else None
             if self.target_coverage == 1 and reject_label in classes.tolist():
                 return None  # no row is rejected
         if reject_label in classes.tolist():
@@ -466,6 +466,6 @@ def _common_dtype(labels, reject_label):
     """Return the dtype that holds labels and reject label without changing them."""
     reject_dtype = np.min_scalar_type(reject_label)
     kinds = {labels.dtype.kind, reject_dtype.kind}
-    if kinds <= set("iuf") or kinds == {"U"}:
+    if kinds <= set("biuf") or kinds == {"U"}:
         return np.result_type(labels.dtype, reject_dtype)
     return np.dtype(object)
