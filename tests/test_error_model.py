@@ -323,7 +323,6 @@ def test_fold_separates_the_classifiers_that_made_the_predictions():
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
-@pytest.mark.usefixtures("small_second_opinion")
 def test_only_ratios_of_weights_matter(deployed, scale):
     (X, y, proba), test = halves(deployed)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))

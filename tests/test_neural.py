@@ -384,7 +384,7 @@ def test_the_users_net_is_left_alone_and_the_fitted_one_is_ordinary(table):
     [
         (-np.ones(80), "Negative values in data passed to `sample_weight`"),
         (np.zeros(80), "must contain at least one non-zero number, got only 0"),
-        (np.ones((80, 2)), "Sample weights must be 1D array or scalar, got 2D array"),
+        (np.ones((80, 2)), "Sample weights must be 1D array or scalar"),
         (np.full(80, np.nan), "sample_weight contains NaN"),
         (np.ones(79), r"sample_weight.shape == \(79,\), expected \(80,\)"),
     ],
