@@ -798,6 +798,20 @@ def test_routed_groups_are_checked_too(noisy_data):
     assert not SpiedBayes.fits
 
 
+@pytest.mark.parametrize("cv", [3, 0.3])
+def test_the_error_model_is_used_by_itself_and_keeps_the_parameters_of_the_user(cv, noisy_data):
+    X, y = noisy_data
+    options = {"meta_features": ["neighbors", "confidence"], "representation": StandardScaler()}
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", cv=cv, random_state=0, **options).fit(X, y)
+    model, proba = clf.error_model_, clf.predict_proba(X)
+    shown = model.get_params(deep=False)
+    assert shown["meta_learner"] == "logistic"
+    assert all(shown[name] is value for name, value in options.items())
+    assert_array_equal(model.predict_error_proba(X, proba), clf.predict_error_proba(X))
+    tested = ~np.isnan(clf.oof_error_proba_)
+    assert_array_equal(model.oof_error_proba_, clf.oof_error_proba_[tested])
+
+
 class Untagged(BaseEstimator):
     """A classifier of another library, which has no tag that says so."""
 

@@ -916,6 +916,7 @@ def test_one_pass_of_a_net_gives_probabilities_and_hidden_layer(digits, net_clas
     model = clf.error_model_
     # Without the base's pass, the error model computes the hidden layer in a second one.
     assert_allclose(model.predict_error_proba(X_test, proba), error_proba, rtol=1e-4)
+    assert model.representation == "auto"
     for predict in (clf.predict_with_error, clf.estimate_accuracy, clf.explain_error):
         n_passed.clear()
         predict(X_test)

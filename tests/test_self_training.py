@@ -683,7 +683,7 @@ def test_clone_and_pickle(digits):
         ({}, np.where(np.arange(150) < 9, 2, -1), ValueError, "at least 2 classes, got one class"),
         ({}, np.where(np.arange(150) < 9, np.nan, 1.0), ValueError, "y contains NaN"),
         ({}, np.array(["a", "b", None] * 50, dtype=object), ValueError, "missing labels"),
-        ({}, np.array(["a", "b", "-1"] * 50), ValueError, "array of strings"),
+        ({}, np.array(["a", "b", "-1"] * 50), ValueError, "marker -1 has become the text '-1'"),
         ({}, np.linspace(0, 1, 150), ValueError, "Unknown label type"),
         ({"representation": "pca"}, None, ValueError, "representation must be"),
     ],
