@@ -32,7 +32,7 @@ NAN = float("nan")
 
 
 @pytest.fixture
-def digits():
+def partly_labeled_digits():
     """Digits with a random fifth of the labels, and all labels."""
     X, y_true = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
@@ -58,9 +58,9 @@ class LabeledRows(ClassifierMixin, BaseEstimator):
         return self.estimator_.predict(X)
 
 
-def test_plain_splitter_scores_the_marker_as_a_class(digits):
+def test_plain_splitter_scores_the_marker_as_a_class(partly_labeled_digits):
     """scikit-learn issue 2593: the plain value is the accuracy times the labeled share."""
-    X, y, _ = digits
+    X, y, _ = partly_labeled_digits
     model = SelfTrainingClassifier(LogisticRegression(max_iter=1000), threshold=0.9)
     plain = KFold(5, shuffle=True, random_state=0)
     right, answered_right, n_labeled = [], 0, 0
@@ -82,9 +82,9 @@ def test_plain_splitter_scores_the_marker_as_a_class(digits):
     assert abs(scores.mean() - answered_right / n_labeled) < 0.05
 
 
-def test_markers_that_work_with_scikit_learns_metrics(digits):
+def test_markers_that_work_with_scikit_learns_metrics(partly_labeled_digits):
     """All but None for integers, which then are in an array of dtype object."""
-    X, y, y_true = digits
+    X, y, y_true = partly_labeled_digits
 
     def score(labels, marker):
         cv = SemiSupervisedKFold(3, unlabeled=marker)
@@ -99,8 +99,8 @@ def test_markers_that_work_with_scikit_learns_metrics(digits):
         score(y_true, None)
 
 
-def test_score_estimates_the_accuracy_on_new_rows(digits):
-    X, y, y_true = digits
+def test_score_estimates_the_accuracy_on_new_rows(partly_labeled_digits):
+    X, y, y_true = partly_labeled_digits
     model = SelfTrainingClassifier(LogisticRegression(max_iter=1000), threshold=0.9)
     hidden = y == -1
     accuracy = accuracy_score(y_true[hidden], model.fit(X, y).predict(X[hidden]))
@@ -118,8 +118,8 @@ def test_score_estimates_the_accuracy_on_new_rows(digits):
     ],
     ids=str,
 )
-def test_labeled_rows_are_split_as_the_inner_splitter_does(digits, cv):
-    X, y, _ = digits
+def test_labeled_rows_are_split_as_the_inner_splitter_does(partly_labeled_digits, cv):
+    X, y, _ = partly_labeled_digits
     labeled, unlabeled = np.flatnonzero(y != -1), np.flatnonzero(y == -1)
     inner = StratifiedKFold(cv) if cv == 5 else cv
     expected = list(inner.split(X[labeled], y[labeled]))
@@ -138,16 +138,16 @@ def test_without_unlabeled_rows_it_is_the_inner_splitter():
         assert_array_equal(ours[1], theirs[1])
 
 
-def test_number_of_splits_may_depend_on_the_labeled_rows(digits):
-    X, y, _ = digits
+def test_number_of_splits_may_depend_on_the_labeled_rows(partly_labeled_digits):
+    X, y, _ = partly_labeled_digits
     splitter = SemiSupervisedKFold(LeaveOneOut())
     assert splitter.get_n_splits(X, y) == splitter.get_n_splits(y=y) == np.sum(y != -1)
     with pytest.raises(ValueError, match="'X' parameter should not be None"):
         splitter.get_n_splits()
 
 
-def test_groups_reach_the_inner_splitter(digits):
-    X, y, _ = digits
+def test_groups_reach_the_inner_splitter(partly_labeled_digits):
+    X, y, _ = partly_labeled_digits
     groups = np.arange(len(y)) % 40
     splitter = SemiSupervisedKFold(GroupKFold(4))
     labeled = y != -1
@@ -173,8 +173,8 @@ def test_a_splitter_without_groups_requests_none():
     [pd.Series, lambda y: pd.DataFrame({"y": y}), pl.Series, lambda y: y.tolist()],
     ids=["series", "frame", "polars", "list"],
 )
-def test_any_container_of_labels(digits, convert):
-    X, y, _ = digits
+def test_any_container_of_labels(partly_labeled_digits, convert):
+    X, y, _ = partly_labeled_digits
     names = np.char.add("digit ", y.astype(str)).astype(object)
     names[y == -1] = None
     expected = list(SemiSupervisedKFold(3).split(X, y))
@@ -185,8 +185,8 @@ def test_any_container_of_labels(digits, convert):
 
 @pytest.mark.parametrize("marker", [-1, None, NAN, "?", 99], ids=str)
 @pytest.mark.parametrize("kind", ["number", "string"])
-def test_every_marker_gives_the_same_scores(digits, marker, kind):
-    X, y, _ = digits
+def test_every_marker_gives_the_same_scores(partly_labeled_digits, marker, kind):
+    X, y, _ = partly_labeled_digits
     expected = cross_val_score(LabeledRows(), X, y, cv=SemiSupervisedKFold(3))
     names = y if kind == "number" else np.char.add("digit ", y.astype(str))
     marked = names.astype(object)
@@ -218,8 +218,8 @@ def test_every_marker_gives_the_same_scores(digits, marker, kind):
     ],
     ids=["array", "sparse", "pandas", "polars", "images", "list"],
 )
-def test_any_X(digits, convert):
-    X, y, _ = digits
+def test_any_X(partly_labeled_digits, convert):
+    X, y, _ = partly_labeled_digits
     expected = list(SemiSupervisedKFold(3).split(X, y))
     for ours, theirs in zip(SemiSupervisedKFold(3).split(convert(X), y), expected, strict=True):
         assert_array_equal(ours[0], theirs[0])
@@ -236,9 +236,9 @@ def test_continuous_target_is_not_stratified():
         assert_array_equal(test, labeled[expected])
 
 
-def test_grid_search_ranks_by_labeled_rows(digits):
+def test_grid_search_ranks_by_labeled_rows(partly_labeled_digits):
     """If unlabeled rows were tested, the best model would be the one that predicts -1."""
-    X, y, _ = digits
+    X, y, _ = partly_labeled_digits
 
     class MinusOne(LabeledRows):
         def __init__(self, give_up=False):
@@ -256,8 +256,8 @@ def test_grid_search_ranks_by_labeled_rows(digits):
     assert plain.best_params_ == {"give_up": True}
 
 
-def test_training_parts_hold_all_unlabeled_rows(digits):
-    X, y, _ = digits
+def test_training_parts_hold_all_unlabeled_rows(partly_labeled_digits):
+    X, y, _ = partly_labeled_digits
     before = y.copy()
     result = cross_validate(LabeledRows(), X, y, cv=SemiSupervisedKFold(4), return_estimator=True)
     for model in result["estimator"]:
@@ -272,8 +272,8 @@ def test_repr_shows_the_parameters():
     )
 
 
-def test_errors_say_what_to_do(digits):
-    X, y, _ = digits
+def test_errors_say_what_to_do(partly_labeled_digits):
+    X, y, _ = partly_labeled_digits
     with pytest.raises(ValueError, match="no labeled row: all 600 rows equal the marker -1"):
         list(SemiSupervisedKFold(3).split(X, np.full(600, -1)))
     everywhere = PredefinedSplit(np.where(y == -1, -1, 0))

@@ -86,16 +86,16 @@ def parameters_of(net):
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digit_images():
     X, y = load_digits(return_X_y=True)
     X = (X / 16).reshape(-1, 1, 8, 8).astype(np.float32)
     return X[:400], y[:400].astype(np.int64), X[400:900], y[400:900].astype(np.int64)
 
 
 @pytest.fixture(scope="module")
-def cnn(digits):
+def cnn(digit_images):
     with preserved_rng(0):
-        return make_net(TinyCNN, max_epochs=15).fit(*digits[:2])
+        return make_net(TinyCNN, max_epochs=15).fit(*digit_images[:2])
 
 
 @pytest.fixture(scope="module")
@@ -246,20 +246,20 @@ def test_a_memory_map_predicts_as_its_array_does(table, tmp_path, order):
         lambda net, X: AugmentedConfidence().observe(net, X),
     ],
 )
-def test_no_attribute_of_the_net_is_replaced_while_it_predicts(cnn, digits, predict):
+def test_no_attribute_of_the_net_is_replaced_while_it_predicts(cnn, digit_images, predict):
     net = pickle.loads(pickle.dumps(cnn))
     during = []
     net.module_.register_forward_hook(lambda *_: during.append(dict(vars(net))))
     before = dict(vars(net))
-    predict(net, digits[2])
+    predict(net, digit_images[2])
     for attributes in (*during, vars(net)):
         assert attributes.keys() == before.keys()
         assert all(attributes[name] is before[name] for name in before)
     assert during
 
 
-def test_raw_predictions_of_a_base_are_those_of_skorch(cnn, digits):
-    X = digits[2]
+def test_raw_predictions_of_a_base_are_those_of_skorch(cnn, digit_images):
+    X = digit_images[2]
     for base in (cnn, FrozenEstimator(cnn), make_pipeline("passthrough", cnn)):
         assert_array_equal(adapt(base).call("predict_proba", X), cnn.predict_proba(X))
 
@@ -314,8 +314,8 @@ def test_weight_zero_removes_a_row(table, kind):
         assert_allclose(p, q, rtol=1e-5, atol=1e-7)
 
 
-def test_down_weighted_wrong_labels_do_little_harm(digits):
-    X, y, X_test, y_test = digits
+def test_down_weighted_wrong_labels_do_little_harm(digit_images):
+    X, y, X_test, y_test = digit_images
     rng = np.random.default_rng(0)
     is_wrong = rng.random(400) < 0.6
     noisy = np.where(is_wrong, rng.integers(0, 10, 400), y)
@@ -549,8 +549,8 @@ def test_residual_mlps_are_a_function_of_their_input(errors):
 # mc_dropout_proba
 
 
-def test_mc_dropout_equals_passes_by_hand(cnn, digits):
-    X = digits[2]
+def test_mc_dropout_equals_passes_by_hand(cnn, digit_images):
+    X = digit_images[2]
     proba, passes = mc_dropout_proba(cnn, X, n_passes=3, return_passes=True, random_state=0)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
     expected = np.empty((3, len(X), 10))
@@ -567,9 +567,9 @@ def test_mc_dropout_equals_passes_by_hand(cnn, digits):
     assert passes.std(axis=0).max() > 0.05
 
 
-def test_mc_dropout_without_dropout_is_the_plain_prediction(cnn, digits):
+def test_mc_dropout_without_dropout_is_the_plain_prediction(cnn, digit_images):
     """Only dropout is random: with p near 0 batch normalisation must still use its averages."""
-    X = digits[2]
+    X = digit_images[2]
     net = pickle.loads(pickle.dumps(cnn))
     net.module_.features[4].p = 1e-12
     running_mean = net.module_.features[1].running_mean.clone()
@@ -578,8 +578,8 @@ def test_mc_dropout_without_dropout_is_the_plain_prediction(cnn, digits):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_mc_dropout_restores_net_and_random_states(cnn, digits, training):
-    X = digits[2]
+def test_mc_dropout_restores_net_and_random_states(cnn, digit_images, training):
+    X = digit_images[2]
     net = pickle.loads(pickle.dumps(cnn))
     expected = net.predict_proba(X)
     net.module_.train(training)
@@ -593,8 +593,8 @@ def test_mc_dropout_restores_net_and_random_states(cnn, digits, training):
     assert_array_equal(net.predict_proba(X), expected)
 
 
-def test_mc_dropout_random_state(cnn, digits):
-    X = digits[2][:50]
+def test_mc_dropout_random_state(cnn, digit_images):
+    X = digit_images[2][:50]
     one, two, three = (mc_dropout_proba(cnn, X, n_passes=2, random_state=s) for s in (0, 0, 1))
     assert_array_equal(one, two)
     assert np.abs(one - three).max() > 1e-3
@@ -603,8 +603,8 @@ def test_mc_dropout_random_state(cnn, digits):
     assert np.abs(first - second).max() > 1e-3
 
 
-def test_spread_of_the_passes_is_larger_on_errors(cnn, digits):
-    X, y = digits[2:]
+def test_spread_of_the_passes_is_larger_on_errors(cnn, digit_images):
+    X, y = digit_images[2:]
     proba, passes = mc_dropout_proba(cnn, X, return_passes=True, random_state=0)
     predicted = cnn.predict(X)
     spread = passes.std(axis=0)[np.arange(len(X)), predicted]
@@ -623,7 +623,7 @@ def test_mc_dropout_takes_frames_frozen_and_binary_nets(table):
     assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_mc_dropout_refuses_other_estimators_and_bad_numbers(table, cnn, digits):
+def test_mc_dropout_refuses_other_estimators_and_bad_numbers(table, cnn, digit_images):
     X, y = table
     without = make_net(nn.Linear(4, 2), max_epochs=1).fit(X, y)
     with pytest.raises(ValueError, match="active dropout module, got none with p > 0 in Linear"):
@@ -634,7 +634,7 @@ def test_mc_dropout_refuses_other_estimators_and_bad_numbers(table, cnn, digits)
         mc_dropout_proba(make_mlp(), X)
     for n_passes in (0, 1.5, True):
         with pytest.raises(ValueError, match=f"positive integer, got {n_passes}"):
-            mc_dropout_proba(cnn, digits[2], n_passes=n_passes)
+            mc_dropout_proba(cnn, digit_images[2], n_passes=n_passes)
 
 
 # energy_confidence, max_logit_confidence
@@ -646,23 +646,23 @@ def logits_by_hand(net, X):
         return net.module_(torch.as_tensor(X)).numpy().astype(float)
 
 
-def test_logit_scores_equal_their_definitions(cnn, digits):
-    X = digits[2]
+def test_logit_scores_equal_their_definitions(cnn, digit_images):
+    X = digit_images[2]
     logits = logits_by_hand(cnn, X)
     energy = [2.5 * np.log(sum(np.exp(z / 2.5) for z in row)) for row in logits]
     assert_allclose(energy_confidence(cnn, X, temperature=2.5), energy, rtol=1e-5)
     assert_allclose(max_logit_confidence(cnn, X), [max(row) for row in logits], rtol=1e-5)
 
 
-def test_energy_becomes_the_largest_logit_at_temperature_zero(cnn, digits):
-    X = digits[2]
+def test_energy_becomes_the_largest_logit_at_temperature_zero(cnn, digit_images):
+    X = digit_images[2]
     largest = max_logit_confidence(cnn, X)
     assert_allclose(energy_confidence(cnn, X, temperature=1e-3), largest, atol=1e-2)
     assert (energy_confidence(cnn, X) >= largest).all()
 
 
-def test_a_constant_added_to_all_logits_is_added_to_the_score(cnn, digits):
-    X = digits[2]
+def test_a_constant_added_to_all_logits_is_added_to_the_score(cnn, digit_images):
+    X = digit_images[2]
     shifted = pickle.loads(pickle.dumps(cnn))
     shifted.module_.output.bias.data += 3
     for score in (energy_confidence, max_logit_confidence):
@@ -670,8 +670,8 @@ def test_a_constant_added_to_all_logits_is_added_to_the_score(cnn, digits):
 
 
 @pytest.mark.parametrize("score", [energy_confidence, max_logit_confidence])
-def test_logit_scores_are_higher_on_right_predictions(cnn, digits, score):
-    X, y = digits[2:]
+def test_logit_scores_are_higher_on_right_predictions(cnn, digit_images, score):
+    X, y = digit_images[2:]
     confidence = score(cnn, X.astype(np.float64))
     assert confidence.shape == (len(X),)
     assert roc_auc_score(cnn.predict(X) == y, confidence) > 0.7
@@ -703,8 +703,8 @@ def test_logit_scores_refuse_probabilities_and_bad_temperatures(table, cnn):
 # TorchEmbedding
 
 
-def test_default_embedding_is_the_input_of_the_last_linear_layer(cnn, digits):
-    X = digits[2]
+def test_default_embedding_is_the_input_of_the_last_linear_layer(cnn, digit_images):
+    X = digit_images[2]
     cnn.module_.eval()
     with torch.no_grad():
         expected = cnn.module_.features(torch.as_tensor(X)).numpy()
@@ -720,8 +720,8 @@ def test_default_embedding_is_the_input_of_the_last_linear_layer(cnn, digits):
 @pytest.mark.parametrize(
     ("layer", "width"), [("features.0", 128), ("features.5", 16), ("output", 10)]
 )
-def test_a_named_layer_gives_its_output_flattened(cnn, digits, layer, width):
-    X = digits[2]
+def test_a_named_layer_gives_its_output_flattened(cnn, digit_images, layer, width):
+    X = digit_images[2]
     embedding = TorchEmbedding(cnn, layer=layer).transform(X)
     assert embedding.shape == (500, width)
     if layer == "features.0":
@@ -732,8 +732,8 @@ def test_a_named_layer_gives_its_output_flattened(cnn, digits, layer, width):
         assert_allclose(embedding, logits_by_hand(cnn, X), atol=1e-5)
 
 
-def test_embedding_does_not_depend_on_the_batches(cnn, digits):
-    X = digits[2]
+def test_embedding_does_not_depend_on_the_batches(cnn, digit_images):
+    X = digit_images[2]
     net = pickle.loads(pickle.dumps(cnn)).set_params(batch_size=7)
     assert_allclose(TorchEmbedding(net).transform(X), TorchEmbedding(cnn).transform(X), atol=1e-5)
     assert_allclose(
@@ -741,8 +741,8 @@ def test_embedding_does_not_depend_on_the_batches(cnn, digits):
     )
 
 
-def test_embedding_restores_the_net(cnn, digits):
-    X = digits[2]
+def test_embedding_restores_the_net(cnn, digit_images):
+    X = digit_images[2]
     net = pickle.loads(pickle.dumps(cnn))
     expected = net.predict_proba(X)
     net.module_.train()
@@ -756,8 +756,8 @@ def test_embedding_restores_the_net(cnn, digits):
     assert global_states()[1:] == before
 
 
-def test_clone_and_pickle_keep_what_the_net_has_learned(cnn, digits):
-    X = digits[2]
+def test_clone_and_pickle_keep_what_the_net_has_learned(cnn, digit_images):
+    X = digit_images[2]
     embedding = TorchEmbedding(cnn, layer="features").set_output(transform="pandas").fit(X)
     twin = clone(embedding)
     assert twin is not embedding
@@ -771,8 +771,8 @@ def test_clone_and_pickle_keep_what_the_net_has_learned(cnn, digits):
     assert_array_equal(again.transform(X), embedding.transform(X))
 
 
-def test_embedding_is_a_scikit_learn_transformer(cnn, digits):
-    X, y, X_test, y_test = digits
+def test_embedding_is_a_scikit_learn_transformer(cnn, digit_images):
+    X, y, X_test, y_test = digit_images
     embedding = TorchEmbedding(FrozenEstimator(cnn)).set_output(transform="pandas").fit(X, y)
     names = [f"torchembedding{i}" for i in range(16)]
     assert list(embedding.get_feature_names_out()) == names
@@ -814,12 +814,12 @@ class Head(nn.Module):
         return self.part(X.reshape(-1, 2)).reshape(-1, 3, 2).mean(dim=1)
 
 
-def test_embedding_refuses_other_layers_and_estimators(table, cnn, digits):
+def test_embedding_refuses_other_layers_and_estimators(table, cnn, digit_images):
     X, y = table
     head = make_net(Head, max_epochs=1).fit(np.hstack([X, X[:, :2]]), y)
     six = np.hstack([X, X[:, :2]])
     with pytest.raises(ValueError, match=r"got 'fc'\. It has output, features, features\.0"):
-        TorchEmbedding(cnn, layer="fc").fit(digits[2])
+        TorchEmbedding(cnn, layer="fc").fit(digit_images[2])
     with pytest.raises(ValueError, match="Layer 'unused' does not run in the net's forward pass"):
         TorchEmbedding(head, layer="unused").transform(six)
     with pytest.raises(ValueError, match=r"one row for each of the 32 samples .* got \(96, 2\)"):
@@ -853,8 +853,8 @@ def test_net_with_one_output_unit_and_a_threshold(table, threshold):
         MetaErrorClassifier(net).fit(X, np.arange(80) % 3)
 
 
-def test_images_of_a_prefit_net_are_represented_by_its_last_hidden_layer(cnn, digits):
-    _, _, X, y = digits
+def test_images_of_a_prefit_net_are_represented_by_its_last_hidden_layer(cnn, digit_images):
+    _, _, X, y = digit_images
     by_default = prefit(FrozenEstimator(cnn), X, y)
     chosen = by_default.error_model_.representation_
     assert isinstance(chosen, TorchEmbedding)
@@ -864,8 +864,10 @@ def test_images_of_a_prefit_net_are_represented_by_its_last_hidden_layer(cnn, di
     assert_array_equal(by_default.predict_error_proba(X), explicit.predict_error_proba(X))
 
 
-def test_the_hidden_layer_is_used_for_a_hold_out_net_and_not_for_a_cross_fitted_one(cnn, digits):
-    X, y = digits[:2]
+def test_the_hidden_layer_is_used_for_a_hold_out_net_and_not_for_a_cross_fitted_one(
+    cnn, digit_images
+):
+    X, y = digit_images[:2]
     net = clone(cnn).set_params(max_epochs=2)
     held_out = MetaErrorClassifier(net, "logistic", cv=0.3, refit=False, random_state=0)
     held_out.fit(X[:300], y[:300])
@@ -900,8 +902,10 @@ class MirroredBatches(NeuralNetClassifier):
         (MirroredBatches, 20, 4),
     ],
 )
-def test_one_pass_of_a_net_gives_probabilities_and_hidden_layer(digits, net_class, width, n_passes):
-    X, y, X_test, _ = digits
+def test_one_pass_of_a_net_gives_probabilities_and_hidden_layer(
+    digit_images, net_class, width, n_passes
+):
+    X, y, X_test, _ = digit_images
     with preserved_rng(0):
         net = make_net(WideNet, net_class=net_class, module__width=width, max_epochs=1).fit(X, y)
     n_passed = []
@@ -931,8 +935,10 @@ def test_one_pass_of_a_net_gives_probabilities_and_hidden_layer(digits, net_clas
 
 @pytest.mark.filterwarnings("ignore:The fit of FrozenEstimator takes no sample_weight")
 @pytest.mark.parametrize("width", [20, 300])
-def test_hidden_layer_recorded_in_the_fit_equals_that_of_a_second_pass(digits, width, monkeypatch):
-    X, y, X_test, _ = digits
+def test_hidden_layer_recorded_in_the_fit_equals_that_of_a_second_pass(
+    digit_images, width, monkeypatch
+):
+    X, y, X_test, _ = digit_images
     with preserved_rng(0):
         net = make_net(WideNet, module__width=width, max_epochs=1).fit(X, y)
     weight = np.where(np.arange(len(X)) % 5, 1.0, 0.0)
@@ -954,8 +960,8 @@ def test_tables_of_a_prefit_net_are_represented_by_their_columns(table):
     assert isinstance(prefit(net, X, y).error_model_.representation_, NumericRepresentation)
 
 
-def test_a_wide_hidden_layer_is_projected_and_without_one_pixels_are_used(digits):
-    X, y = digits[:2]
+def test_a_wide_hidden_layer_is_projected_and_without_one_pixels_are_used(digit_images):
+    X, y = digit_images[:2]
     with preserved_rng(0):
         wide = make_net(WideNet, module__width=300, max_epochs=1).fit(X, y)
         flat = make_net(WideNet, module__width=0, max_epochs=1).fit(X, y)
@@ -984,8 +990,8 @@ class WideNet(nn.Module):
 # AugmentedConfidence
 
 
-def test_augmented_confidence_follows_its_definition(cnn, digits):
-    X = digits[2][:20]
+def test_augmented_confidence_follows_its_definition(cnn, digit_images):
+    X = digit_images[2][:20]
     features = AugmentedConfidence(flip=True).observe(cnn, X)
     for i, image in enumerate(X[:, 0]):
         up, down = np.vstack([image[:1], image[:-1]]), np.vstack([image[1:], image[-1:]])
@@ -1002,8 +1008,8 @@ def test_augmented_confidence_follows_its_definition(cnn, digits):
         assert features[i, 4] == np.mean(proba.argmax(axis=1) == label)
 
 
-def test_views_that_change_nothing_change_nothing(cnn, digits):
-    X = digits[2]
+def test_views_that_change_nothing_change_nothing(cnn, digit_images):
+    X = digit_images[2]
     features = AugmentedConfidence(lambda X: [X, X]).observe(FrozenEstimator(cnn), X)
     assert_allclose(features[:, 0], features[:, 1], atol=1e-5)
     assert_allclose(features[:, 2], 0, atol=1e-5)
@@ -1028,8 +1034,8 @@ def test_augmented_confidence_finds_more_errors_of_a_prefit_net(cnn):
     )
 
 
-def test_augmented_confidence_of_a_cross_fitted_net(cnn, digits, tmp_path):
-    X, y, X_test, _ = digits
+def test_augmented_confidence_of_a_cross_fitted_net(cnn, digit_images, tmp_path):
+    X, y, X_test, _ = digit_images
     net = clone(cnn).set_params(max_epochs=2)
     clf = MetaErrorClassifier(
         net,
@@ -1046,20 +1052,20 @@ def test_augmented_confidence_of_a_cross_fitted_net(cnn, digits, tmp_path):
     assert clf.explain_error(X_test[:3]).contributions.shape[0] == 3
 
 
-def test_augmented_confidence_restores_random_states_and_X(cnn, digits):
-    X = digits[2].copy()
+def test_augmented_confidence_restores_random_states_and_X(cnn, digit_images):
+    X = digit_images[2].copy()
     before = global_states()[1:]
     AugmentedConfidence(flip=True).observe(cnn, X)
     assert global_states()[1:] == before
-    assert_array_equal(X, digits[2])
+    assert_array_equal(X, digit_images[2])
 
 
-def test_augmented_confidence_refuses_other_input_before_any_fit(cnn, digits):
-    X, y = digits[:2]
+def test_augmented_confidence_refuses_other_input_before_any_fit(cnn, digit_images):
+    X, y = digit_images[:2]
     with pytest.raises(ValueError, match=r"shifts images of shape .* of type ndarray with 3 axes"):
         AugmentedConfidence().observe(cnn, X[:, 0])
     with pytest.raises(ValueError, match="for each of the 500 rows of X, got a view of 3 rows"):
-        AugmentedConfidence(lambda X: [X[:3]]).observe(cnn, digits[2])
+        AugmentedConfidence(lambda X: [X[:3]]).observe(cnn, digit_images[2])
     clf = MetaErrorClassifier(
         LogisticRegression(), "logistic", meta_features=["confidence", AugmentedConfidence()]
     )
@@ -1067,9 +1073,9 @@ def test_augmented_confidence_refuses_other_input_before_any_fit(cnn, digits):
         clf.fit(X, y)
 
 
-def test_threads_share_one_net(cnn, digits):
+def test_threads_share_one_net(cnn, digit_images):
     """The hooks and dropout masks of one thread must not act on the pass of another thread."""
-    _, _, X, y = digits
+    _, _, X, y = digit_images
     clf = prefit(cnn, X, y)
     predictions = [
         clf.predict_error_proba,
@@ -1082,8 +1088,8 @@ def test_threads_share_one_net(cnn, digits):
         assert_allclose(result, alone[number % 3], atol=1e-5)
 
 
-def test_threads_over_chunks_share_one_net(cnn, digits):
-    X = digits[2]
+def test_threads_over_chunks_share_one_net(cnn, digit_images):
+    X = digit_images[2]
     embedding, views = TorchEmbedding(cnn), AugmentedConfidence()
     parts = np.array_split(X, 16)
     rows = Parallel(4, require="sharedmem")(delayed(embedding.transform)(p) for p in parts)

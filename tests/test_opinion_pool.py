@@ -42,7 +42,7 @@ def pooled(
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits_with_few_labels():
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))[:900]
     X, y = X[order] / 16, y[order]
@@ -92,9 +92,11 @@ def test_a_row_gets_the_mean_of_its_neighbours():
     assert_allclose(proba, [[0.25, 0.75], [1, 0], [0.5, 0.5]])
 
 
-def test_opinions_on_a_labeled_row_do_not_depend_on_its_own_label(digits, monkeypatch):
+def test_opinions_on_a_labeled_row_do_not_depend_on_its_own_label(
+    digits_with_few_labels, monkeypatch
+):
     """A leak here makes every opinion look too good: error AUROC .90 instead of .77."""
-    X, y_encoded, _ = digits
+    X, y_encoded, _ = digits_with_few_labels
     seen = []
     learn = OpinionPool._learn
 
@@ -141,8 +143,8 @@ def test_weights_have_the_largest_posterior():
         assert log_posterior(best) > log_posterior(best + step)
 
 
-def test_pool_beats_the_base_alone(digits):
-    X, y_encoded, y = digits
+def test_pool_beats_the_base_alone(digits_with_few_labels):
+    X, y_encoded, y = digits_with_few_labels
     pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     together, y = pool.pool_unlabeled(proba), y[100:]
     assert pool.opinions_ == ["base", "forest", "logistic", "spread"]
@@ -166,16 +168,16 @@ def test_opinions_that_guess_get_no_weight():
     assert_array_equal(pool.pool_unlabeled(proba).argmax(axis=1), proba.argmax(axis=1))
 
 
-def test_without_representation_the_base_is_calibrated(digits):
-    X, y_encoded, _ = digits
+def test_without_representation_the_base_is_calibrated(digits_with_few_labels):
+    X, y_encoded, _ = digits_with_few_labels
     pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500), representation=None)
     assert pool.opinions_ == ["base"]
     assert_array_equal(pool.pool_unlabeled(proba).argmax(axis=1), proba.argmax(axis=1))
     assert_allclose(pool.pool(X[100:], proba), pool.pool_unlabeled(proba))
 
 
-def test_new_rows_and_unlabeled_rows_follow_one_rule(digits):
-    X, y_encoded, _ = digits
+def test_new_rows_and_unlabeled_rows_follow_one_rule(digits_with_few_labels):
+    X, y_encoded, _ = digits_with_few_labels
     pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     inside, outside = pool.pool_unlabeled(proba), pool.pool(X[100:], proba)
     assert np.mean(inside.argmax(axis=1) == outside.argmax(axis=1)) > 0.98
@@ -218,16 +220,16 @@ def test_labels_of_weight_0_do_not_change_the_weights():
     assert pools[0].pool(X, proba).shape == (200, 2)
 
 
-def test_graph_is_bounded(digits, monkeypatch):
+def test_graph_is_bounded(digits_with_few_labels, monkeypatch):
     monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 300)
-    X, y_encoded, y = digits
+    X, y_encoded, y = digits_with_few_labels
     pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     assert len(pool._auxiliary.graph.members) == 300
     assert accuracy_score(y[100:], pool.pool_unlabeled(proba).argmax(axis=1)) > 0.85
 
 
-def test_predict_checks_its_input(digits):
-    X, y_encoded, _ = digits
+def test_predict_checks_its_input(digits_with_few_labels):
+    X, y_encoded, _ = digits_with_few_labels
     pool, proba = pooled(X, y_encoded, LogisticRegression(max_iter=500))
     with pytest.raises(ValueError, match="one column per class"):
         pool.predict_error_proba(X[100:], proba[:, :9])
@@ -237,8 +239,8 @@ def test_predict_checks_its_input(digits):
     assert_allclose(by_label, pool.predict_error_proba(X[100:], proba))
 
 
-def test_updating_the_graph_is_fitting_with_it(digits):
-    X, y_encoded, _ = digits
+def test_updating_the_graph_is_fitting_with_it(digits_with_few_labels):
+    X, y_encoded, _ = digits_with_few_labels
     base = LogisticRegression(max_iter=500)
     pool, proba = pooled(X, y_encoded, base)
     embedding = FunctionTransformer(np.sqrt)
@@ -334,8 +336,10 @@ def test_adjusting_to_the_class_prior_lowers_errors():
 
 
 @pytest.mark.parametrize("weight", [None, np.random.default_rng(0).integers(0, 3, 100)])
-def test_accuracy_of_the_base_is_scikit_learns_adjusted_balanced_accuracy(digits, weight):
-    X, y_encoded, _ = digits
+def test_accuracy_of_the_base_is_scikit_learns_adjusted_balanced_accuracy(
+    digits_with_few_labels, weight
+):
+    X, y_encoded, _ = digits_with_few_labels
     base, folds = LogisticRegression(max_iter=500), make_splits(5, X[:100], y_encoded[:100], seed=0)
     oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=folds)
     pool, _ = pooled(X, y_encoded, base, splits=folds, weight=weight)
@@ -345,8 +349,8 @@ def test_accuracy_of_the_base_is_scikit_learns_adjusted_balanced_accuracy(digits
     assert_allclose(pool.base_adjusted_balanced_accuracy_, expected)
 
 
-def test_standard_error_of_the_base_is_that_of_the_bootstrap(digits):
-    X, y_encoded, _ = digits
+def test_standard_error_of_the_base_is_that_of_the_bootstrap(digits_with_few_labels):
+    X, y_encoded, _ = digits_with_few_labels
     base = DecisionTreeClassifier(max_depth=4, random_state=0)
     splits = make_splits(5, X[:100], y_encoded[:100], seed=0)
     oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=splits)
@@ -361,9 +365,9 @@ def test_standard_error_of_the_base_is_that_of_the_bootstrap(digits):
     assert_allclose(pool.base_adjusted_balanced_accuracy_error_, np.std(drawn), rtol=0.1)
 
 
-def test_labels_of_weight_0_are_not_used(digits):
+def test_labels_of_weight_0_are_not_used(digits_with_few_labels):
     """Label propagation does not use them either, in the fit and after `update_graph`."""
-    X, y_encoded, _ = digits
+    X, y_encoded, _ = digits_with_few_labels
     weight = (np.arange(100) >= 20).astype(float)
     other = y_encoded.copy()
     other[:20] = (other[:20] + 1) % 10

@@ -18,7 +18,7 @@ from metaerr_sklearn._utils.rows import indexable, row_chunks, rows_at_once
 
 
 @pytest.fixture(scope="module")
-def digits():
+def all_digits():
     X, y = load_digits(return_X_y=True)
     return (X / 16).astype(np.float32), y
 
@@ -33,8 +33,8 @@ class LargestCall(GaussianNB):
         return super().predict_proba(X)
 
 
-def test_predictions_of_the_base_in_chunks_equal_those_in_one_call(digits):
-    X, y = digits
+def test_predictions_of_the_base_in_chunks_equal_those_in_one_call(all_digits):
+    X, y = all_digits
     clf = MetaErrorClassifier(LargestCall(), random_state=0).fit(X[:600], y[:600])
     whole = clf.predict_with_error(X)
     many = np.tile(X, (20, 1))
@@ -208,12 +208,12 @@ def make_net():
     )
 
 
-def test_a_dataset_gives_the_same_results_as_its_rows(digits):
+def test_a_dataset_gives_the_same_results_as_its_rows(all_digits):
     pytest.importorskip("torch")
     from skorch.dataset import Dataset
     from skorch.helper import SliceDataset
 
-    X, y = digits
+    X, y = all_digits
     net, dataset = make_net(), Dataset(X, y)
     clf = MetaErrorClassifier(net, cv=2, random_state=0).fit(X[:600], y[:600])
     labels, error = clf.predict_with_error(X[:900])
@@ -225,11 +225,11 @@ def test_a_dataset_gives_the_same_results_as_its_rows(digits):
     assert_allclose(from_dataset.oof_error_proba_, from_rows.oof_error_proba_, rtol=1e-3, atol=1e-4)
 
 
-def test_self_training_on_a_dataset_equals_that_on_its_rows(digits):
+def test_self_training_on_a_dataset_equals_that_on_its_rows(all_digits):
     pytest.importorskip("torch")
     from skorch.dataset import Dataset
 
-    X, y = digits
+    X, y = all_digits
     partly = y[:500].copy()
     partly[100:] = -1
     net = make_net()
@@ -261,8 +261,8 @@ def test_a_dataset_without_pairs_or_length_is_refused():
         indexable(Rows())
 
 
-def test_a_memmap_fits_like_the_array(digits, tmp_path):
-    X, y = digits
+def test_a_memmap_fits_like_the_array(all_digits, tmp_path):
+    X, y = all_digits
     np.save(tmp_path / "X.npy", X)
     on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
     base = make_pipeline(FunctionTransformer(), LogisticRegression(max_iter=500))

@@ -47,7 +47,7 @@ def partly_labeled(seed=0, n_samples=150, n_labeled=40, **params):
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits_with_few_labels():
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
     X, y = X[order] / 16, y[order]
@@ -322,8 +322,8 @@ def test_user_weights_multiply(spied):
         ("k_best", lambda confidence: confidence >= np.sort(confidence)[-25]),
     ],
 )
-def test_rounds_choose_by_predicted_error(digits, criterion, is_chosen):
-    X, partly, _, _ = digits
+def test_rounds_choose_by_predicted_error(digits_with_few_labels, criterion, is_chosen):
+    X, partly, _, _ = digits_with_few_labels
     params = {"threshold": 0.8, "k_best": 25, "random_state": 0}
     base = LogisticRegression(max_iter=500)
     model = SelfTrainingWithMetaErr(base, criterion=criterion, max_iter=1, **params)
@@ -364,8 +364,8 @@ def test_certain_labels_are_trained_on_twice_and_then_all_of_them(spied):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-def test_no_round_is_the_supervised_base(digits, criterion):
-    X, partly, X_test, _ = digits
+def test_no_round_is_the_supervised_base(digits_with_few_labels, criterion):
+    X, partly, X_test, _ = digits_with_few_labels
     base = LogisticRegression(max_iter=500)
     model = SelfTrainingWithMetaErr(base, criterion=criterion, max_iter=0).fit(X, partly)
     assert_array_equal(model.transduction_, partly)
@@ -483,7 +483,7 @@ def test_frames_reach_the_base_as_frames():
     assert_array_equal(other.transduction_, model.transduction_)
 
 
-def test_text_sparse_and_images(digits):
+def test_text_sparse_and_images(digits_with_few_labels):
     words = {0: "red warm fire sun", 1: "blue cold ice snow"}
     rng = np.random.default_rng(0)
     y = rng.integers(2, size=120)
@@ -505,7 +505,7 @@ def test_text_sparse_and_images(digits):
         def predict(self, X):
             return super().predict(X.reshape(len(X), -1))
 
-    X, partly, X_test, y_test = digits
+    X, partly, X_test, y_test = digits_with_few_labels
     model = SelfTrainingWithMetaErr(Flat(max_iter=500), criterion="threshold", random_state=0)
     model.fit(X.reshape(-1, 1, 8, 8), partly)
     assert model.score(X_test.reshape(-1, 1, 8, 8), y_test) > 0.8
@@ -584,8 +584,8 @@ def test_error_model_depends_on_the_number_of_errors():
     assert SelfTrainingWithMetaErr(base, None).fit(X, partly).error_model_ is None
 
 
-def test_representation_is_used(digits):
-    X, partly, X_test, _ = digits
+def test_representation_is_used(digits_with_few_labels):
+    X, partly, X_test, _ = digits_with_few_labels
     base = LogisticRegression(max_iter=500)
     none = SelfTrainingWithMetaErr(base, representation=None, random_state=0).fit(X, partly)
     assert none.error_model_.opinions_ == ["base"]
@@ -595,8 +595,8 @@ def test_representation_is_used(digits):
     assert not np.allclose(none.predict_error_proba(X_test), auto.predict_error_proba(X_test))
 
 
-def test_predicted_error_ranks_errors_of_the_final_base(digits):
-    X, partly, X_test, y_test = digits
+def test_predicted_error_ranks_errors_of_the_final_base(digits_with_few_labels):
+    X, partly, X_test, y_test = digits_with_few_labels
     model = SelfTrainingWithMetaErr(RandomForestClassifier(50, random_state=0), random_state=0)
     model.fit(X, partly)
     is_error = model.predict(X_test) != y_test
@@ -617,8 +617,8 @@ def test_error_proba_without_error_model_ranks_saturated_probabilities():
     assert n_subtracted < 300 < 390 < len(np.unique(error_proba))
 
 
-def test_history_and_messages(digits, capsys):
-    X, partly, _, _ = digits
+def test_history_and_messages(digits_with_few_labels, capsys):
+    X, partly, _, _ = digits_with_few_labels
     model = SelfTrainingWithMetaErr(
         LogisticRegression(max_iter=500), criterion="threshold", verbose=True, random_state=0
     ).fit(X, partly)
@@ -638,8 +638,8 @@ def test_history_and_messages(digits, capsys):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-def test_a_seed_decides_everything(criterion, digits):
-    X, partly, X_test, _ = digits
+def test_a_seed_decides_everything(criterion, digits_with_few_labels):
+    X, partly, X_test, _ = digits_with_few_labels
     base = RandomForestClassifier(10)
     np.random.seed(5)  # noqa: NPY002
     state = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -653,8 +653,8 @@ def test_a_seed_decides_everything(criterion, digits):
     assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
-def test_clone_and_pickle(digits):
-    X, partly, X_test, _ = digits
+def test_clone_and_pickle(digits_with_few_labels):
+    X, partly, X_test, _ = digits_with_few_labels
     model = SelfTrainingWithMetaErr(LogisticRegression(max_iter=500), random_state=0)
     model.fit(X, partly)
     twin = pickle.loads(pickle.dumps(model))
@@ -757,7 +757,7 @@ def test_few_labels_take_fewer_folds_silently(spied):
         SelfTrainingWithMetaErr(Spy(), random_state=0).fit(X, partly)
 
 
-def test_nets_learn_from_images_with_string_labels(digits):
+def test_nets_learn_from_images_with_string_labels(digits_with_few_labels):
     torch = pytest.importorskip("torch")
     skorch = pytest.importorskip("skorch")
 
@@ -782,7 +782,7 @@ def test_nets_learn_from_images_with_string_labels(digits):
         train_split=None,
         verbose=0,
     )
-    X, partly, X_test, y_test = digits
+    X, partly, X_test, y_test = digits_with_few_labels
     names = np.array([f"digit {label}" for label in range(10)], dtype=object)
     labels = names[partly]
     labels[partly < 0] = None
@@ -799,7 +799,7 @@ def test_nets_learn_from_images_with_string_labels(digits):
     assert_allclose(again.predict_proba(test_images), model.predict_proba(test_images), atol=1e-5)
 
 
-def test_a_pipeline_may_end_in_a_net(digits):
+def test_a_pipeline_may_end_in_a_net(digits_with_few_labels):
     torch = pytest.importorskip("torch")
     skorch = pytest.importorskip("skorch")
     net = skorch.NeuralNetClassifier(
@@ -810,7 +810,7 @@ def test_a_pipeline_may_end_in_a_net(digits):
         train_split=None,
         verbose=0,
     )
-    X, partly, X_test, y_test = digits
+    X, partly, X_test, y_test = digits_with_few_labels
     X, X_test = X.astype(np.float32), X_test.astype(np.float32)
     model = SelfTrainingWithMetaErr(make_pipeline(StandardScaler(), net), cv=2, random_state=0)
     model.fit(X, partly)
@@ -819,7 +819,7 @@ def test_a_pipeline_may_end_in_a_net(digits):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_labels_of_nets_are_certain_under_random_dropout_masks(digits, dropout):
+def test_labels_of_nets_are_certain_under_random_dropout_masks(digits_with_few_labels, dropout):
     torch = pytest.importorskip("torch")
     skorch = pytest.importorskip("skorch")
     module = torch.nn.Sequential(
@@ -834,7 +834,7 @@ def test_labels_of_nets_are_certain_under_random_dropout_masks(digits, dropout):
         train_split=None,
         verbose=0,
     )
-    X, partly, X_test, y_test = digits
+    X, partly, X_test, y_test = digits_with_few_labels
     model = SelfTrainingWithMetaErr(net, cv=2, random_state=0).fit(X.astype(np.float32), partly)
     assert model.criterion_ == "certain"
     assert model.n_iter_ == 3
