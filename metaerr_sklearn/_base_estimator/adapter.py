@@ -5,10 +5,7 @@
 """
 
 from .classifier_adapter import ClassifierAdapter
-from .inspection import (
-    can_fit_and_predict,
-    final_estimator,
-)
+from .inspection import can_fit_and_predict, final_estimator
 from .net_adapter import NetAdapter
 
 

@@ -514,14 +514,12 @@ class ErrorModel(BaseEstimator):
 
         `no_folds` is the reason why the rows cannot be split into folds, or None.
         """
-        is_error, sample_weight = (
-            training.observations.is_error,
-            training.observations.sample_weight,
-        )
+        rows = training.observations
+        is_error, sample_weight = rows.is_error, rows.sample_weight
         if outcome_weight is not None:
             sample_weight = outcome_weight * (1 if sample_weight is None else sample_weight)
         weight = np.ones(len(is_error)) if sample_weight is None else sample_weight
-        terms = self._offset_terms(training.observations, features)
+        terms = self._offset_terms(rows, features)
         distance = self._log_distance(features)
         if distance is not None:
             self._novelty_limit = float(np.quantile(distance[training.reference], 0.99))
@@ -560,7 +558,7 @@ class ErrorModel(BaseEstimator):
             self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
             is_for_trees = [block.is_for_trees for block in self._blocks for _ in block.names_]
             self.meta_learner_ = learner.fit(
-                training.observations.X if self._raw_input else np.column_stack(features),
+                rows.X if self._raw_input else np.column_stack(features),
                 is_error,
                 offset,
                 folds=folds,
