@@ -11,10 +11,11 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_scalar
 
 from ._compat import num_samples, safe_indexing
+from ._utils import limits
 from ._utils.binomial import clopper_pearson
-from ._utils.columns import column_names, columns_of, is_numeric, read_float, to_str, values_of
+from ._utils.columns import Columns, is_frame
 from ._utils.random import draw_seed
-from ._utils.validation import check_fraction
+from ._utils.validation import check_fraction, warn_caller
 from .metrics._observation import predict_and_compare
 
 # The significance level of the tests that select regions. It is low because a tree takes the best
@@ -61,9 +62,13 @@ class ErrorSlices(Sequence):
 
     confidence_level : float in (0, 1)
         Confidence level of the interval of each slice.
+
+    left_out_ : dict of str to str
+        Why a column of X is in no slice, by its name. There is a warning if it is not empty.
     """
 
     def __init__(self, slices, regions, table, *, error_rate, n_samples, confidence_level):
+        self.left_out_ = table.left_out
         self._slices = slices
         self._regions = regions
         self._table = table
@@ -214,6 +219,12 @@ def error_slices(
         random_state=seed,
     )
     table = _Table(X)
+    if table.left_out:
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in table.left_out.items())
+        warn_caller(
+            f"Columns of X that no slice can use: {reasons}. Pass numbers, dates or texts in their "
+            "place."
+        )
     columns = table.read(X)
     regions = _choose_regions(
         table,
@@ -237,7 +248,7 @@ def error_slices(
 
 def _check_table(X):
     """Raise unless X is a frame or a dense 2-D array."""
-    if hasattr(X, "tocsr") or not (hasattr(X, "columns") or np.ndim(X) == 2):
+    if hasattr(X, "tocsr") or not (is_frame(X) or np.ndim(X) == 2):
         raise ValueError(
             f"X must be a frame or a 2-D array, got {type(X).__name__} of shape "
             f"{getattr(X, 'shape', None)}. For images or texts, pass a frame of columns that "
@@ -266,27 +277,25 @@ class _Table:
     """Read a table column by column: numbers and dates as float64, all other columns as str."""
 
     def __init__(self, X):
-        self.names = column_names(X)
-        columns = columns_of(X)
-        kinds = [values_of(column).dtype.kind for column in columns]
-        self.is_date = [kind == "M" for kind in kinds]
-        self.is_span = [kind == "m" for kind in kinds]
-        self.is_numeric = [is_numeric(column) for column in columns]
+        self._columns = Columns(X)
+        self.left_out = dict(self._columns.left_out)
+        for name, kind in self._columns.parts:
+            if kind == "vector":
+                self.left_out[name] = (
+                    f"its values are vectors of more than {limits.MAX_COLUMNS} numbers"
+                )
+        parts = [part for part in self._columns.parts if part[1] != "vector"]
+        self.names, self.kinds = zip(*parts) if parts else ((), ())
 
     def read(self, X):
         _check_table(X)
-        return [self._read(column, j) for j, column in enumerate(columns_of(X, self.names))]
-
-    def _read(self, column, j):
-        if self.is_numeric[j]:
-            return read_float(column)
-        return to_str(column, missing="missing")
+        return [values for values in self._columns.read(X, "missing") if values.ndim == 1]
 
     def show(self, value, j):
         """Return a bound of a numeric column as text."""
-        if self.is_date[j] or self.is_span[j]:
+        if self.kinds[j] in ("date", "span"):
             micro = round(value * 1e6)
-            if self.is_span[j]:
+            if self.kinds[j] == "span":
                 time = str(timedelta(microseconds=micro))
             else:
                 time = str(np.datetime64(micro, "us")).removesuffix("T00:00:00.000000")
@@ -416,8 +425,8 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
     """Return disjoint nodes of a tree of the errors, the highest lower bound first."""
     features = []
     for j, values in enumerate(columns):
-        if table.is_numeric[j]:
-            features.append(_RankedNumbers(j, values, table.is_date[j]))
+        if table.kinds[j] != "category":
+            features.append(_RankedNumbers(j, values, table.kinds[j] == "date"))
             continue
         categories, counts = np.unique(values, return_counts=True)
         if len(categories) == 2:

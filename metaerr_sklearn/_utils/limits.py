@@ -1,4 +1,4 @@
-"""Limits on the number of rows used for training, and processed at once.
+"""Limits on the number of rows used for training, and processed at once, and on columns.
 
 Other modules read ``limits.MAX_FIT_ROWS`` as an attribute, so that it is changed in one place.
 """
@@ -15,3 +15,6 @@ PREDICT_CHUNK = 100_000
 # Rows for which the error model predicts at once. The number does not depend on the number of
 # threads, so that the results are equal to the last bit.
 ERROR_MODEL_CHUNK = 5_000
+# With more columns than this, a search for nearest neighbours is slow and no more accurate: they
+# are projected. A vector of more numbers is not a group of columns that a user reads one by one.
+MAX_COLUMNS = 200

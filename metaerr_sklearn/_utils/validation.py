@@ -176,7 +176,8 @@ def _columns_by_class(proba, classes, name):
     """Return the columns of a frame in the order of the classes; other tables as they are."""
     if not hasattr(proba, "columns"):
         return proba
-    columns = [str(column) for column in proba.columns]
+    # The columns of a pyarrow table are arrays.
+    columns = [str(column) for column in getattr(proba, "column_names", proba.columns)]
     n_columns = len(columns)
     if columns in ([f"{j}" for j in range(n_columns)], [f"column_{j}" for j in range(n_columns)]):
         return proba  # the names that libraries give to columns without names
@@ -241,7 +242,8 @@ def check_groups(groups):
 def is_missing(label):
     """Return whether a label is None, NaN or another missing value, which never equals itself."""
     try:
-        return label is None or bool(label != label)
+        # Texts and arrays have a length.
+        return label is None or (not hasattr(label, "__len__") and bool(label != label))
     except TypeError:  # pandas.NA
         return True
 

@@ -7,8 +7,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from .._compat import safe_indexing
+from .._utils import limits
 from .._utils.rows import row_chunks
-from ._numeric import MAX_COLUMNS, NumericRepresentation, UnsupportedInputError, is_wide
+from ._numeric import NumericRepresentation, UnsupportedInputError, is_wide
 
 
 def source_names(representation, X, n_columns):
@@ -137,7 +138,7 @@ def net_representation(representation, estimator, X):
         embedding = TorchEmbedding(net).fit(X)
     except ValueError:  # X has no representation, or the net has no linear layer
         return "auto"
-    if len(embedding.get_feature_names_out()) > MAX_COLUMNS:
+    if len(embedding.get_feature_names_out()) > limits.MAX_COLUMNS:
         return make_pipeline(embedding, NumericRepresentation(random_state=0))
     return embedding
 

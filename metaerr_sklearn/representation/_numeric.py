@@ -12,20 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._compat import num_samples, safe_indexing
 from .._utils import limits
-from .._utils.columns import (
-    category_names,
-    column_names,
-    columns_of,
-    is_numeric,
-    read_float,
-    to_float,
-)
+from .._utils.columns import Columns, category_names, column_names, is_frame
 from .._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
 from .._utils.threads import one_thread_of_blas
-from .._utils.validation import is_missing
-
-# With more columns than this, a search for nearest neighbours is slow and no more accurate.
-MAX_COLUMNS = 200
+from .._utils.validation import is_missing, warn_caller
 
 
 class UnsupportedInputError(ValueError):
@@ -37,8 +27,10 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
 
     The kind of X decides which of scikit-learn's transformers are used:
 
-    - "frame": numbers are imputed by the median and standardised; categories, strings and booleans
-      are one-hot encoded, and a missing category is a category of its own;
+    - "frame": numbers, dates and times are imputed by the median and standardised; categories,
+      strings and booleans are one-hot encoded, and a missing category is a category of its own. A
+      column of vectors of one length is as many columns of numbers, and is projected on principal
+      components if it has more than 200;
     - "array": numbers of a table are imputed by the median and standardised;
     - "wide": images and tables of more than 200 columns are flattened, imputed by the median and
       projected on principal components;
@@ -46,6 +38,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
     - "text": texts are weighted by TF-IDF and projected on singular vectors. A missing text is an
       empty text.
 
+    The values of a column decide what it holds, not its dtype: dates, for example, may be objects.
     Infinite values count as missing. In a numeric column of a frame, so does a cell that is no
     number.
 
@@ -65,6 +58,9 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
 
     is_of_images_ : bool
         Whether the columns are principal components of images.
+
+    left_out_ : dict of str to str
+        Why a column of a frame is left out, by its name. There is a warning if it is not empty.
 
     Examples
     --------
@@ -109,6 +105,13 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         X = as_array(X)
         kind.fit(X, self.n_components, self.random_state)
         self._kind, self.kind_, self.is_of_images_ = kind, kind.name, kind.is_of_images
+        self.left_out_ = kind.left_out or {}
+        if self.left_out_:
+            reasons = "; ".join(f"{name!r}: {why}" for name, why in self.left_out_.items())
+            warn_caller(
+                f"Columns of X that are left out of its representation: {reasons}. To use them, "
+                "turn them into numbers or texts, or pass a representation= of your own."
+            )
         self._n_features_out = self._transform_chunk(safe_indexing(X, slice(0, 1))).shape[1]
         return self
 
@@ -179,6 +182,7 @@ class _Kind:
 
     name = None
     is_of_images = False
+    left_out = None
 
     @staticmethod
     def accepts(X):
@@ -239,7 +243,7 @@ class _Text(_Sparse):
         return isinstance(X, (list, tuple, np.ndarray)) and _are_texts(X)
 
     def read(self, X):
-        return [text if isinstance(text, str) or not is_missing(text) else "" for text in X]
+        return ["" if is_missing(text) else text for text in X]
 
     def fit(self, X, n_components, random_state):
         vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
@@ -265,12 +269,18 @@ class _Frame(_Kind):
     @staticmethod
     def accepts(X):
         is_table_of_objects = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "O"
-        return hasattr(X, "columns") or is_table_of_objects
+        return is_frame(X) or is_table_of_objects
 
     def fit(self, X, n_components, random_state):
-        self.names = column_names(X)
-        self.is_numeric = [is_numeric(column) for column in columns_of(X)]
-        numbers, categories = self._split(X)
+        self.columns = Columns(X)
+        self.left_out = self.columns.left_out
+        if not self.columns.parts:
+            raise UnsupportedInputError(f"no column of X can be used: {self.left_out}")
+        self.projections = {}
+        for j, (_, kind, values) in enumerate(self._parts(X)):
+            if kind == "vector":
+                self.projections[j] = _Wide()
+                self.projections[j].fit(values, n_components, random_state)
         self.scaler = make_pipeline(_Imputer(), StandardScaler())
         # Two rows of another category are then sqrt(2) apart: as far as two numbers that differ by
         # 1.4 standard deviations. Rare categories get no larger weight.
@@ -280,38 +290,56 @@ class _Frame(_Kind):
             sparse_output=False,
             dtype=np.float32,
         )
+        numbers, categories, _ = self._read(X)
         if numbers:
             self.scaler.fit(np.column_stack(numbers))
         if categories:
             self.encoder.fit(np.column_stack(categories))
 
     def transform(self, X):
-        numbers, categories = self._split(X)
-        parts = []
-        if numbers:
-            parts.append(self.scaler.transform(np.column_stack(numbers)))
+        numbers, categories, parts = self._read(X)
         if categories:
-            parts.append(self.encoder.transform(np.column_stack(categories)))
+            parts.insert(0, self.encoder.transform(np.column_stack(categories)))
+        if numbers:
+            parts.insert(0, self.scaler.transform(np.column_stack(numbers)))
         return np.hstack(parts)
 
     def source_names(self, X, n_columns):
-        numbers = [name for name, is_num in zip(self.names, self.is_numeric) if is_num]
-        categories = [name for name, is_num in zip(self.names, self.is_numeric) if not is_num]
+        numbers, categories, vectors = [], [], []
+        for j, (name, kind) in enumerate(self.columns.parts):
+            if kind == "vector":
+                n_components = self.projections[j].pipeline[-1].n_components_
+                vectors += [f"{name}: component {k}" for k in range(n_components)]
+            else:
+                (categories if kind == "category" else numbers).append(name)
         if categories:
             positions = [str(j) for j in range(len(categories))]
             encoded = self.encoder.get_feature_names_out(positions)  # "position_category"
             categories = [categories[int(name.partition("_")[0])] for name in encoded]
-        return numbers + categories
+        return numbers + categories + vectors
 
     def from_other_kind(self, X, kind):
-        """Return an array as it is if every column of the frame was numeric."""
+        """Return an array as it is if every column of the frame holds single numbers."""
         is_table = kind in (_Array.name, _Wide.name) and np.ndim(X) == 2
-        return X if is_table and all(self.is_numeric) else None
+        return X if is_table and self.columns.are_numbers() else None
 
-    def _split(self, X):
-        columns = list(zip(columns_of(X, self.names), self.is_numeric))
-        numbers = [read_float(column) for column, is_num in columns if is_num]
-        return numbers, [category_names(column) for column, is_num in columns if not is_num]
+    def _parts(self, X):
+        return [(*part, values) for part, values in zip(self.columns.parts, self.columns.read(X))]
+
+    def _read(self, X):
+        """Return the columns of numbers, those of categories, and the projected vectors."""
+        numbers, categories, vectors = [], [], []
+        for j, (_, kind, values) in enumerate(self._parts(X)):
+            if kind == "category":
+                categories.append(category_names(values))
+            elif kind == "vector":
+                # The first component varies as much as a column of numbers.
+                projection = self.projections[j]
+                scale = _largest_deviation(projection.pipeline[-1])
+                vectors.append(projection.transform(values) / scale)
+            else:
+                numbers.append(values)
+        return numbers, categories, vectors
 
 
 class _Numbers(_Kind):
@@ -330,9 +358,9 @@ class _Numbers(_Kind):
     def from_other_kind(self, X, kind):
         """Return a frame of numbers as an array; its columns are read by position."""
         if kind == _Frame.name and not self.is_of_images:
-            columns = columns_of(X)
-            if len(columns) == self.n_columns and all(map(is_numeric, columns)):
-                return np.column_stack([to_float(column) for column in columns])
+            columns = Columns(X)
+            if len(columns.names) == self.n_columns and columns.are_numbers():
+                return np.column_stack(columns.read(X))
         return None
 
 
@@ -343,7 +371,7 @@ class _Array(_Numbers):
 
     @staticmethod
     def accepts(X):
-        return _Wide.accepts(X) and X.ndim == 2 and X.shape[1] <= MAX_COLUMNS
+        return _Wide.accepts(X) and X.ndim == 2 and X.shape[1] <= limits.MAX_COLUMNS
 
     def _make_pipeline(self, X, n_components, random_state):
         return make_pipeline(_Imputer(), StandardScaler())
@@ -383,7 +411,7 @@ def _find_kind(X):
     """Return the class of the first kind that accepts X; raise if there is none."""
     given = as_array(X[:1]) if is_lazy(X) else X
     is_list = isinstance(given, (list, tuple))
-    is_container = hasattr(given, "tocsr") or hasattr(given, "columns")
+    is_container = hasattr(given, "tocsr") or is_frame(given)
     # A list of texts stays as it is: as an array each text would have the size of the longest.
     is_texts = is_list and _are_texts(given)
     if not is_container and not is_texts and (is_list or hasattr(given, "__array__")):
@@ -398,7 +426,7 @@ def _find_kind(X):
 
 
 def is_wide(X):
-    """Return whether X is an array of images, or has more columns than `MAX_COLUMNS`.
+    """Return whether X is an array of images, or has more columns than `limits.MAX_COLUMNS`.
 
     Raises
     ------
@@ -458,5 +486,5 @@ def _without_missing(X):
 
 def _are_texts(values):
     """Return whether the first value that is not missing is a text, or all are missing."""
-    known = (v for v in values if hasattr(v, "__len__") or not is_missing(v))
+    known = (value for value in values if not is_missing(value))
     return len(values) > 0 and isinstance(next(known, ""), str)
