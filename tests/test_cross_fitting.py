@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import (
@@ -26,7 +27,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from metaerr_sklearn import ErrorModel, MetaErrorClassifier
+from metaerr_sklearn import (
+    ErrorModel,
+    MetaErrorClassifier,
+    SelectiveClassifier,
+    SelfTrainingWithMetaErr,
+)
 from metaerr_sklearn._base_estimator.adapter import adapt
 from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
 from metaerr_sklearn._base_estimator.fitting import fit_base
@@ -293,3 +299,77 @@ def test_probabilities_of_low_precision_are_divided_by_their_sum(scale, noisy_da
     proba = adapt(Drifting().fit(X, y)).predict_proba(X, np.arange(2))
     assert_allclose(proba, GaussianNB().fit(X, y).predict_proba(X), rtol=1e-3)
     assert_allclose(proba.sum(axis=1), 1, atol=1e-3)
+
+
+class FailsOnOneFold(GaussianNB):
+    """Raise in a fit without the marked row: one fold of a cross-fitting fails."""
+
+    def fit(self, X, y, sample_weight=None):
+        if 1e3 not in X[:, 0]:
+            raise RuntimeError("boom")
+        return super().fit(X, y)
+
+
+def with_marked_row(X):
+    X = X.copy()
+    X[7, 0] = 1e3
+    return X
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("memory", [False, True])
+def test_an_exception_in_a_fold_has_its_number_as_a_note(n_jobs, memory, tmp_path, noisy_data):
+    X, y = with_marked_row(noisy_data[0]), noisy_data[1]
+    clf = MetaErrorClassifier(FailsOnOneFold(), "confidence", cv=KFold(5), n_jobs=n_jobs)
+    clf.set_params(memory=tmp_path if memory else None)
+    with pytest.raises(RuntimeError, match="boom") as info:
+        clf.fit(X, y)
+    assert info.value.__notes__ == ["raised while fitting and testing fold 1 of 5"]
+
+
+class FailsOnAllRows(GaussianNB):
+    def fit(self, X, y, sample_weight=None):
+        if len(X) == 400:
+            raise RuntimeError("boom")
+        return super().fit(X, y)
+
+
+def test_an_exception_in_another_fit_names_that_fit(noisy_data):
+    with pytest.raises(RuntimeError, match="boom") as info:
+        MetaErrorClassifier(FailsOnAllRows(), "confidence").fit(*noisy_data)
+    assert info.value.__notes__ == ["raised while fitting the deployed base on all rows"]
+    model = SelfTrainingWithMetaErr(FailsOnOneFold(), random_state=0)
+    X, y = noisy_data
+    with pytest.raises(RuntimeError, match="boom") as info:
+        model.fit(X, np.where(np.arange(400) < 100, y, -1))
+    (note,) = info.value.__notes__
+    assert note == "raised while fitting the base on labeled and pseudo-labeled rows"
+
+
+@pytest.mark.parametrize(
+    "kind", [MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr]
+)
+def test_a_failed_fit_leaves_the_earlier_fit_as_it_was(kind, noisy_data):
+    X, y = noisy_data
+    names, unlabeled = np.array(["a", "b"], dtype=object)[y], {}
+    options = {"random_state": 0}
+    if kind is SelectiveClassifier:
+        options["target_coverage"] = 0.8
+    if kind is SelfTrainingWithMetaErr:
+        y, names = (np.where(np.arange(400) < 100, labels, -1) for labels in (y, names))
+        unlabeled = {"unlabeled": -1}
+    clf = kind(GaussianNB(), **options, **unlabeled).fit(X, y)
+    before = dict(vars(clf))
+    with pytest.raises(RuntimeError, match="boom"):
+        clf.set_params(estimator=FailsOnOneFold()).fit(X, names)
+    before["estimator"] = clf.estimator
+    assert vars(clf) == before
+    assert set(clf.predict(X)) <= {-1, 0, 1}
+
+
+def test_an_unfitted_object_is_unfitted_after_a_failed_fit(noisy_data):
+    clf = MetaErrorClassifier(FailsOnOneFold(), "confidence")
+    with pytest.raises(RuntimeError, match="boom"):
+        clf.fit(*noisy_data)
+    with pytest.raises(NotFittedError):
+        clf.predict(noisy_data[0])

@@ -4,9 +4,11 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import num_samples, slice_fit_params
+from .._utils.failures import noted
 from .._utils.probabilities import label_positions
 from .._utils.validation import check_same_kind
 from .adapter import adapt
+from .caching import cached
 from .fitting import fit_base
 from .observations import Observations
 from .prediction import observe, predict_base
@@ -66,10 +68,11 @@ def cross_fit(
     There are many parameters because the callers set each option of the cross-validation.
     """
     y = np.asarray(y)
-    job = _fit_and_predict if memory is None else memory.cache(_fit_and_predict)
+    job = cached(_fit_and_predict, memory, estimator, observers)
     options = classes, fit_params or {}, seed, keep_estimators, observers
     results = _parallel(adapt(estimator).n_jobs(n_jobs))(
-        delayed(job)(estimator, X, y, train, test, *options) for train, test in splits
+        delayed(_run_fold)(job, f"{number} of {len(splits)}", estimator, X, y, *split, *options)
+        for number, split in enumerate(splits, start=1)
     )
     n_samples = num_samples(X)
     pred_encoded = np.zeros(n_samples, dtype=np.intp)
@@ -141,6 +144,12 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs, return_as="generator")
     except ValueError:  # Ray, Spark and multiprocessing return all folds together
         return Parallel(n_jobs=n_jobs)
+
+
+def _run_fold(job, number, *args):
+    """Run the job of a fold; an exception gets the number of the fold as a note."""
+    with noted(f"fitting and testing fold {number}"):
+        return job(*args)
 
 
 def _fit_and_predict(

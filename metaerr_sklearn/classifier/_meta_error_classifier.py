@@ -7,12 +7,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._base_estimator.adapter import adapt, check_classifier
+from .._base_estimator.caching import cached, check_can_be_cached
 from .._base_estimator.cross_fitting import cross_fit, observe_fitted
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
 from .._base_estimator.inspection import check_all_labeled, check_not_pairwise, check_prefit
 from .._base_estimator.routing import route_fit
 from .._compat import CallbackSupportMixin, with_callbacks
+from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
@@ -86,7 +88,11 @@ class MetaErrorClassifier(
         base fit, and an interrupted cross-fitting resumes. With ``random_state=None`` the folds are
         then the same in each fit, and cached fits of the unseeded base are reused. A RandomState
         instance draws other folds in each fit. Define a skorch net by a module class: the random
-        weights of a module instance are part of the cache key.
+        weights of a module instance are part of the cache key. The other parts of the key are the
+        data, all parameters, the version of this package, and the code of your own classes and
+        functions in `estimator` and `meta_features`. After you have changed other code, such as a
+        function that these call, an installed package or a class typed into a notebook, delete the
+        folder.
 
     error_threshold : float in (0, 1], default=0.5
         `predict_error` is True from this error probability on.
@@ -194,6 +200,7 @@ class MetaErrorClassifier(
         self.random_state = random_state
         self.verbose = verbose
 
+    @keeps_earlier_fit
     @with_callbacks
     def fit(self, X, y, sample_weight=None, groups=None, **fit_params):
         """Fit the base, and the error model on predictions for rows that are new to the base.
@@ -230,6 +237,14 @@ class MetaErrorClassifier(
         is_prefit = check_prefit(self.estimator, self.cv)
         X, y = self._check_fit(X, y, groups, is_prefit)
         sample_weight, base_params, groups = route_fit(self, y, sample_weight, groups, fit_params)
+        if self.memory is not None:
+            check_can_be_cached(
+                estimator=self.estimator,
+                meta_features=observers_in(self.meta_features),
+                X=X,
+                y=y,
+                fit_params=base_params,
+            )
         seed = draw_seed(self.random_state)
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
@@ -372,9 +387,9 @@ class MetaErrorClassifier(
         return base, classes, net_representation(self.representation, base, X), observations
 
     def _fit_base(self, X, y, classes, options):
-        memory = check_memory_parameter(self.memory)
-        fit = fit_base if memory is None else memory.cache(fit_base)
-        return fit(self.estimator, X, y, classes=classes, **options)
+        fit = cached(fit_base, check_memory_parameter(self.memory), self.estimator)
+        with noted("fitting the deployed base on all rows"):
+            return fit(self.estimator, X, y, classes=classes, **options)
 
     def _make_error_model(self, random_state):
         return ErrorModel(

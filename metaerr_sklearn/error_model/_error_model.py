@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import Observations
 from .._utils import limits
+from .._utils.failures import keeps_earlier_fit
 from .._utils.probabilities import (
     label_positions,
     log_loss_of_logits,
@@ -261,6 +262,7 @@ class ErrorModel(BaseEstimator):
         )
         return self.fit_observations(observations, classes)
 
+    @keeps_earlier_fit
     def fit_observations(
         self, observations, classes, *, estimator=None, is_deployed=False, representation=None
     ):

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
+from .._utils.failures import noted
 from .._utils.probabilities import clipped_logit
 from .._utils.threads import run_in_threads
 from .._utils.validation import warn_caller
@@ -153,7 +154,8 @@ class ClassifierMetaLearner(ResidualMetaLearner):
             )
         options = {"classes": classes, "fit_params": {name: sample_weight} if name else {}}
         # Metadata routing is off here: weights are passed by name, without a request of the user.
-        with config_context(enable_metadata_routing=False):
+        off = config_context(enable_metadata_routing=False)
+        with off, noted("fitting the meta-learner"):
             predictions, _ = cross_fit(
                 self.estimator, features, target, splits=folds, seed=seed, **options
             )

@@ -26,6 +26,7 @@ from .._compat import (
     slice_fit_params,
     with_callbacks,
 )
+from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
@@ -182,6 +183,7 @@ class SelectiveClassifier(
         self.reject_label = reject_label
         self.random_state = random_state
 
+    @keeps_earlier_fit
     @with_callbacks
     def fit(self, X, y, *, groups=None, **fit_params):
         """Fit the estimator on a part of the rows, and set the threshold on the others.
@@ -390,15 +392,16 @@ class SelectiveClassifier(
         )
         train, held_out = split[0]
         classes = np.unique(y)
-        base = fit_base(
-            self.estimator,
-            safe_indexing(X, train),
-            y[train],
-            classes=classes,
-            fit_params=slice_fit_params(X, fit_params, indices=train),
-            seed=None if self.random_state is None else seed,
-            context=partial(progress.within, "estimator"),
-        )
+        with noted("fitting the estimator on the rows that are not held out"):
+            base = fit_base(
+                self.estimator,
+                safe_indexing(X, train),
+                y[train],
+                classes=classes,
+                fit_params=slice_fit_params(X, fit_params, indices=train),
+                seed=None if self.random_state is None else seed,
+                context=partial(progress.within, "estimator"),
+            )
         return base, classes, safe_indexing(X, held_out), y[held_out]
 
     def _choose_reject_label(self, classes):

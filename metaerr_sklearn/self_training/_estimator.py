@@ -17,6 +17,7 @@ from .._base_estimator.inspection import check_not_pairwise
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
 from .._compat import CallbackSupportMixin, num_samples, with_callbacks
+from .._utils.failures import keeps_earlier_fit
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
@@ -269,6 +270,7 @@ class SelfTrainingWithMetaErr(
         self.random_state = random_state
         self.verbose = verbose
 
+    @keeps_earlier_fit
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit the base on labeled and pseudo-labeled rows.

@@ -8,6 +8,7 @@ from .._base_estimator.adapter import adapt
 from .._base_estimator.fitting import fit_base, fit_weighted
 from .._base_estimator.prediction import predict_base
 from .._compat import num_samples
+from .._utils.failures import noted
 from .._utils.random import draw_seed
 
 
@@ -57,6 +58,7 @@ class WeightedBase:
         """Return some rows in the form that the base needs."""
         return adapt(self.estimator).take_rows(self.X, rows)
 
+    @noted("fitting the base on labeled and pseudo-labeled rows")
     def fit(self, rows, target, weight=None, extra=None):
         """Return a clone of the base, fitted on some rows.
 
