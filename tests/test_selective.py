@@ -26,6 +26,7 @@ from sklearn.model_selection import (
     cross_validate,
 )
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -208,6 +209,22 @@ def test_target_coverage_takes_as_many_calibration_rows_as_it_says(coverage):
     base = LogisticRegression().fit(X, y)
     clf = SelectiveClassifier(base, target_coverage=coverage, calibration="prefit").fit(X, y)
     assert clf.coverage_ == coverage
+
+
+def test_a_coverage_that_ties_put_out_of_reach_warns():
+    """1-NN gives every row the error score 0, so all rows are answered or none."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2))
+    y = (X[:, 0] + rng.normal(size=1000) > 0).astype(int)
+    clf = SelectiveClassifier(KNeighborsClassifier(1), target_coverage=0.5, random_state=0)
+    with pytest.warns(UserWarning, match=r"target_coverage=0.5 .* 300 of the 300 .* 100.0% .* 0.0"):
+        clf.fit(X, y)
+    assert clf.coverage_ == 1
+    # The ties of a forest are smaller than the sampling error of the coverage.
+    fine = SelectiveClassifier(
+        RandomForestClassifier(random_state=0), target_coverage=0.5, random_state=0
+    ).fit(X, y)
+    assert fine.coverage_ == pytest.approx(0.5, abs=0.03)
 
 
 def test_fit_params_are_cut_to_the_training_rows(ranked):

@@ -70,7 +70,8 @@ class SelectiveClassifier(
         Highest error rate allowed among answered rows. Give this or `target_coverage`.
 
     target_coverage : float in (0, 1], default=None
-        Share of rows to answer; 1 answers all rows.
+        Share of rows to answer; 1 answers all rows. Rows of equal error score are all answered or
+        all rejected: if more rows than this share are answered for that reason, there is a warning.
 
     confidence_level : float in (0, 1), default=0.95
         Probability, over the draw of the calibration rows, that `target_risk` is kept.
@@ -440,10 +441,29 @@ class SelectiveClassifier(
             np.sum(is_error & accepted), np.sum(accepted), confidence_level=level
         )
         self.n_calibration_ = len(y)
+        if self.target_risk is None:
+            self._warn_of_ties(error_proba, accepted)
         if self.threshold_ == -np.inf:
             warn_caller(
                 "No threshold can be certified, so that every row is rejected: "
                 + _explain_failure(is_error, error_proba, self.target_risk, 1 - level)
+            )
+
+    def _warn_of_ties(self, error_proba, accepted):
+        """Warn if rows of equal error score make the coverage larger than `target_coverage`."""
+        n_rows, wanted = len(accepted), self.target_coverage * len(accepted)
+        # The coverage of new rows differs from the target by this much without any tie.
+        two_standard_errors = 2 * np.sqrt(wanted * (1 - self.target_coverage))
+        if accepted.sum() - np.ceil(wanted) > max(1, two_standard_errors):
+            lower = np.mean(error_proba < self.threshold_)
+            n_tied = int(np.sum(error_proba == self.threshold_))
+            warn_caller(
+                f"target_coverage={self.target_coverage} cannot be reached: {n_tied} of the "
+                f"{n_rows} calibration rows have the same error score {self.threshold_:.3g}, and "
+                f"are all answered or all rejected. {self.coverage_:.1%} of the rows are answered; "
+                f"without the tied rows it would be {lower:.1%}. Pass an estimator with more "
+                "distinct probabilities, such as this one in a MetaErrorClassifier, or one of "
+                "these two shares as target_coverage."
             )
 
     def _predict_with_error(self, X):
