@@ -1,10 +1,25 @@
-"""A cross-fitting that was killed goes on where it stood: another process draws the same folds."""
+"""A fit that is interrupted stops; a cross-fitting that was killed resumes with the folds done."""
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from _nets import TinyMLP, make_net
+from numpy.testing import assert_array_equal
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.ensemble import BaggingClassifier
+from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.dataset import ValidSplit
+
+from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
 
 CODE = """
 import os, sys
@@ -80,3 +95,111 @@ def test_another_process_finds_the_same_errors(tmp_path, run):
     runs = [run("text", 100, seed, tmp_path / str(seed)) for seed in (1, 2)]
     assert runs[0].stdout.startswith("errors ["), runs[0].stderr
     assert runs[1].stdout == runs[0].stdout
+
+
+class PressCtrlC(Callback):
+    """Send the signal of Ctrl-C after the first epoch of the n-th training in this process."""
+
+    n_trainings = 0
+    pressed_in = None
+
+    @classmethod
+    def reset(cls, pressed_in):
+        cls.n_trainings, cls.pressed_in = 0, pressed_in
+
+    def on_train_begin(self, net, **kwargs):
+        type(self).n_trainings += 1
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.n_trainings == self.pressed_in and len(net.history) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+class PressInAnotherProcess(Callback):
+    """Send the signal in the first training of each process but the main one."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if multiprocessing.parent_process() is not None:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def images():
+    X, y = load_digits(return_X_y=True)
+    return X[:300].astype(np.float32) / 16, y[:300]
+
+
+def net_with(*callbacks, **kwargs):
+    return make_net(TinyMLP, max_epochs=3, callbacks=list(callbacks), **kwargs)
+
+
+def cross_fitted(net, **kwargs):
+    options = {"meta_features": "confidence", "cv": 3, "random_state": 0, **kwargs}
+    return MetaErrorClassifier(net, "confidence", **options)
+
+
+@pytest.mark.parametrize("n_done", [1, 2, 3])  # the fourth training is that of the deployed net
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda net: net,
+        lambda net: make_pipeline(StandardScaler(), net),
+        lambda net: GridSearchCV(net, {"lr": [0.01]}, cv=ShuffleSplit(1, random_state=0)),
+    ],
+    ids=["net", "pipeline", "search"],
+)
+def test_ctrl_c_stops_the_fit_and_a_half_trained_net_is_not_cached(n_done, wrap, images, tmp_path):
+    n_each = 2 if isinstance(wrap(net_with()), GridSearchCV) else 1
+    clf = cross_fitted(wrap(net_with(PressCtrlC)), memory=tmp_path)
+    PressCtrlC.reset(pressed_in=n_done * n_each + 1)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*images)
+    assert PressCtrlC.n_trainings == n_done * n_each + 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    PressCtrlC.reset(pressed_in=None)
+    resumed = clf.fit(*images)
+    assert PressCtrlC.n_trainings == (4 - n_done) * n_each
+    assert_array_equal(resumed.oof_error_, clf.set_params(memory=None).fit(*images).oof_error_)
+
+
+@pytest.mark.parametrize("n_done", range(5))
+def test_ctrl_c_stops_self_training(n_done, images):
+    X, y = images
+    PressCtrlC.reset(pressed_in=n_done + 1)
+    model = SelfTrainingWithMetaErr(net_with(PressCtrlC), cv=2, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, np.where(np.arange(300) < 200, y, -1))
+    assert PressCtrlC.n_trainings == n_done + 1
+
+
+@pytest.mark.parametrize("wrap", [CalibratedClassifierCV, BaggingClassifier])
+def test_ctrl_c_stops_an_estimator_that_contains_nets(wrap, images):
+    PressCtrlC.reset(pressed_in=2)
+    with pytest.raises(KeyboardInterrupt):
+        SelectiveClassifier(wrap(net_with(PressCtrlC)), target_coverage=0.8).fit(*images)
+    assert PressCtrlC.n_trainings == 2
+
+
+def test_ctrl_c_in_a_process_of_joblib_stops_the_fit(images, tmp_path):
+    clf = cross_fitted(net_with(PressInAnotherProcess), n_jobs=2, memory=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(*images)
+    assert not list(tmp_path.glob("**/output.pkl"))
+
+
+def test_early_stopping_of_skorch_is_no_interruption(images):
+    stop = EarlyStopping("valid_loss", patience=1, threshold=10)
+    clf = cross_fitted(net_with(stop, train_split=ValidSplit(3))).fit(*images)
+    assert len(clf.estimator_.history) == 2
+
+
+def test_a_handler_of_the_user_that_goes_on_is_kept(images):
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *args: pressed.append(args))
+    try:
+        PressCtrlC.reset(pressed_in=2)
+        clf = cross_fitted(net_with(PressCtrlC)).fit(*images)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(pressed) == 1
+    assert len(clf.estimator_.history) == 3

@@ -7,10 +7,12 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from .._compat import safe_indexing
+from .._utils.interruption import stops_at_interrupt
 from .._utils.random import draw_seed, systematic_sample
 from .adapter import adapt
 
 
+@stops_at_interrupt()
 def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, context=None):
     """Fit a clone of the base; a frozen one is returned as it is.
 
@@ -47,6 +49,7 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, context=No
     )
 
 
+@stops_at_interrupt()
 def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, random_state=None):
     """Fit a clone of the base with weights, even if its ``fit`` takes no weights.
 
