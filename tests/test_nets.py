@@ -114,8 +114,11 @@ def test_prefit_and_frozen_net_trained_on_integers(images):
     prefit = fit(net, X[400:], numbers[400:], cv="prefit")
     assert prefit.estimator_ is net
     assert_array_equal(prefit.predict_proba(X_test), net.predict_proba(X_test))
+    with pytest.raises(ValueError, match=r"does not name its outputs.*set_params\(classes="):
+        fit(FrozenEstimator(net), X[400:], y[400:])
+    net.set_params(classes=np.unique(y))
     frozen = fit(FrozenEstimator(net), X[400:], y[400:])
-    assert set(frozen.predict(X_test)) <= set(y)
+    assert_array_equal(frozen.classes_[net.predict(X_test)], frozen.predict(X_test))
     assert_array_equal(frozen.predict_error_proba(X_test), prefit.predict_error_proba(X_test))
     for old, new in zip(before, net.module_.parameters()):
         assert torch.equal(old, new)

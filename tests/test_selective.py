@@ -565,7 +565,7 @@ def test_skorch_net_over_images_with_string_labels(digits, fitted):
     )
     if fitted:
         net.fit(X.astype(np.float32), np.unique(y, return_inverse=True)[1])
-        net = FrozenEstimator(net)
+        net = FrozenEstimator(net.set_params(classes=np.unique(y)))
         X, y = X_new, y_new
     clf = SelectiveClassifier(net, target_risk=0.1, random_state=0).fit(X, y)
     accepted = clf.accepts(X_new)

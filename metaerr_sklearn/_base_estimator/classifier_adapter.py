@@ -161,38 +161,74 @@ class ClassifierAdapter:
             If ``predict_proba`` does not return probabilities, or ``decision_function`` does not
             return one score for each class.
         """
-        own_classes = self.classes_of_output(classes)
+        return self.align(*self.own_proba(X, classes), classes)
+
+    def own_proba(self, X, classes):
+        """Return the base's own probabilities, checked, and the classes of its columns.
+
+        Parameters and exceptions are those of `predict_proba`.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_columns)
+        own_classes : ndarray of shape (n_columns,)
+        """
+        own_classes = self.classes_of_output(classes, X)
         if hasattr(self.estimator, "predict_proba"):
             proba = np.asarray(self.call("predict_proba", X))
             self._check_columns("predict_proba", proba, own_classes)
-            proba = check_proba(
-                self.fill_zero_rows(proba),
-                name="predict_proba of the base estimator",
-                advice=self.scores_advice,
-            )
+            proba = self.checked_proba(proba)
         elif hasattr(self.estimator, "decision_function"):
             proba = self._proba_of_scores(X, own_classes)
         else:
             labels = np.asarray(self.predict(X, own_classes))
             proba = (labels[:, None] == own_classes).astype(float)
+        return proba, own_classes
+
+    def checked_proba(self, proba):
+        """Return the output of ``predict_proba``, or raise if it holds no probabilities."""
+        return check_proba(
+            self.fill_zero_rows(proba),
+            name="predict_proba of the base estimator",
+            advice=self.scores_advice,
+        )
+
+    def align(self, proba, own_classes, classes):
+        """Return probabilities with one column for each of the sorted classes.
+
+        Parameters
+        ----------
+        proba, own_classes : ndarrays
+            Result of `own_proba`.
+        classes : ndarray of shape (n_classes,)
+            Sorted labels.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+        """
         if np.array_equal(own_classes, classes):
             return proba
         position = label_positions(own_classes, classes)
-        if (position < 0).any():
-            raise ValueError(
-                f"The base estimator has the classes {own_classes[position < 0]}, which are not "
-                f"among the classes {classes}."
-            )
+        is_known = position >= 0
+        if not is_known.all():
+            proba = self.without_unknown(proba, is_known, own_classes, classes)
         aligned = np.zeros((len(proba), len(classes)), dtype=proba.dtype)
-        aligned[:, position] = proba
+        aligned[:, position[is_known]] = proba
         return aligned
+
+    def without_unknown(self, proba, is_known, own_classes, classes):
+        """Raise: the base has classes that y does not have."""
+        raise ValueError(
+            f"The base estimator has the classes {own_classes[~is_known]}, which are not "
+            f"among the classes {classes}."
+        )
 
     def _check_columns(self, method, output, own_classes):
         if output.ndim != 2 or output.shape[1] != len(own_classes):
             raise ValueError(
                 f"{method} of {type(self.final).__name__} has shape {output.shape}, expected one "
-                f"column for each of the {len(own_classes)} classes. A net needs as many output "
-                "units as there are classes."
+                f"column for each of the {len(own_classes)} classes."
             )
 
     def _proba_of_scores(self, X, own_classes):
@@ -231,13 +267,15 @@ class ClassifierAdapter:
         """Return whether the label is always the most probable class; None if it is uncertain."""
         return predicts_argmax(self.final)
 
-    def classes_of_output(self, classes):
+    def classes_of_output(self, classes, X):
         """Return the classes in the order of the columns of the fitted base's probabilities.
 
         Parameters
         ----------
         classes : ndarray of shape (n_classes,)
             Sorted labels, for a base that has no ``classes_``.
+        X : any
+            Rows.
 
         Returns
         -------
@@ -245,16 +283,21 @@ class ClassifierAdapter:
         """
         return np.asarray(getattr(self.estimator, "classes_", classes))
 
-    def classes_of_prefit(self, y):
-        """Return the classes of a base that was fitted elsewhere.
+    def classes_of_prefit(self, X, y):
+        """Return the classes of a base that was fitted elsewhere, in the order of its columns.
 
         Parameters
         ----------
+        X : any
+            Rows.
         y : ndarray of shape (n_samples,)
-            Labels of the rows at hand.
+            Labels of the rows.
 
         Returns
         -------
         classes : ndarray
         """
-        return self.classes_of_output(np.unique(y))
+        return self.classes_of_output(np.unique(y), X)
+
+    def check_fit(self, X, y):
+        """Raise if the base cannot be trained on these rows, before anything costly is fitted."""

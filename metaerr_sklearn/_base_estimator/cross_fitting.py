@@ -101,7 +101,7 @@ def cross_fit(
     return observations, estimators if keep_estimators else None
 
 
-def observe_fitted(estimator, X, y, *, embedding=None, observers=()):
+def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()):
     """Predict rows with a fitted base that was not trained on them.
 
     Parameters
@@ -110,6 +110,8 @@ def observe_fitted(estimator, X, y, *, embedding=None, observers=()):
         The base classifier.
     X, y : array-likes of length n_samples
         Rows and labels.
+    own_classes : ndarray
+        Classes of the base, see `ClassifierAdapter.classes_of_prefit`.
     embedding : object with ``record()``, default=None
         Records a hidden layer of the base.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
@@ -122,7 +124,6 @@ def observe_fitted(estimator, X, y, *, embedding=None, observers=()):
     classes : ndarray of shape (n_classes,)
         Sorted classes of the base and of y.
     """
-    own_classes = adapt(estimator).classes_of_prefit(y)
     check_same_kind(y, own_classes, "y")
     classes = np.union1d(own_classes, np.unique(y))
     _, pred_encoded, proba, hidden = predict_base(estimator, X, classes, embedding=embedding)

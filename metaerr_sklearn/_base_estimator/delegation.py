@@ -94,12 +94,12 @@ class DelegatesToBase:
         return adapt(self.estimator_).call("decision_function", X)
 
     def _set_base(self, estimator, classes):
-        """Set the deployed base, its classes in the order of its columns, and the columns of X.
+        """Set the deployed base, its classes in the order of its outputs, and the columns of X.
 
         An attribute of an earlier fit is deleted if this base does not have it.
         """
         self.estimator_ = estimator
-        self.classes_ = adapt(estimator).classes_of_output(classes)
+        self.classes_ = classes
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))

@@ -6,11 +6,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from .._compat import safe_indexing
+from .._compat import num_samples, safe_indexing
+from .._utils.probabilities import label_positions
 from .._utils.random import draw_seed
-from .._utils.validation import check_has_rows
+from .._utils.validation import check_has_rows, warn_caller
 from .classifier_adapter import ClassifierAdapter
 from .inspection import (
+    final_estimator,
     has_predict_of,
     is_search,
     transform_before,
@@ -93,9 +95,10 @@ class NetAdapter(ClassifierAdapter):
         from ..neural import fit_net_weighted
 
         seed = draw_seed(None) if seed is None else seed
-        encoded = self._encode(y_encoded, classes)
+        encoded = self._encode(y_encoded, classes, X)
         if not isinstance(self.estimator, Pipeline):
-            return fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
+            fitted = fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
+            return _with_classes(fitted, classes)
         pipeline = clone(self.estimator)
         name, net = pipeline.steps[-1]
         if len(pipeline.steps) > 1:
@@ -103,27 +106,93 @@ class NetAdapter(ClassifierAdapter):
             pipeline.steps[:-1] = head.steps
             X = transform_before(pipeline, self.as_input(X))
         pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
-        return pipeline
+        return _with_classes(pipeline, classes)
 
-    def _encode(self, y_encoded, classes):
-        """Return positions of classes as int64, or as float32 for a net with one output unit."""
+    def check_fit(self, X, y):
+        """Raise if the net cannot be trained on these labels, before anything costly is fitted."""
+        self._outputs_of(np.unique(y), X)
+
+    def _encode(self, y_encoded, classes, X):
+        """Return output numbers as int64, or classes as float32 for a net with one output unit."""
+        outputs = self._outputs_of(classes, X)[y_encoded]
+        return outputs.astype(np.float32 if self._is_binary else np.int64)
+
+    @property
+    def _is_binary(self):
         from skorch import NeuralNetBinaryClassifier
 
-        net = self.final
-        if not isinstance(net, NeuralNetBinaryClassifier):
-            return y_encoded.astype(np.int64)
-        if len(classes) > 2:
-            raise ValueError(
-                f"{type(net).__name__} separates 2 classes, got {len(classes)}. Use a "
-                "skorch.NeuralNetClassifier with one output unit per class."
-            )
-        return y_encoded.astype(np.float32)
+        return isinstance(self.final, NeuralNetBinaryClassifier)
+
+    def _outputs_of(self, classes, X):
+        """Return the number of the output unit that is trained for each class.
+
+        If the parameter ``classes`` of the net names its outputs, the names decide. Integers with
+        gaps, such as 0 to 42 without 7, are output numbers if the net has an output for each of
+        them. In all other cases the outputs have the order of the sorted classes.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            Sorted labels.
+        X : any
+            Training rows. A row shows how many outputs the untrained net has.
+
+        Returns
+        -------
+        outputs : ndarray of int, shape (n_classes,)
+        """
+        net, positions = self.final, np.arange(len(classes))
+        if self._is_binary:
+            if len(classes) > 2:
+                raise ValueError(
+                    f"{type(net).__name__} separates 2 classes, got {len(classes)}. Use a "
+                    "skorch.NeuralNetClassifier with one output unit per class."
+                )
+            return positions
+        named = self._declared_classes()
+        if named is not None and _is_text(named) == _is_text(classes):
+            order = np.argsort(named)
+            found = label_positions(classes, named[order])
+            if (found < 0).any():
+                raise ValueError(
+                    f"y holds the labels {_some(classes[found < 0])}, which are not among the "
+                    f"classes= of {type(net).__name__}: {_some(named)}. Name each output of the "
+                    "net in classes=, in the order of the outputs."
+                )
+            return order[found]
+        if _has_gaps(classes):
+            n_outputs = self._n_outputs_of_unfitted(X)
+            if n_outputs is not None and len(classes) < n_outputs and classes[-1] < n_outputs:
+                return classes.astype(np.intp)
+        return positions
+
+    def _declared_classes(self):
+        """Return the parameter ``classes`` of the net as an array; None if it is not set."""
+        classes = getattr(self.final, "classes", None)
+        return None if classes is None or not len(classes) else np.asarray(classes)
+
+    def _n_outputs_of_unfitted(self, X):
+        """Return the number of outputs of the net before it is trained; None if it is unknown."""
+        try:
+            X = self.as_input(self.take_rows(X, np.arange(min(num_samples(X), 100))))
+            base = clone(without_wrappers(self.estimator))
+            while isinstance(base, Pipeline):
+                if len(base.steps) > 1:
+                    X = base[:-1].fit_transform(X)
+                base = without_wrappers(base.steps[-1][1])
+            with self.preserved_rng(0):
+                net = base.set_params(callbacks="disable").initialize()
+                return net.predict_proba(X).shape[1]
+        except Exception:
+            # The module may get its size only in fit, and transformers may need y.
+            return None
 
     def fit(self, X, y, *, classes, fit_params, seed, context):
         """Fit the net itself; parameters and result as in `ClassifierAdapter.fit`."""
         from ..neural._net import NET_LOCK, preserved_rng
 
-        encoded = self._encode(np.searchsorted(classes, y), classes)
+        y_encoded = np.searchsorted(classes, y)
+        encoded = self._encode(y_encoded, classes, X)
         rng = preserved_rng(
             draw_seed(None) if seed is None else seed, device=getattr(self.final, "device", None)
         )
@@ -131,7 +200,11 @@ class NetAdapter(ClassifierAdapter):
         # generators. A search gets no lock: the threads that it starts would wait for it for ever.
         lock = nullcontext() if is_search(self.estimator) else NET_LOCK
         with lock, rng, context:
-            return self.estimator.fit(self.as_input(X), encoded, **fit_params)
+            fitted = self.estimator.fit(self.as_input(X), encoded, **fit_params)
+        in_order = self._declared_classes() is None and np.array_equal(encoded, y_encoded)
+        if in_order and _has_gaps(classes) and self._n_outputs(X) != len(classes):
+            raise ValueError(self._wrong_number(self._n_outputs(X), classes))
+        return _with_classes(fitted, classes)
 
     def call(self, method, X):
         """Call a method of the net; the process-wide random generators keep their state.
@@ -148,14 +221,39 @@ class NetAdapter(ClassifierAdapter):
             return getattr(self.estimator, method)(self.as_input(X))
 
     def predict(self, X, classes):
-        """Return one label for each row: the class at the position that the net predicts."""
-        position = np.asarray(self.call("predict", X))
-        if position.max(initial=0) >= len(classes):
+        """Return one label for each row: the label of the output that the net predicts."""
+        if self.predicts_argmax():
+            proba = np.asarray(self.call("predict_proba", X))
+            position, n_outputs = proba.argmax(axis=1), proba.shape[1]
+        else:
+            position, n_outputs = np.asarray(self.call("predict", X)), self._n_outputs(X)
+            if position.dtype.kind in "USO":
+                return position  # the user's own predict returns labels
+        labels = self._labels_of_outputs(classes, n_outputs)
+        if position.max(initial=0) >= len(labels):
             raise ValueError(
-                f"The net predicts class number {position.max()}, but there are {len(classes)} "
+                f"The net predicts class number {position.max()}, but there are {len(labels)} "
                 "classes. Give the module one output unit per class."
             )
-        return classes[position]
+        return labels[position]
+
+    def own_proba(self, X, classes):
+        """Return the net's probabilities and the labels of its outputs."""
+        proba = np.asarray(self.call("predict_proba", X))
+        if proba.ndim != 2:
+            raise ValueError(self._wrong_number(proba.shape, classes))
+        labels = self._labels_of_outputs(classes, proba.shape[1])
+        return self.checked_proba(proba), labels
+
+    def without_unknown(self, proba, is_known, own_classes, classes):
+        """Return the probabilities of the known classes, scaled to a sum of 1.
+
+        A net may have more outputs than y has classes. It was not trained for the others.
+        """
+        proba = proba[:, is_known]
+        total = proba.sum(axis=1, keepdims=True)
+        even = np.full_like(proba, 1 / proba.shape[1])
+        return np.divide(proba, total, out=even, where=total > 0)
 
     def fill_zero_rows(self, proba):
         """Return the probabilities unchanged: a row of zeros from a net is a failure."""
@@ -166,18 +264,161 @@ class NetAdapter(ClassifierAdapter):
         net = self.final
         return has_predict_of(net, "skorch.") and getattr(net, "threshold", 0.5) == 0.5
 
-    def classes_of_output(self, classes):
-        """Return the sorted classes: column j of a net stands for the class at position j."""
+    def classes_of_output(self, classes, X):
+        """Return the labels of the net's outputs, in their order.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            Labels that are known from y.
+        X : any
+            Rows. The first one shows how many outputs the net has.
+
+        Returns
+        -------
+        classes : ndarray
+        """
+        return self._labels_of_outputs(classes, self._n_outputs(X))
+
+    def classes_of_prefit(self, X, y):
+        """Return the labels of the outputs of a net that was fitted elsewhere, in their order.
+
+        The labels come from the net's ``classes_``. If the net has none, or names in place of
+        integers, output j is label j. There is a warning if a label of y has no output.
+
+        Parameters
+        ----------
+        X : any
+            Rows. The first one shows how many outputs the net has.
+        y : ndarray of shape (n_samples,)
+            Labels of the rows.
+
+        Returns
+        -------
+        classes : ndarray
+
+        Raises
+        ------
+        ValueError
+            If the order of the outputs is unknown, or if no label of y is an output of the net.
+        """
+        labels, name, n_outputs = np.unique(y), type(self.final).__name__, self._n_outputs(X)
+        known = self._known_classes()
+        is_unnamed = known is None or _is_text(known) != _is_text(labels)
+        is_unknown = _is_text(labels) or (
+            # As many labels as outputs, such as 1 to 10, that are not the numbers of the outputs.
+            _has_gaps(labels) and not self._is_binary and len(labels) == n_outputs
+        )
+        name_them = "name the outputs in their order: net.set_params(classes=[...])"
+        if is_unnamed and is_unknown:
+            how = (
+                "Pass y as 0 and 1, where 1 is the class of the output."
+                if self._is_binary
+                else f"Please {name_them}. This needs no new fit. With a LabelEncoder: "
+                "net.set_params(classes=encoder.classes_)."
+            )
+            raise ValueError(
+                f"y holds labels like {labels[-1:].tolist()[0]!r}, but this fitted {name} does not "
+                f"name its outputs, so that their order is unknown. {how}"
+            )
+        classes = self._labels_of_outputs(labels, n_outputs)
+        missing = np.setdiff1d(labels, classes)
+        if len(missing) == len(labels):
+            raise ValueError(
+                f"No label of y, {_some(labels)}, is among the labels of the outputs of {name}, "
+                f"{_some(classes)}. Give y the labels that the net was trained with, or "
+                f"{name_them}."
+            )
+        if len(missing):
+            warn_caller(
+                f"{name} has no output for {_some(missing)} in y: each row with such a label "
+                f"counts as an error. If an output stands for it, {name_them}."
+            )
         return classes
 
-    def classes_of_prefit(self, y):
-        """Return the classes of a net that was fitted elsewhere.
+    def _known_classes(self):
+        """Return the labels that the net was fitted on or that the user gave it, or None."""
+        if self._is_binary:  # its ``classes_`` are always 0 and 1
+            classes = getattr(self.final, "classes_inferred_", None)
+            return None if np.array_equal(classes, [0, 1]) else classes
+        classes = getattr(self.final, "classes_", None)
+        return None if classes is None else np.asarray(classes)
 
-        If y and ``classes_`` of the net hold integers, the result has the classes of both.
-        Otherwise the net may have been fitted on positions, and the result has the classes in y.
+    def _n_outputs(self, X):
+        """Return the number of columns of the fitted net's probabilities."""
+        return np.shape(self.call("predict_proba", self.take_rows(X, [0])))[-1]
+
+    def _labels_of_outputs(self, classes, n_outputs):
+        """Return the label of each output of a fitted net, in the order of the outputs.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+            Labels that are known from y.
+        n_outputs : int
+            Number of outputs of the net.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_outputs,)
+
+        Raises
+        ------
+        ValueError
+            If the labels of the outputs cannot be known.
         """
-        labels = np.unique(y)
-        classes = np.asarray(getattr(self.final, "classes_", labels))
-        if labels.dtype.kind in "iu" and classes.dtype.kind in "iu":
-            return np.union1d(labels, classes)
-        return labels
+        known = self._known_classes()
+        if known is not None and _is_text(known) == _is_text(classes):
+            if len(known) == n_outputs:
+                return known.astype(object) if classes.dtype == object else known
+            if self._declared_classes() is not None:
+                raise ValueError(
+                    f"{type(self.final).__name__} has {n_outputs} outputs, but its parameter "
+                    f"classes= has {len(known)} labels: {_some(known)}. Give one label for each "
+                    "output, in their order."
+                )
+            are_numbers = _is_whole(known) and known.max() < n_outputs
+        elif n_outputs == len(classes):
+            return classes
+        else:
+            are_numbers = _is_whole(classes) and bool((classes < n_outputs).any())
+        if are_numbers:
+            numbers = np.arange(n_outputs)
+            return numbers.astype(np.promote_types(classes.dtype, np.min_scalar_type(n_outputs)))
+        raise ValueError(self._wrong_number(n_outputs, classes))
+
+    def _wrong_number(self, n_outputs, classes):
+        return (
+            f"{type(self.final).__name__} gives {n_outputs} outputs for each row, but y has "
+            f"{len(classes)} classes: {_some(classes)}. A net needs as many output units as there "
+            "are classes. If it has more, name all of them in their order: classes=[...] of the "
+            "net."
+        )
+
+
+def _with_classes(estimator, classes):
+    """Note the labels in a fitted net: it was trained on output numbers and saw only these."""
+    final_estimator(estimator).classes_inferred_ = classes
+    return estimator
+
+
+def _is_text(labels):
+    return not np.issubdtype(labels.dtype, np.number) and isinstance(labels.flat[0], (str, bytes))
+
+
+def _is_whole(labels):
+    """Return whether all labels are whole numbers."""
+    return labels.dtype.kind in "iu" or (
+        labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all())
+    )
+
+
+def _has_gaps(classes):
+    """Return whether labels are output numbers that do not run from 0 without a gap."""
+    return _is_whole(classes) and classes[0] >= 0 and classes[-1] >= len(classes)
+
+
+def _some(labels):
+    """Return the first labels as text."""
+    text = ", ".join(map(repr, labels[:10].tolist()))
+    return f"[{text}{', ...' if len(labels) > 10 else ''}]"

@@ -56,9 +56,11 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
 
     def predict(part):
         with nullcontext() if embedding is None else embedding.record() as recorded:
-            proba = base.predict_proba(part, classes)
+            own_proba, own_classes = base.own_proba(part, classes)
+        proba = base.align(own_proba, own_classes, classes)
         if by_argmax:
-            labels, pred_encoded = _argmax_labels(base, part, proba, classes)
+            labels = _argmax_labels(base, part, own_proba, own_classes)
+            pred_encoded = label_positions(labels, classes)
         else:
             labels = np.asarray(base.predict(part, classes))
             pred_encoded = label_positions(labels, classes)
@@ -71,19 +73,18 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
 
 
 def _argmax_labels(base, X, proba, classes):
-    """Return the most probable class of each row, as a label and as its position.
+    """Return the most probable class of each row.
 
     If all classes of a row have the same probability, its label comes from ``predict``: a
     classifier may have a rule of its own for such rows, for example for outliers.
     """
-    pred_encoded = proba.argmax(axis=1)
-    labels = classes[pred_encoded]
+    labels = classes[proba.argmax(axis=1)]
     even = np.flatnonzero(np.ptp(proba, axis=1) == 0)
     if len(even) and not base.predicts_argmax():
         own = np.asarray(base.predict(safe_indexing(X, even), classes))
         labels = labels.astype(np.result_type(labels, own))
-        labels[even], pred_encoded[even] = own, label_positions(own, classes)
-    return labels, pred_encoded
+        labels[even] = own
+    return labels
 
 
 def observe(estimator, X, observers):

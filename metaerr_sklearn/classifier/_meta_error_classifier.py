@@ -236,6 +236,8 @@ class MetaErrorClassifier(
         """
         is_prefit = check_prefit(self.estimator, self.cv)
         X, y = self._check_fit(X, y, groups, is_prefit)
+        # This comes early, because it raises if the classes do not fit the labels.
+        own_classes = adapt(self.estimator).classes_of_prefit(X, y) if is_prefit else None
         sample_weight, base_params, groups = route_fit(self, y, sample_weight, groups, fit_params)
         if self.memory is not None:
             check_can_be_cached(
@@ -248,13 +250,15 @@ class MetaErrorClassifier(
         seed = draw_seed(self.random_state)
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
-            return self._fit_base_alone(X, y, is_prefit, options)
+            return self._fit_base_alone(X, y, own_classes, options)
         duplicate_id = find_duplicates(X, y) if groups is None else None
         splits = [] if is_prefit else self._make_splits(X, y, groups, duplicate_id, seed)
         observers = self._check_observers(X)
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_prefit:
-            base, classes, representation, observations = self._observe_fitted(X, y, observers)
+            base, classes, representation, observations = self._observe_fitted(
+                X, y, own_classes, observers
+            )
         else:
             base, classes, representation, observations = self._cross_fit(
                 X, y, splits, observers, options, progress
@@ -276,7 +280,9 @@ class MetaErrorClassifier(
         )
         progress.done("error model")
         progress.close()
-        self._set_base(base, adapt(base).classes_of_prefit(y) if is_prefit else classes)
+        if not is_prefit:
+            own_classes = adapt(base).classes_of_output(classes, X)
+        self._set_base(base, own_classes)
         return self
 
     def get_metadata_routing(self):
@@ -315,16 +321,17 @@ class MetaErrorClassifier(
             if self.meta_learner is not None:
                 check_not_pairwise(self.estimator)
             check_two_classes(y, name)
+            adapt(self.estimator).check_fit(X, y)
         return X, y
 
-    def _fit_base_alone(self, X, y, is_prefit, options):
+    def _fit_base_alone(self, X, y, own_classes, options):
         """Fit the base without cross-fitting: no meta-learner needs its errors."""
         progress = FitProgress(self, 1, X, y, verbose=self.verbose)
-        if is_prefit:
-            base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(y)
-        else:
+        base = self.estimator
+        if own_classes is None:
             classes = np.unique(y)
             base = self._fit_base(X, y, classes, options)
+            own_classes = adapt(base).classes_of_output(classes, X)
         self._argmax_is_label = bool(adapt(base).predicts_argmax())
         self.error_model_ = None
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
@@ -332,7 +339,7 @@ class MetaErrorClassifier(
         self.meta_feature_names_ = []
         progress.done("base estimator")
         progress.close()
-        self._set_base(base, classes)
+        self._set_base(base, own_classes)
         return self
 
     def _make_splits(self, X, y, groups, duplicate_id, seed):
@@ -355,12 +362,12 @@ class MetaErrorClassifier(
                 observer.check_base(self.estimator, X)
         return observers
 
-    def _observe_fitted(self, X, y, observers):
+    def _observe_fitted(self, X, y, own_classes, observers):
         """Predict all rows with the fitted base, and record a net's hidden layer if it is used."""
         representation = net_representation(self.representation, self.estimator, X)
         embedding, _ = shared_with(representation, self.estimator)
         observations, classes = observe_fitted(
-            self.estimator, X, y, embedding=embedding, observers=observers
+            self.estimator, X, y, own_classes, embedding=embedding, observers=observers
         )
         return self.estimator, classes, representation, observations
 

@@ -222,7 +222,7 @@ class SelectiveClassifier(
         fit_params = self._route(X, groups, fit_params)
         progress = FitProgress(self, 1 if is_prefit else 2, X, y)
         if is_prefit:
-            base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(y)
+            base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(X, y)
             if not set(y.tolist()) & set(classes.tolist()):
                 raise ValueError(
                     f"No label in y is a class of the fitted estimator, {classes.tolist()}: y has "
@@ -230,6 +230,7 @@ class SelectiveClassifier(
                 )
         else:
             base, classes, X, y = self._fit_estimator(X, y, groups, fit_params, progress)
+            classes = adapt(base).classes_of_output(classes, X)
         self._set_base(base, classes)
         self.reject_label_ = self._choose_reject_label(np.union1d(self.classes_, np.unique(y)))
         self._calibrate(X, y)
@@ -368,6 +369,7 @@ class SelectiveClassifier(
         check_all_labeled(self.estimator, y)
         if not is_prefit:
             check_not_pairwise(self.estimator)
+            adapt(self.estimator).check_fit(X, y)
             self._choose_reject_label(np.unique(y))
         return X, y
 

@@ -331,7 +331,7 @@ class SelfTrainingWithMetaErr(
                 state.n_iter = 0 if self.meta_learner is None else 1
                 self.estimator_, self.termination_condition_ = state.fit_supervised(), "all_labeled"
         progress.close()
-        self._finish(state, y)
+        self._finish(state, X, y)
         return self
 
     def predict_error_proba(self, X):
@@ -352,11 +352,14 @@ class SelfTrainingWithMetaErr(
         """
         check_is_fitted(self)
         (X,) = indexable(X)
-        _, pred_encoded, proba, _ = predict_base(self.estimator_, X, np.unique(self.classes_))
-        if self.error_model_ is None:
+        model = self.error_model_
+        # A net with more outputs than classes in y has more `classes_` than its error model.
+        classes = np.unique(self.classes_) if model is None else model.classes_
+        _, pred_encoded, proba, _ = predict_base(self.estimator_, X, classes)
+        if model is None:
             return proba_of_other_classes(proba, pred_encoded)
         observations = Observations(X, proba, pred_encoded)
-        return self.error_model_.predict_observations(observations).error_proba
+        return model.predict_observations(observations).error_proba
 
     def _check_fit(self, X, y, sample_weight):
         """Check parameters and data before anything costly is fitted."""
@@ -519,7 +522,7 @@ class SelfTrainingWithMetaErr(
         if self.verbose:
             print(f"End of iteration {n_iter}, added {n_added} new labels.")
 
-    def _finish(self, state, y):
+    def _finish(self, state, X, y):
         """Set the attributes that describe the fit; delete training data from the pool."""
         self.error_model_ = state.error_model
         if isinstance(self.error_model_, OpinionPool):
@@ -529,4 +532,5 @@ class SelfTrainingWithMetaErr(
         self.transduction_ = np.copy(y)
         is_pseudo = (state.labeled_iter != 0) & (state.target >= 0)
         self.transduction_[is_pseudo] = self.classes_[state.target[is_pseudo]]
-        self._set_base(self.estimator_, self.classes_)
+        classes = adapt(self.estimator_).classes_of_output(self.classes_, X)
+        self._set_base(self.estimator_, classes)
