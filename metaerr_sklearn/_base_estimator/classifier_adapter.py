@@ -5,17 +5,15 @@ from contextlib import nullcontext
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.validation import has_fit_parameter
 
 from .._compat import safe_indexing
 from .._utils.probabilities import label_positions
 from .._utils.validation import SCORES_ADVICE, check_proba
 from .inspection import (
     final_estimator,
+    fit_param,
     predicts_argmax,
-    searched_parameters,
 )
 
 
@@ -49,20 +47,7 @@ class ClassifierAdapter:
 
     def sample_weight_param(self):
         """Return the name under which ``fit`` takes sample weights, or None."""
-        estimator = self.estimator
-        if isinstance(estimator, Pipeline):
-            name, last = estimator.steps[-1]
-            inner = type(self)(last).sample_weight_param()
-            return None if inner is None else f"{name}__{inner}"
-        grid = searched_parameters(estimator)
-        if grid is not None:
-            grids = [grid] if hasattr(grid, "values") else grid
-            options = [values for part in grids for values in part.values() if np.iterable(values)]
-            if any(hasattr(value, "fit") for values in options for value in values):
-                return None  # some of the candidates may take no weights
-            # A search passes the arguments of its fit on to its estimator.
-            return type(self)(estimator.estimator).sample_weight_param()
-        return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+        return fit_param(self.estimator, "sample_weight")
 
     def n_jobs(self, n_jobs):
         """Return how many clones may be fitted at once."""
@@ -115,7 +100,7 @@ class ClassifierAdapter:
         """Return a context that seeds and restores the random generators used in prediction."""
         return nullcontext()
 
-    def call(self, method, X):
+    def call(self, method, X, **params):
         """Call a method of the fitted base.
 
         Parameters
@@ -124,16 +109,18 @@ class ClassifierAdapter:
             Name of the method.
         X : array-like
             Rows; `as_input` converts them for the base.
+        **params : dict
+            Further arguments of the method.
 
         Returns
         -------
         output : ndarray
         """
-        return getattr(self.estimator, method)(X)
+        return getattr(self.estimator, method)(X, **params)
 
-    def predict(self, X, classes):
+    def predict(self, X, classes, **params):
         """Return one label for each row."""
-        labels = self.estimator.predict(X)
+        labels = self.estimator.predict(X, **params)
         return np.asarray(labels)[:, 0] if np.shape(labels)[1:] == (1,) else labels
 
     def predict_proba(self, X, classes):

@@ -1,10 +1,11 @@
-"""Delegate class outputs, tags and column names to the wrapped base classifier."""
+"""Delegate class outputs, tags, metadata and column names to the wrapped base classifier."""
 
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .adapter import adapt
+from .routing import make_router, route_output
 
 
 def estimator_has(method):
@@ -21,13 +22,16 @@ def estimator_has(method):
 
 
 class DelegatesToBase:
-    """Delegate class outputs, tags and column names to the base classifier.
+    """Delegate class outputs, tags, metadata and column names to the base classifier.
 
     A subclass has the parameter ``estimator``, and its ``fit`` calls `_set_base`.
     """
 
+    #: Methods that pass metadata to the method of the same name of the base.
+    _routed_methods = ("fit", "predict", "predict_proba", "predict_log_proba", "decision_function")
+
     @available_if(estimator_has("predict"))
-    def predict(self, X):
+    def predict(self, X, **params):
         """Predict class labels with the base classifier.
 
         Parameters
@@ -35,15 +39,19 @@ class DelegatesToBase:
         X : any, of length n_samples
             Passed to the base as it is.
 
+        **params : dict
+            With metadata routing enabled: what the base requests.
+
         Returns
         -------
         labels : ndarray of shape (n_samples,)
         """
+        params = route_output(self, "predict", params)
         check_is_fitted(self)
-        return adapt(self.estimator_).predict(X, self.classes_)
+        return adapt(self.estimator_).predict(X, self.classes_, **params)
 
     @available_if(estimator_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X, **params):
         """Predict class probabilities with the base classifier.
 
         Parameters
@@ -51,16 +59,20 @@ class DelegatesToBase:
         X : any, of length n_samples
             Passed to the base as it is.
 
+        **params : dict
+            With metadata routing enabled: what the base requests.
+
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
             Output of the base, unchanged.
         """
+        params = route_output(self, "predict_proba", params)
         check_is_fitted(self)
-        return adapt(self.estimator_).call("predict_proba", X)
+        return adapt(self.estimator_).call("predict_proba", X, **params)
 
     @available_if(estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X, **params):
         """Predict logarithms of class probabilities with the base classifier.
 
         Parameters
@@ -68,16 +80,20 @@ class DelegatesToBase:
         X : any, of length n_samples
             Passed to the base as it is.
 
+        **params : dict
+            With metadata routing enabled: what the base requests.
+
         Returns
         -------
         log_proba : ndarray of shape (n_samples, n_classes)
             Output of the base, unchanged.
         """
+        params = route_output(self, "predict_log_proba", params)
         check_is_fitted(self)
-        return adapt(self.estimator_).call("predict_log_proba", X)
+        return adapt(self.estimator_).call("predict_log_proba", X, **params)
 
     @available_if(estimator_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X, **params):
         """Compute decision scores of the classes with the base classifier.
 
         Parameters
@@ -85,13 +101,26 @@ class DelegatesToBase:
         X : any, of length n_samples
             Passed to the base as it is.
 
+        **params : dict
+            With metadata routing enabled: what the base requests.
+
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Output of the base, unchanged.
         """
+        params = route_output(self, "decision_function", params)
         check_is_fitted(self)
-        return adapt(self.estimator_).call("decision_function", X)
+        return adapt(self.estimator_).call("decision_function", X, **params)
+
+    def get_metadata_routing(self):
+        """Return the metadata routing of this object.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return make_router(self, super().get_metadata_routing(), self._routed_methods)
 
     def _set_base(self, estimator, classes):
         """Set the deployed base, its classes in the order of its outputs, and the columns of X.

@@ -6,10 +6,12 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from .._compat import safe_indexing
+from .._compat import safe_indexing, slice_fit_params
 from .._utils.interruption import stops_at_interrupt
 from .._utils.random import draw_seed, systematic_sample
 from .adapter import adapt
+from .inspection import resamples_rows
+from .routing import weight_route
 
 
 @stops_at_interrupt()
@@ -50,11 +52,23 @@ def fit_base(estimator, X, y, *, classes, fit_params=None, seed=None, context=No
 
 
 @stops_at_interrupt()
-def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, random_state=None):
+def fit_weighted(
+    estimator,
+    X,
+    y_encoded,
+    weight,
+    *,
+    classes,
+    fit_params=None,
+    seed=None,
+    unit=1.0,
+    random_state=None,
+):
     """Fit a clone of the base with weights, even if its ``fit`` takes no weights.
 
     If ``fit`` has a parameter for weights, they are passed to it. A net draws its batches in
-    proportion to the weights. For any other base the rows are resampled in proportion to them.
+    proportion to the weights. For any other base, and if a step of a Pipeline resamples the rows,
+    the rows are resampled in proportion to the weights.
 
     Parameters
     ----------
@@ -68,7 +82,10 @@ def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, ra
         Weights.
     classes : ndarray of shape (n_classes,)
         Sorted labels of all classes.
-    seed : int or None
+    fit_params : dict, default=None
+        Further arguments of ``fit``. Those with one entry per row have the entries of these rows
+        only.
+    seed : int, default=None
         Seed of the parameters ``random_state`` that are None, and of the random numbers of a net.
         None sets no fixed seed.
     unit : float, default=1.0
@@ -82,16 +99,19 @@ def fit_weighted(estimator, X, y_encoded, weight, *, classes, seed, unit=1.0, ra
 
     Notes
     -----
-    The parameters `unit` and `random_state` are used only if rows are resampled.
+    The parameters `unit` and `random_state` are used only if rows are resampled. There are many
+    parameters because the callers set each of them.
     """
-    base = adapt(estimator)
-    if base.draws_batches_by_weight():
+    base, fit_params = adapt(estimator), fit_params or {}
+    if base.draws_batches_by_weight() and not fit_params and not resamples_rows(estimator):
         return base.fit_by_weighted_batches(X, y_encoded, weight, classes=classes, seed=seed)
-    name, y = base.sample_weight_param(), classes[y_encoded]
-    fit_params = {name: weight}
+    name, is_routed = weight_route(estimator, fit_params)
+    y = classes[y_encoded]
     if name is None:
         drawn = systematic_sample(weight / unit, draw_seed(random_state))
-        X, y, fit_params = safe_indexing(X, drawn), y[drawn], None
-    # Metadata routing is off here: the weights are passed by name, without a request of the user.
-    with config_context(enable_metadata_routing=False):
+        fit_params = slice_fit_params(X, fit_params, indices=drawn)
+        X, y = safe_indexing(X, drawn), y[drawn]
+    else:
+        fit_params = {**fit_params, name: weight}
+    with nullcontext() if is_routed else config_context(enable_metadata_routing=False):
         return fit_base(estimator, X, y, classes=classes, fit_params=fit_params, seed=seed)

@@ -2,14 +2,22 @@
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC, NuSVC
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ..model_selection import is_unlabeled
 
@@ -50,6 +58,61 @@ def is_search(estimator):
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return searched_parameters(estimator) is not None
+
+
+def resamples_rows(estimator):
+    """Return whether a step of a Pipeline resamples the training rows, as imbalanced-learn's do."""
+    while searched_parameters(estimator) is not None:
+        estimator = estimator.estimator
+    if not isinstance(estimator, Pipeline):
+        return False
+    steps = [step for _, step in estimator.steps]
+    return any(hasattr(step, "fit_resample") for step in steps) or resamples_rows(steps[-1])
+
+
+def fit_param(estimator, param):
+    """Return the name under which ``fit`` takes an argument with one value per row, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier; the last step of a Pipeline and the estimator of a search receive the
+        argument.
+    param : {"sample_weight", "groups"}
+        Name of the argument in the ``fit`` of a plain classifier.
+
+    Returns
+    -------
+    name : str or None
+    """
+    if isinstance(estimator, Pipeline):
+        if resamples_rows(estimator):
+            return None  # the last step is trained on other rows
+        name, last = estimator.steps[-1]
+        inner = fit_param(last, param)
+        return None if inner is None else f"{name}__{inner}"
+    grid = searched_parameters(estimator)
+    if grid is not None:
+        if param == "groups":  # they are for the splitter of the search
+            uses_groups = get_routing_for_object(estimator.cv).consumes("split", ["groups"])
+            return "groups" if uses_groups else None
+        grids = [grid] if hasattr(grid, "values") else grid
+        options = [values for part in grids for values in part.values() if np.iterable(values)]
+        if any(hasattr(value, "fit") for values in options for value in values):
+            return None  # some of the candidates may take no weights
+        # A search passes the arguments of its fit on to its estimator.
+        return fit_param(estimator.estimator, param)
+    # These pass weights on, but cannot pass them to the last step of a Pipeline.
+    members = []
+    if isinstance(estimator, CalibratedClassifierCV):
+        members = [estimator.estimator]
+    elif isinstance(estimator, (VotingClassifier, StackingClassifier)):
+        members = [member for _, member in estimator.estimators if not isinstance(member, str)]
+        members.append(getattr(estimator, "final_estimator", None))
+    if members:
+        takes_all = all(m is None or has_fit_parameter(m, param) for m in members)
+        return param if takes_all and param == "sample_weight" else None
+    return param if has_fit_parameter(estimator, param) else None
 
 
 def transform_before(pipeline, X):

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.caching import cached, check_can_be_cached
@@ -238,7 +237,10 @@ class MetaErrorClassifier(
         X, y = self._check_fit(X, y, groups, is_prefit)
         # This comes early, because it raises if the classes do not fit the labels.
         own_classes = adapt(self.estimator).classes_of_prefit(X, y) if is_prefit else None
-        sample_weight, base_params, groups = route_fit(self, y, sample_weight, groups, fit_params)
+        unused = None if is_prefit else "the weights are used by the error model alone."
+        sample_weight, groups, base_params, split_params = route_fit(
+            self, y, sample_weight, groups, fit_params, unused_weights=unused
+        )
         if self.memory is not None:
             check_can_be_cached(
                 estimator=self.estimator,
@@ -252,7 +254,9 @@ class MetaErrorClassifier(
         if self.meta_learner is None:
             return self._fit_base_alone(X, y, own_classes, options)
         duplicate_id = find_duplicates(X, y) if groups is None else None
-        splits = [] if is_prefit else self._make_splits(X, y, groups, duplicate_id, seed)
+        splits = []
+        if not is_prefit:
+            splits = self._make_splits(X, y, groups, duplicate_id, split_params, seed)
         observers = self._check_observers(X)
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_prefit:
@@ -284,25 +288,6 @@ class MetaErrorClassifier(
             own_classes = adapt(base).classes_of_output(classes, X)
         self._set_base(base, own_classes)
         return self
-
-    def get_metadata_routing(self):
-        """Return the metadata routing of this object.
-
-        Returns
-        -------
-        routing : MetadataRouter
-        """
-        router = MetadataRouter(owner=self).add_self_request(self)
-        router.add(
-            estimator=self.estimator,
-            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-        )
-        if hasattr(self.cv, "split"):
-            router.add(
-                splitter=self.cv,
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-        return router
 
     def _check_fit(self, X, y, groups, is_prefit):
         """Check parameters and data before anything costly is fitted."""
@@ -342,11 +327,19 @@ class MetaErrorClassifier(
         self._set_base(base, own_classes)
         return self
 
-    def _make_splits(self, X, y, groups, duplicate_id, seed):
+    def _make_splits(self, X, y, groups, duplicate_id, split_params, seed):
         """Return the splits for cross-fitting; with refit=False there must be a single one."""
         if self.memory is not None and self.random_state is None:
             seed = 0  # with other splits, no fold of an earlier fit would be in the cache
-        splits = make_splits(self.cv, X, y, groups=groups, duplicate_id=duplicate_id, seed=seed)
+        splits = make_splits(
+            self.cv,
+            X,
+            y,
+            groups=groups,
+            duplicate_id=duplicate_id,
+            split_params=split_params,
+            seed=seed,
+        )
         if not self.refit and len(splits) != 1:
             raise ValueError(
                 f"refit=False deploys the model that was evaluated and needs a single split, got "

@@ -21,7 +21,9 @@ class ClippedScaler:
 
     def fit(self, Z, sample_weight):
         known = np.where(np.isfinite(Z), Z, np.nan)
-        scaler = StandardScaler().fit(known, sample_weight=sample_weight)
+        # With weights, the variance of a constant column may be rounded to a number below 0.
+        with np.errstate(invalid="ignore"):
+            scaler = StandardScaler().fit(known, sample_weight=sample_weight)
         self.mean, self.scale = scaler.mean_, scaler.scale_
         scaled = np.nan_to_num(scaler.transform(known))
         self.low = np.maximum(scaled.min(axis=0), -self.limit)

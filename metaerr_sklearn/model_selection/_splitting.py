@@ -34,7 +34,7 @@ def check_split_parameter(cv):
     )
 
 
-def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
+def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, seed=0, warn=True):
     """Return the splits for cross-fitting as a list of (train, test) positions.
 
     Parameters
@@ -50,6 +50,8 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
         Equal numbers mark duplicates, as `find_duplicates` returns them. Duplicates are kept in one
         fold, unless `groups` or explicit splits are given. If a splitter separates duplicates,
         there is a warning.
+    split_params : dict, default=None
+        Arguments of the ``split`` of a splitter; None passes `groups`.
     seed : int, default=0
         Random state of the folds.
     warn : bool, default=True
@@ -66,7 +68,9 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
         on.
     """
     if not isinstance(cv, Real):
-        splits = _explicit_splits(cv, X, y, groups)
+        if split_params is None:
+            split_params = {} if groups is None else {"groups": groups}
+        splits = _explicit_splits(cv, X, y, split_params)
         # Explicit splits are the user's responsibility. A splitter does not consider duplicates.
         if duplicate_id is not None and groups is None and hasattr(cv, "split"):
             _warn_of_split_duplicates(cv, splits, duplicate_id)
@@ -122,11 +126,12 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, seed=0, warn=True):
         return list(splitter.split(rows, y, groups))
 
 
-def _explicit_splits(cv, X, y, groups):
+def _explicit_splits(cv, X, y, split_params):
     """Return the splits of a splitter or an iterable, and check that each tests unseen rows."""
     n_samples = len(y)
     try:
-        splits = [tuple(map(_positions, pair)) for pair in check_cv(cv, y).split(X, y, groups)]
+        pairs = check_cv(cv, y).split(X, y, **split_params)
+        splits = [tuple(map(_positions, pair)) for pair in pairs]
     except ValueError as error:
         raise ValueError(f"cv={cv!r} cannot split these {n_samples} rows: {error}") from error
     if not splits:

@@ -3,11 +3,8 @@
 from functools import partial
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
-from sklearn.utils import check_consistent_length
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.delegation import DelegatesToBase
@@ -20,6 +17,7 @@ from .._base_estimator.inspection import (
     unwrap,
 )
 from .._base_estimator.prediction import predict_base
+from .._base_estimator.routing import route_fit
 from .._compat import (
     CallbackSupportMixin,
     safe_indexing,
@@ -33,7 +31,6 @@ from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.validation import (
     check_fraction,
-    check_groups,
     check_has_target,
     check_labels,
     check_same_kind,
@@ -164,6 +161,7 @@ class SelectiveClassifier(
 
     #: A label of `predict` need not be the most probable class.
     abstains = True
+    _routed_methods = ("fit", "predict_proba", "predict_log_proba", "decision_function")
 
     def __init__(
         self,
@@ -186,7 +184,7 @@ class SelectiveClassifier(
 
     @keeps_earlier_fit
     @with_callbacks
-    def fit(self, X, y, *, groups=None, **fit_params):
+    def fit(self, X, y, *, sample_weight=None, groups=None, **fit_params):
         """Fit the estimator on a part of the rows, and set the threshold on the others.
 
         Parameters
@@ -197,14 +195,17 @@ class SelectiveClassifier(
         y : array-like of shape (n_samples,)
             Class labels.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights for the estimator, if its ``fit`` takes them (in a Pipeline, that of its last
+            step). The calibration rows are counted without weights.
+
         groups : array-like of shape (n_samples,), default=None
             Rows of one group are all trained on or all calibrated on. Passed on if the estimator's
             ``fit`` takes groups.
 
         **fit_params : dict
-            For the ``fit`` of the estimator, for example ``sample_weight``. Arguments with one
-            entry per row are cut to the training rows. With metadata routing enabled: what the
-            estimator requests.
+            For the ``fit`` of the estimator. Arguments with one entry per row are cut to the
+            training rows. With metadata routing enabled: what the estimator requests.
 
         Returns
         -------
@@ -218,8 +219,10 @@ class SelectiveClassifier(
         """
         is_prefit = check_prefit(self.estimator, self.calibration)
         X, y = self._check_fit(X, y, groups, is_prefit)
-        groups = check_groups(groups)
-        fit_params = self._route(X, groups, fit_params)
+        unused = None if is_prefit else "the weights are not used."
+        _, groups, fit_params, _ = route_fit(
+            self, y, sample_weight, groups, fit_params, unused_weights=unused
+        )
         progress = FitProgress(self, 1 if is_prefit else 2, X, y)
         if is_prefit:
             base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(X, y)
@@ -315,22 +318,6 @@ class SelectiveClassifier(
         right = (error_proba <= self.threshold_) & (labels == y)
         return float(np.average(right, weights=weight))
 
-    def get_metadata_routing(self):
-        """Return the metadata routing of this object.
-
-        Returns
-        -------
-        routing : MetadataRouter
-        """
-        return (
-            MetadataRouter(owner=self)
-            .add_self_request(self)
-            .add(
-                estimator=self.estimator,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-        )
-
     def _check_fit(self, X, y, groups, is_prefit):
         """Check parameters and data before anything costly is fitted."""
         if (self.target_risk is None) == (self.target_coverage is None):
@@ -372,16 +359,6 @@ class SelectiveClassifier(
             adapt(self.estimator).check_fit(X, y)
             self._choose_reject_label(np.unique(y))
         return X, y
-
-    def _route(self, X, groups, fit_params):
-        """Return the fit parameters of the estimator."""
-        if get_config()["enable_metadata_routing"]:
-            given = fit_params if groups is None else {**fit_params, "groups": groups}
-            return process_routing(self, "fit", **given).estimator.fit
-        check_consistent_length(X, fit_params.get("sample_weight"))
-        if groups is not None and has_fit_parameter(self.estimator, "groups"):
-            return {**fit_params, "groups": groups}
-        return fit_params
 
     def _fit_estimator(self, X, y, groups, fit_params, progress):
         """Fit the estimator on the training rows.

@@ -1,5 +1,6 @@
 """Cross-fit the base classifier on the labeled rows."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -7,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import config_context
 
-from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.observations import Observations
-from .._compat import safe_indexing
+from .._base_estimator.routing import weight_route
+from .._compat import safe_indexing, slice_fit_params
 from .._utils.validation import warn_caller
 from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import make_splits
@@ -58,19 +59,19 @@ class CrossFitted(NamedTuple):
         return [(len(train), n_labeled - len(train)) for train, _ in self.splits]
 
 
-def cross_fit_labeled(params, X, y_encoded, sample_weight, seed, on_fold):
+def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     """Cross-fit the base classifier; return None, with a warning, if there are too few labels.
 
     Parameters
     ----------
     params : SelfTrainingWithMetaErr
-        Its parameters `estimator`, `cv`, `n_jobs` and `random_state` and its `classes_` are used.
-    X : any, of length n_samples
-        Labeled and unlabeled rows.
+        Its parameters `estimator`, `cv`, `n_jobs` and `random_state` are used.
+    base : WeightedBase
+        Rows, labels and weights of the base.
     y_encoded : ndarray of int, shape (n_samples,)
         Positions of the classes, -1 where unlabeled.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Weights.
+    arguments : FitArguments
+        Arguments of the fit.
     seed : int
         Seed of the folds and, if `random_state` is not None, of the base.
     on_fold : callable
@@ -81,29 +82,35 @@ def cross_fit_labeled(params, X, y_encoded, sample_weight, seed, on_fold):
     cross_fitted : CrossFitted or None
     """
     labeled = np.flatnonzero(y_encoded >= 0)
-    X, y_encoded = safe_indexing(X, labeled), y_encoded[labeled]
-    splits = _make_splits(params.cv, X, y_encoded, seed)
+    X, y_encoded = safe_indexing(base.X, labeled), y_encoded[labeled]
+    groups = None if arguments.groups is None else arguments.groups[labeled]
+    split_params = slice_fit_params(base.X, arguments.split_params, indices=labeled)
+    splits = _make_splits(params.cv, X, y_encoded, groups, split_params, seed)
     if splits is None:
         return None
-    weight = None if sample_weight is None else sample_weight[labeled]
-    name = adapt(params.estimator).sample_weight_param()
-    with config_context(enable_metadata_routing=False):
+    weight = None if arguments.sample_weight is None else arguments.sample_weight[labeled]
+    fit_params = slice_fit_params(base.X, base.fit_params, indices=labeled)
+    name, is_routed = weight_route(params.estimator, fit_params)
+    if name is not None and base.sample_weight is not None:
+        fit_params[name] = base.sample_weight[labeled]
+    with nullcontext() if is_routed else config_context(enable_metadata_routing=False):
         oof, models = cross_fit(
             params.estimator,
             X,
-            params.classes_[y_encoded],
-            classes=params.classes_,
+            base.classes[y_encoded],
+            classes=base.classes,
             splits=splits,
-            fit_params={name: weight} if name and weight is not None else None,
+            fit_params=fit_params,
             n_jobs=params.n_jobs,
             seed=None if params.random_state is None else seed,
             keep_estimators=True,
             on_fold=on_fold,
         )
-    return CrossFitted(params.classes_, replace(oof, sample_weight=weight), splits, models)
+    oof = replace(oof, sample_weight=weight, groups=groups)
+    return CrossFitted(base.classes, oof, splits, models)
 
 
-def _make_splits(cv, X, y_encoded, seed):
+def _make_splits(cv, X, y_encoded, groups, split_params, seed):
     """Return the splits of the labeled rows, or None."""
     counts = np.bincount(y_encoded)
     # A fold that holds the only label of a class must leave two other classes to train on.
@@ -118,6 +125,13 @@ def _make_splits(cv, X, y_encoded, seed):
     # Fewer folds than `cv` if the smallest class is small, but at least two.
     if isinstance(cv, Integral) and counts.min() >= 2:
         cv = min(cv, int(counts.min()))
-    duplicate_id = find_duplicates(X, y_encoded)
-    warn = counts.min() < 2
-    return make_splits(cv, X, y_encoded, duplicate_id=duplicate_id, seed=seed, warn=warn)
+    return make_splits(
+        cv,
+        X,
+        y_encoded,
+        groups=groups,
+        duplicate_id=find_duplicates(X, y_encoded) if groups is None else None,
+        split_params=split_params,
+        seed=seed,
+        warn=counts.min() < 2,
+    )

@@ -5,6 +5,7 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import assert_all_finite, check_scalar, column_or_1d
@@ -16,7 +17,8 @@ from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.inspection import check_not_pairwise
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
-from .._compat import CallbackSupportMixin, num_samples, with_callbacks
+from .._base_estimator.routing import route_fit, route_output, weight_route
+from .._compat import CallbackSupportMixin, num_samples, raise_for_params, with_callbacks
 from .._utils.failures import keeps_earlier_fit
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
@@ -25,7 +27,6 @@ from .._utils.rows import indexable
 from .._utils.validation import (
     check_has_target,
     check_two_classes,
-    check_weights,
     is_missing,
     warn_caller,
 )
@@ -235,6 +236,8 @@ class SelfTrainingWithMetaErr(
     True
     """
 
+    _routed_methods = (*DelegatesToBase._routed_methods, "score")
+
     def __init__(
         self,
         estimator=None,
@@ -272,7 +275,7 @@ class SelfTrainingWithMetaErr(
 
     @keeps_earlier_fit
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, groups=None, **fit_params):
         """Fit the base on labeled and pseudo-labeled rows.
 
         Parameters
@@ -287,6 +290,15 @@ class SelfTrainingWithMetaErr(
             Weights; those of unlabeled rows multiply the weights of their pseudo-labels. If the
             ``fit`` of the base takes no weights, it is cross-fitted without them.
 
+        groups : array-like of shape (n_samples,), default=None
+            Labeled rows of one group stay together in every split that is drawn here. A splitter
+            or a list of splits of your own is used as it is.
+
+        **fit_params : dict
+            Arguments of the ``fit`` of the base. Those with one entry per row are cut to the rows
+            of each fit. With metadata routing enabled: what the base and the splitter request.
+            ``meta_learner=None`` takes them only with metadata routing, as scikit-learn's class.
+
         Returns
         -------
         self : object
@@ -296,14 +308,19 @@ class SelfTrainingWithMetaErr(
         ValueError
             If y has no labeled row, labels of one class only, or a parameter is invalid.
         """
-        X, y, y_encoded, weight, seed = self._check_fit(X, y, sample_weight)
+        if self.meta_learner is None:
+            raise_for_params(fit_params, self, "fit")
+        X, y, y_encoded, arguments = self._check_fit(X, y, sample_weight, groups, fit_params)
+        weight, seed = arguments.sample_weight, draw_seed(self.random_state)
         class_prior = check_class_prior(self.class_prior, self.classes_, y_encoded, weight)
         self.criterion_ = self._choose_criterion()
+        base_weight, base_params = self._base_arguments(arguments)
         base = WeightedBase(
             self.estimator,
             X,
             self.classes_,
-            weight,
+            sample_weight=base_weight,
+            fit_params=base_params,
             is_labeled=y_encoded >= 0,
             random_state=None if self.random_state is None else seed,
             as_sklearn=self.meta_learner is None and self.criterion_ in ("threshold", "k_best"),
@@ -318,7 +335,9 @@ class SelfTrainingWithMetaErr(
             if self.meta_learner is not None:
                 supervised = state.fit_supervised()
                 on_fold = partial(progress.done, "fold")
-                state.cross_fitted = cross_fit_labeled(self, X, y_encoded, weight, seed, on_fold)
+                state.cross_fitted = cross_fit_labeled(
+                    self, base, y_encoded, arguments, seed, on_fold
+                )
                 if state.cross_fitted is not None:
                     state.error_model = self._fit_error_model(
                         X, y_encoded, state.cross_fitted, supervised, seed
@@ -361,14 +380,44 @@ class SelfTrainingWithMetaErr(
         observations = Observations(X, proba, pred_encoded)
         return model.predict_observations(observations).error_proba
 
-    def _check_fit(self, X, y, sample_weight):
+    def score(self, X, y, sample_weight=None, **params):
+        """Return the accuracy of `predict`.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        **params : dict
+            With metadata routing enabled, the arguments that the ``score`` of the base requests:
+            the score is then that of the base.
+
+        Returns
+        -------
+        score : float
+        """
+        given = params if sample_weight is None else {**params, "sample_weight": sample_weight}
+        if given and get_config()["enable_metadata_routing"]:
+            given = route_output(self, "score", given)
+            check_is_fitted(self)
+            return self.estimator_.score(X, y, **given)
+        raise_for_params(params, self, "score")
+        return super().score(X, y, sample_weight)
+
+    def _check_fit(self, X, y, sample_weight, groups, fit_params):
         """Check parameters and data before anything costly is fitted."""
         check_classifier(self.estimator)
         if self.meta_learner is not None:
             check_not_pairwise(self.estimator)
         self._check_parameters()
         check_has_target(y, type(self).__name__)
-        X, y = indexable(X, y)
+        X, y, _ = indexable(X, y, groups)
         if isinstance(y, (list, tuple)) and np.asarray(y).dtype.kind in "US":
             y = np.asarray(y, dtype=object)  # or the marker becomes text
         y = column_or_1d(y, warn=True)
@@ -420,11 +469,20 @@ class SelfTrainingWithMetaErr(
             )
         y_encoded = np.full(n_samples, -1)
         y_encoded[has_label] = encoded
-        weight = None
+        arguments = route_fit(self, y_encoded, sample_weight, groups, fit_params)
         if sample_weight is not None:
-            weight = check_weights(sample_weight, y_encoded)
-            check_two_classes(labels[weight[has_label] > 0], type(self).__name__)
-        return X, y, y_encoded, weight, draw_seed(self.random_state)
+            is_weighted = arguments.sample_weight[has_label] > 0
+            check_two_classes(labels[is_weighted], type(self).__name__)
+        return X, y, y_encoded, arguments
+
+    def _base_arguments(self, arguments):
+        """Return the weights of the base, and the other arguments of its fit."""
+        base_params = dict(arguments.base_params)
+        name, _ = weight_route(self.estimator, base_params)
+        weight = base_params.pop(name, None)
+        if adapt(self.estimator).sample_weight_param() is None:
+            weight = arguments.sample_weight  # the rows are resampled, or batches drawn, by weight
+        return weight, base_params
 
     def _find_labels(self, y):
         """Return a mask of the labeled rows; warn if the meaning of -1 is not clear."""
@@ -503,7 +561,9 @@ class SelfTrainingWithMetaErr(
             pool = OpinionPool(n_jobs=self.n_jobs, random_state=seed)
             return pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
         observations = cross_fitted.oof.take(np.flatnonzero(cross_fitted.tested))
-        duplicate_id = find_duplicates(observations.X, observations.y_encoded)
+        duplicate_id = None
+        if observations.groups is None:
+            duplicate_id = find_duplicates(observations.X, observations.y_encoded)
         return self._make_error_model(seed).fit_observations(
             replace(observations, duplicate_id=duplicate_id), self.classes_, estimator=supervised
         )

@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 from .._base_estimator.adapter import adapt
 from .._base_estimator.fitting import fit_base, fit_weighted
 from .._base_estimator.prediction import predict_base
-from .._compat import num_samples
+from .._compat import num_samples, slice_fit_params
 from .._utils.failures import noted
 from .._utils.random import draw_seed
 
@@ -27,6 +27,8 @@ class WeightedBase:
         Sorted labels.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights of the user.
+    fit_params : dict
+        Further arguments of the ``fit`` of the base.
     is_labeled : ndarray of bool, shape (n_samples,)
         Mask of the labeled rows.
     random_state : int or None
@@ -35,11 +37,23 @@ class WeightedBase:
         Whether to fit and predict exactly as scikit-learn's SelfTrainingClassifier.
     """
 
-    def __init__(self, estimator, X, classes, sample_weight, is_labeled, random_state, as_sklearn):
+    def __init__(
+        self,
+        estimator,
+        X,
+        classes,
+        *,
+        sample_weight,
+        fit_params,
+        is_labeled,
+        random_state,
+        as_sklearn,
+    ):
         self.estimator = estimator
         self.X = X
         self.classes = classes
         self.sample_weight = sample_weight
+        self.fit_params = fit_params
         self.unit = 1.0
         if sample_weight is not None:
             # If rows are resampled, a labeled row appears about once, whatever the weights of the
@@ -78,19 +92,23 @@ class WeightedBase:
         if extra is not None:
             rows, encoded, weight = map(np.concatenate, zip((rows, encoded, weight), extra))
         X, y = self.rows(rows), self.classes[encoded]
+        fit_params = slice_fit_params(self.X, self.fit_params, indices=rows)
         if self.sample_weight is not None:
             weight = self.sample_weight[rows] * (1 if weight is None else weight)
         if self.refitted_clone is not None and weight is None:
-            return self.refitted_clone.fit(X, y)
+            return self.refitted_clone.fit(X, y, **fit_params)
         seed = None if self.random_state is None else draw_seed(self.random_state)
         if weight is None:
-            return fit_base(self.estimator, X, y, classes=self.classes, seed=seed)
+            return fit_base(
+                self.estimator, X, y, classes=self.classes, fit_params=fit_params, seed=seed
+            )
         return fit_weighted(
             self.estimator,
             X,
             encoded,
             weight,
             classes=self.classes,
+            fit_params=fit_params,
             seed=seed,
             unit=self.unit,
             random_state=self.random_state,
