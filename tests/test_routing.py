@@ -10,12 +10,12 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_validate
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -102,7 +102,7 @@ def sampled(last):
     ("base", "name"),
     [
         (LogisticRegression(), "sample_weight"),
-        (KNeighborsClassifier(), None),
+        (LinearDiscriminantAnalysis(), None),
         (make_pipeline(StandardScaler(), GaussianNB()), "gaussiannb__sample_weight"),
         (sampled(GaussianNB()), None),
         (make_pipeline(StandardScaler(), sampled(GaussianNB())), None),
@@ -113,13 +113,15 @@ def sampled(last):
             "sample_weight",
         ),
         (
-            VotingClassifier([("a", GaussianNB()), ("b", KNeighborsClassifier())], voting="soft"),
+            VotingClassifier(
+                [("a", GaussianNB()), ("b", LinearDiscriminantAnalysis())], voting="soft"
+            ),
             None,
         ),
         (CalibratedClassifierCV(GaussianNB(), cv=3), "sample_weight"),
         (CalibratedClassifierCV(make_pipeline(GaussianNB()), cv=3), None),
         (StackingClassifier([("a", GaussianNB())]), "sample_weight"),
-        (StackingClassifier([("a", GaussianNB())], KNeighborsClassifier()), None),
+        (StackingClassifier([("a", GaussianNB())], LinearDiscriminantAnalysis()), None),
     ],
 )
 def test_one_rule_decides_who_takes_weights(base, name, data):
