@@ -10,6 +10,7 @@ from .._utils.validation import check_same_kind
 from .adapter import adapt
 from .caching import cached
 from .fitting import fit_base
+from .fresh_nets import own_checkpoints
 from .observations import Observations
 from .prediction import observe, predict_base
 
@@ -26,6 +27,7 @@ def cross_fit(
     memory=None,
     seed=None,
     keep_estimators=False,
+    is_deployed=False,
     on_fold=None,
     observers=(),
 ):
@@ -52,6 +54,10 @@ def cross_fit(
         Passed to `fit_base`.
     keep_estimators : bool, default=False
         Whether to return the fitted clones as well.
+    is_deployed : bool, default=False
+        Whether the clone of the only split is the deployed base, whose checkpoints stay in the
+        folder of the user. Otherwise each clone saves them in a folder of its own, which is deleted
+        after its fit.
     on_fold : callable, default=None
         Called without arguments after each fold.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
@@ -69,7 +75,7 @@ def cross_fit(
     """
     y = np.asarray(y)
     job = cached(_fit_and_predict, memory, estimator, observers)
-    options = classes, fit_params or {}, seed, keep_estimators, observers
+    options = classes, fit_params or {}, seed, keep_estimators, is_deployed, observers
     results = _parallel(adapt(estimator).n_jobs(n_jobs))(
         delayed(_run_fold)(job, f"{number} of {len(splits)}", estimator, X, y, *split, *options)
         for number, split in enumerate(splits, start=1)
@@ -154,7 +160,17 @@ def _run_fold(job, number, *args):
 
 
 def _fit_and_predict(
-    estimator, X, y, train, test, classes, fit_params, seed, keep_estimator, observers
+    estimator,
+    X,
+    y,
+    train,
+    test,
+    classes,
+    fit_params,
+    seed,
+    keep_estimator,
+    is_deployed,
+    observers,
 ):
     """Fit a clone on the training part of a split and predict the test part.
 
@@ -169,6 +185,7 @@ def _fit_and_predict(
             classes=classes,
             fit_params=slice_fit_params(X, fit_params, indices=train),
             seed=seed,
+            context=None if is_deployed else own_checkpoints,
         )
     except ValueError as error:
         if len(np.unique(labels)) > 1:

@@ -5,6 +5,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .adapter import adapt
+from .fresh_nets import check_untrained
 from .routing import make_router, route_output
 
 
@@ -134,6 +135,19 @@ class DelegatesToBase:
                 setattr(self, name, getattr(estimator, name))
             elif name in vars(self):
                 delattr(self, name)
+
+    def __sklearn_clone__(self):
+        """Return a clone, unless the base holds a trained module instance; see `check_untrained`.
+
+        A clone of the net would keep the weights, but not the history that shows their training: a
+        search or a cross-validation around this object would find no fault.
+        """
+        parameters = self.get_params(deep=False)
+        options = [parameters.get(name) for name in ("cv", "calibration")]
+        is_prefit = any(isinstance(option, str) and option == "prefit" for option in options)
+        if not is_prefit and parameters.get("meta_learner", "auto") is not None:
+            check_untrained(self.estimator)
+        return super().__sklearn_clone__()
 
     def __sklearn_is_fitted__(self):
         """Return whether `fit` has set a base."""

@@ -10,6 +10,7 @@ from .._base_estimator.caching import cached, check_can_be_cached
 from .._base_estimator.cross_fitting import cross_fit, observe_fitted
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
+from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.inspection import check_all_labeled, check_not_pairwise, check_prefit
 from .._base_estimator.routing import route_fit
 from .._compat import CallbackSupportMixin, with_callbacks
@@ -50,7 +51,11 @@ class MetaErrorClassifier(
     ----------
     estimator : classifier
         The base: any scikit-learn classifier, a Pipeline over frames or text, a skorch net over
-        float32 images, or a fitted classifier in a `FrozenEstimator`.
+        float32 images, or a fitted classifier in a `FrozenEstimator`. Define a net by a module
+        class: an instance that was fitted in a net is refused, because its weights have been
+        trained on the test rows of the folds. A pretrained instance (a backbone) or a frozen step
+        of a Pipeline is accepted. If it was trained on rows of X with their labels, the error
+        rates are too low, and nothing can show this.
 
     meta_learner : {"auto", "lightgbm", "mlp", "logistic", "confidence"}, meta-learner, classifier \
             or None, default="auto"
@@ -305,6 +310,7 @@ class MetaErrorClassifier(
         if not is_prefit:
             if self.meta_learner is not None:
                 check_not_pairwise(self.estimator)
+                check_untrained(self.estimator)
             check_two_classes(y, name)
             adapt(self.estimator).check_fit(X, y)
         return X, y
@@ -376,6 +382,7 @@ class MetaErrorClassifier(
             n_jobs=self.n_jobs,
             memory=check_memory_parameter(self.memory),
             keep_estimators=not self.refit,
+            is_deployed=not self.refit,
             on_fold=lambda: progress.done("fold"),
             observers=observers,
             **options,

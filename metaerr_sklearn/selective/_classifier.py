@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
+from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.inspection import (
     check_all_labeled,
     check_not_pairwise,
@@ -356,6 +357,7 @@ class SelectiveClassifier(
         check_all_labeled(self.estimator, y)
         if not is_prefit:
             check_not_pairwise(self.estimator)
+            check_untrained(self.estimator)
             adapt(self.estimator).check_fit(X, y)
             self._choose_reject_label(np.unique(y))
         return X, y

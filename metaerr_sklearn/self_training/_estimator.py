@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.delegation import DelegatesToBase
+from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.inspection import check_not_pairwise
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
@@ -415,6 +416,7 @@ class SelfTrainingWithMetaErr(
         check_classifier(self.estimator)
         if self.meta_learner is not None:
             check_not_pairwise(self.estimator)
+            check_untrained(self.estimator)
         self._check_parameters()
         check_has_target(y, type(self).__name__)
         X, y, _ = indexable(X, y, groups)

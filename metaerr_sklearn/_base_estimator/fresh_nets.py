@@ -1,0 +1,96 @@
+"""Train the skorch nets in a base from scratch in each fold."""
+
+import gc
+import sys
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+
+from sklearn.frozen import FrozenEstimator
+
+
+def nets_in(estimator):
+    """Return the skorch nets that are fitted with an estimator: itself and its parameters."""
+    # If skorch is not imported, there is no net. Its import takes seconds.
+    net_class = getattr(sys.modules.get("skorch"), "NeuralNet", None)
+    is_fitted_anew = hasattr(estimator, "get_params") and not isinstance(estimator, FrozenEstimator)
+    if net_class is None or not is_fitted_anew:
+        return []
+    parts = {"": estimator, **estimator.get_params(deep=True)}
+    frozen = tuple(f"{name}__" for name, v in parts.items() if isinstance(v, FrozenEstimator))
+    return [
+        value
+        for name, value in parts.items()
+        if isinstance(value, net_class) and not name.startswith(frozen)
+    ]
+
+
+def check_untrained(estimator):
+    """Raise if a net in the base was built from a module instance and has been fitted.
+
+    skorch trains a module instance itself, and `sklearn.base.clone` copies its weights: the clone
+    of each fold would start from weights that were trained on its test rows. An instance that was
+    not fitted through the net, such as a pretrained backbone, is accepted: on which rows it was
+    trained cannot be found out.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The unfitted base.
+    """
+    for net in nets_in(estimator):
+        for name, value in net.get_params(deep=False).items():
+            if isinstance(value, type) or not hasattr(value, "parameters"):
+                continue
+            if any(True for _ in value.parameters()) and _was_fitted_in_a_net(value):
+                kind, module = type(net).__name__, type(value).__name__
+                raise ValueError(
+                    f"{name} of {kind} is an instance, {module}(...), that has been fitted before "
+                    "and keeps the trained weights. The net of each fold would start from them. "
+                    "It would then be tested on rows that it was trained on, and its errors would "
+                    f"be far too few. Pass the class: {kind}({module}, {name}__<argument>=...). To "
+                    'use the fitted net as it is, pass it with cv="prefit" or in a '
+                    "FrozenEstimator, and give rows that it was not trained on. If it was trained "
+                    "on other rows, and shall be trained further on these, pass "
+                    "sklearn.base.clone(net)."
+                )
+
+
+def _was_fitted_in_a_net(module):
+    """Return whether a skorch net of this process was fitted with this very torch module.
+
+    The module itself has no mark that it was trained, and several nets may share it.
+    """
+    net_class = sys.modules["skorch"].NeuralNet
+    for net in [found for found in gc.get_objects() if issubclass(type(found), net_class)]:
+        fitted = [value for name, value in vars(net).items() if name.endswith("_")]
+        # A compiled module has the module itself as an attribute.
+        is_held = any(getattr(value, "_orig_mod", value) is module for value in fitted)
+        if is_held and getattr(net, "history_", None):
+            return True
+    return False
+
+
+@contextmanager
+def own_checkpoints(estimator):
+    """Let the nets in a clone save their checkpoints in a folder that only this fit uses.
+
+    Otherwise the nets of all folds would write the same files, and one could load the weights of
+    another, which was trained on its test rows. The folder is deleted after the block.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A clone of the base, which is fitted in the block.
+    """
+    nets = [(net, net.callbacks) for net in nets_in(estimator) if net.callbacks != "disable"]
+    if not nets:
+        yield
+        return
+    from ..neural._checkpoints import OwnFolder
+
+    with TemporaryDirectory() as folder:
+        for net, callbacks in nets:
+            net.set_params(callbacks=[OwnFolder(folder), *(callbacks or [])])
+        yield
+        for net, callbacks in nets:
+            net.callbacks = callbacks
