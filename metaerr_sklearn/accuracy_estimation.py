@@ -3,27 +3,53 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, logit
+from scipy.special import bdtrc, betaincinv, logit
 
-from ._utils.validation import check_fraction
+from ._utils.validation import check_fraction, warn_caller
 
 __all__ = ["AccuracyEstimate", "accuracy_interval"]
 
 _EPS = 1e-12
+# From this share of novel rows on, a warning says that the estimate does not hold.
+_MAX_NOVELTY = 0.1
 
 
 class AccuracyEstimate(NamedTuple):
     """Expected accuracy on unlabeled rows, the bounds of its interval, and the novelty of the rows.
 
-    All values are in [0, 1]. ``novelty`` is the share of rows that are farther from the training
-    rows than 99 % of the training rows are from each other. If it is far above 0.01, the rows are
-    unlike the training rows of the error model, and the estimate may be wrong.
+    All values are in [0, 1]. ``novelty`` is the share of rows that are more unlike the training
+    rows than 99 % of the training rows are. If it is far above 0.01, the rows are unlike the
+    training rows of the error model, and the estimate may be wrong.
     """
 
     accuracy: float
     low: float
     high: float
     novelty: float
+
+
+def warn_if_novel(is_novel, n_known):
+    """Warn if a tenth of the rows or more are unlike the training rows.
+
+    Parameters
+    ----------
+    is_novel : ndarray of shape (n_samples,)
+        1 for a row that is unlike the training rows, else 0; NaN if this is unknown.
+    n_known : int
+        Number of training rows that the rows were compared with.
+    """
+    n_samples, n_novel = len(is_novel), np.sum(is_novel)
+    # One of five rows may be novel by chance: the test is binomial. If few training rows are known,
+    # more rows of the same source are beyond all of them: more than 5 / n_known in 1 % of fits.
+    least = max(_MAX_NOVELTY, 5 / max(n_known, 1))
+    # NaN makes the comparison false.
+    if n_novel >= least * n_samples > 0 and bdtrc(n_novel - 1, n_samples, 0.01) < 0.005:
+        warn_caller(
+            f"{n_novel / n_samples:.0%} of the {n_samples} rows are unlike the training rows (1 % "
+            "is expected). The estimated accuracy and its interval do not hold on such rows: the "
+            "accuracy may be far lower. Look at the rows where predict_novelty(X) > 0.99, label "
+            "some of them, and train with them."
+        )
 
 
 def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confidence_level=0.95):

@@ -10,7 +10,8 @@ from .._base_estimator.prediction import predict_base
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.rows import indexable
 from .._utils.validation import check_fraction
-from ..accuracy_estimation import accuracy_interval
+from ..accuracy_estimation import accuracy_interval, warn_if_novel
+from ..error_model._novelty import NOVEL
 from ..representation._choice import represent, shared_with
 from ._error_classifier import ErrorClassifier
 
@@ -90,9 +91,9 @@ class PredictsErrors:
         -------
         estimate : AccuracyEstimate
             NamedTuple ``(accuracy, low, high, novelty)``. ``novelty`` is the share of rows that are
-            farther from the training rows than 99 % of these are from each other: about 0.01 on
-            rows like the training rows. **If it is far above that, do not trust the other
-            numbers.** NaN without the meta-features "neighbors". With ``meta_learner=None`` the
+            more unlike the training rows than 99 % of these are (`predict_novelty`): about 0.01 on
+            rows like the training rows. **From 0.1 on, a warning says that the interval does not
+            hold.** NaN without the meta-features "neighbors". With ``meta_learner=None`` the
             accuracy is the mean probability of the predicted class and the other values are NaN,
             because there are no out-of-fold predictions to measure its uncertainty on.
 
@@ -107,12 +108,14 @@ class PredictsErrors:
         the uncertainty of level and slope of the error probability, which were learned from
         `oof_error_proba_`. It is an interval for the accuracy on the rows of X.
 
-        It does not cover a changed relation between X and y (concept drift, other class
-        frequencies), which X alone cannot show; rows unlike any training row, which `novelty`
-        measures; errors of the error model in a subpopulation; or training rows that depend on
-        each other (`groups`). On 14 public tables the 95 % interval held the true accuracy for
-        98 % of random batches, 92 % of batches from one cluster, 96 % of batches from one end of a
-        column, and 59 % of batches with changed class frequencies.
+        **A changed relation between X and y cannot be seen without labels.** If the same X has
+        another y than at training time (concept drift, other class frequencies), the estimate is
+        wrong, the interval does not cover it, and no warning is possible: compare with the labels
+        of some new rows. The interval does not cover rows unlike any training row either, whose
+        share is `novelty`, errors of the error model in a subpopulation, or training rows that
+        depend on each other (`groups`). On 14 public tables the 95 % interval held the true
+        accuracy for 98 % of random batches, 92 % of batches from one cluster, 96 % of batches from
+        one end of a column, and 59 % of batches with changed class frequencies.
 
         Examples
         --------
@@ -130,10 +133,58 @@ class PredictsErrors:
         if self.error_model_ is None:
             return accuracy_interval(self.predict_error_proba(X))
         _, observations = self._observe(X)
-        error_proba, is_novel = self.error_model_.predict_observations(observations)
+        error_model = self.error_model_
+        novelty = error_model.novelty_of(observations.X, observations.representation)
+        is_novel = np.where(np.isnan(novelty), np.nan, novelty > NOVEL)
+        warn_if_novel(is_novel, error_model.n_novelty_rows)
         return accuracy_interval(
-            error_proba, self.oof_error_proba_, is_novel, confidence_level=confidence_level
+            error_model.predict_observations(observations),
+            self.oof_error_proba_,
+            is_novel,
+            confidence_level=confidence_level,
         )
+
+    def predict_novelty(self, X):
+        """Measure how unlike the training rows each row is.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        Returns
+        -------
+        novelty : ndarray of shape (n_samples,), in [0, 1]
+            Share of training rows that are less unlike the others than this row. About 1 % of the
+            rows that come from the same source as the training rows are above 0.99. **Above 0.99,
+            the row is unlike the training rows, and its error probability cannot be trusted.** How
+            it is measured: `ErrorModel.predict_novelty`.
+
+        Raises
+        ------
+        ValueError
+            If ``meta_learner=None``, or if the meta-features do not include "neighbors".
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> X, y = load_digits(return_X_y=True)
+        >>> clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
+        >>> _ = clf.fit(X[:900], y[:900])
+        >>> inverted = 16 - X[900:]
+        >>> for rows in (X[900:], inverted):
+        ...     print(bool((clf.predict_novelty(rows) > 0.99).mean() > 0.1))
+        False
+        True
+        """
+        check_is_fitted(self)
+        if self.error_model_ is None:
+            raise ValueError(
+                "meta_learner=None learns nothing about the training rows, so the novelty of a row "
+                'is unknown. Fit with meta_learner="auto".'
+            )
+        return self.error_model_.predict_novelty(X)
 
     def explain_error(self, X):
         """Explain for each row what raises or lowers the log-odds of an error.
@@ -229,7 +280,7 @@ class PredictsErrors:
         proba = observations.proba
         if self.error_model_ is None:
             return labels, proba, proba_of_other_classes(proba, observations.pred_encoded)
-        return labels, proba, self.error_model_.predict_observations(observations).error_proba
+        return labels, proba, self.error_model_.predict_observations(observations)
 
     def _observe(self, X):
         """Return the labels of new rows, and the observations for the error model.

@@ -1,10 +1,9 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
 from ._error_model import ErrorModel
-from ._results import ErrorExplanation, ErrorPredictions
+from ._results import ErrorExplanation
 
 __all__ = [
     "ErrorExplanation",
     "ErrorModel",
-    "ErrorPredictions",
 ]

@@ -47,15 +47,16 @@ from ..representation._choice import (
     represent,
     shared_with,
 )
+from ._novelty import PredictsNovelty
 from ._offset import CalibratedOffset
-from ._results import ErrorExplanation, ErrorPredictions
+from ._results import ErrorExplanation
 from ._sampling import make_folds, sample_rows, why_no_folds, without_zero_weights
 
 # With fewer errors, or fewer correct rows, nothing can be learned from them.
 MIN_ERRORS = 5
 
 
-class ErrorModel(BaseEstimator):
+class ErrorModel(PredictsNovelty, BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
     The predictions may come from a deployed model, an API or another machine. Train the error model
@@ -324,13 +325,14 @@ class ErrorModel(BaseEstimator):
             is_of_images(self.representation_),
         )
         features = [block.fit_transform(training) for block in self._blocks]
+        self._novelty = self._fit_novelty(training, features, observations.X, sample.rows)
         oof = self._learn(training, features, learner, sample.weight, folds_by, reason)
 
         oof_error_proba = np.full(len(observations), np.nan)
         oof_error_proba[slice(None) if sample.rows is None else sample.rows] = expit(oof)
         if len(sample.unused):
-            predictions = self.predict_observations(observations, rows=sample.unused)
-            oof_error_proba[sample.unused] = predictions.error_proba
+            unused = self.predict_observations(observations, rows=sample.unused)
+            oof_error_proba[sample.unused] = unused
         for block in self._blocks:
             block.drop_training_state()
         self.oof_error_proba_[counted] = oof_error_proba
@@ -361,10 +363,10 @@ class ErrorModel(BaseEstimator):
             Higher = more likely wrong.
         """
         observations = self._check_predictions(X, proba, y_pred)
-        return self.predict_observations(observations).error_proba
+        return self.predict_observations(observations)
 
     def predict_observations(self, observations, rows=None):
-        """Predict error probabilities and novelty for checked observations.
+        """Predict error probabilities for checked observations.
 
         Parameters
         ----------
@@ -376,13 +378,12 @@ class ErrorModel(BaseEstimator):
 
         Returns
         -------
-        predictions : ErrorPredictions
+        error_proba : ndarray of shape (n_rows,)
         """
         chunks = self._with_needed_inputs(observations).chunks(limits.ERROR_MODEL_CHUNK, rows)
         works = (partial(self._predict_chunk, chunk) for chunk in chunks)
         parts = run_in_threads(self.n_jobs, works)
-        error_proba, is_novel = zip(*parts) if parts else ([np.empty(0)], [np.empty(0)])
-        return ErrorPredictions(np.concatenate(error_proba), np.concatenate(is_novel))
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def explain_error(self, X, proba, *, y_pred=None):
         """Explain for each row what raises or lowers the log-odds of an error.
@@ -522,9 +523,6 @@ class ErrorModel(BaseEstimator):
             sample_weight = outcome_weight * (1 if sample_weight is None else sample_weight)
         weight = np.ones(len(is_error)) if sample_weight is None else sample_weight
         terms = self._offset_terms(rows, features)
-        distance = self._log_distance(features)
-        if distance is not None:
-            self._novelty_limit = float(np.quantile(distance[training.reference], 0.99))
         self._offset = CalibratedOffset()
         self.fallback_reason_ = self.meta_learner_ = None
         self.meta_feature_names_ = []
@@ -603,11 +601,7 @@ class ErrorModel(BaseEstimator):
         if self.meta_learner_ is not None:
             Z = observations.X if self._raw_input else np.column_stack(features)
             logit = self.meta_learner_.decision_function(Z, logit)
-        distance = self._log_distance(features)
-        is_novel = np.full(len(observations), np.nan)
-        if distance is not None:
-            is_novel = distance > self._novelty_limit
-        return expit(logit), is_novel
+        return expit(logit)
 
     def _describe(self, observations):
         """Return new rows with their representation, and the meta-features of each block."""
@@ -623,14 +617,6 @@ class ErrorModel(BaseEstimator):
         for block, columns in zip(self._blocks, features):
             terms.update(block.offset_terms(columns))
         return terms
-
-    def _log_distance(self, features):
-        """Return the log-distance to the training rows, or None if no block computes it."""
-        for block, columns in zip(self._blocks, features):
-            distance = block.log_distance(columns)
-            if distance is not None:
-                return distance
-        return None
 
     def _contributions(self, observations):
         observations, features = self._describe(observations)

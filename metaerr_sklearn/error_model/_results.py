@@ -5,17 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 
-class ErrorPredictions(NamedTuple):
-    """Error probabilities of some rows, and whether each row is unlike the training rows.
-
-    ``is_novel`` is 1 for a row that is farther from its neighbours among the training rows than
-    99 % of these are, else 0; NaN without the block "neighbors".
-    """
-
-    error_proba: np.ndarray
-    is_novel: np.ndarray
-
-
 class ErrorExplanation(NamedTuple):
     """Contributions to the log-odds of an error, for each row.
 

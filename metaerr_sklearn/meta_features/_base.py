@@ -53,7 +53,11 @@ class Block:
         return {}
 
     def log_distance(self, features):
-        """Return the log-distance to the training rows, which decides novelty, or None."""
+        """Return the log-distance of each training row to the others, or None."""
+        return None
+
+    def log_distance_of(self, matrix):
+        """Return the log-distance of new rows, given as numbers, to the training rows, or None."""
         return None
 
     def readable_names(self, X, representation):

@@ -153,6 +153,11 @@ class NeighborsBlock(Block):
         """Return the column of the log-distance to the neighbours."""
         return features[:, -1]
 
+    def log_distance_of(self, matrix):
+        """Return the log-distance of new rows to their neighbours."""
+        near, index = self._search(matrix)
+        return _log_distance(near) if index.size else np.zeros(len(matrix))
+
     def drop_training_state(self):
         """Delete the index of each clone, which only training rows need."""
         self._parts = {}

@@ -139,6 +139,24 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         chunks = [self._transform_chunk(as_array(part)) for _, part in row_chunks(X)]
         return np.concatenate(chunks)
 
+    def projection_distances(self, X):
+        """Measure how far rows are from the training rows within and outside the projection.
+
+        Parameters
+        ----------
+        X : as in fit
+            Rows of the same kind. The kind must be a projected one: "wide", "sparse" or "text".
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, 2)
+            The distance of the projected row from the centre, in units of the deviations of the
+            components, and the distance between the row and its projection.
+        """
+        check_is_fitted(self)
+        chunks = [self._measure_chunk(as_array(part)) for _, part in row_chunks(self._as_in_fit(X))]
+        return np.concatenate(chunks) if chunks else np.empty((0, 2))
+
     def source_names(self, X):
         """Name the column of X behind each column of the representation.
 
@@ -173,6 +191,15 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         limit = self._kind.largest_value(Z.shape[1])
         return np.clip(Z, -limit, limit).astype(np.float32)
 
+    def _measure_chunk(self, X):
+        Z = np.asarray(self._kind.transform(X), dtype=np.float64)
+        deviation = self._kind.pipeline[-1].singular_values_
+        deviation = np.maximum(deviation, max(1e-3 * deviation.max(), 1e-12))
+        squared_length = self._kind.squared_length(X)
+        # A smaller difference is rounding noise.
+        outside = np.maximum(squared_length - (Z**2).sum(axis=1), 1e-5 * squared_length)
+        return np.sqrt(np.column_stack([((Z / deviation) ** 2).sum(axis=1), outside]))
+
 
 class _Kind:
     """A kind of X, and the pipeline of scikit-learn's transformers that represents it.
@@ -182,6 +209,8 @@ class _Kind:
 
     name = None
     is_of_images = False
+    #: Whether the pipeline ends in a projection, and `squared_length` exists.
+    is_projected = False
     left_out = None
 
     @staticmethod
@@ -216,6 +245,7 @@ class _Kind:
 
 class _Sparse(_Kind):
     name = "sparse"
+    is_projected = True
 
     @staticmethod
     def accepts(X):
@@ -231,6 +261,11 @@ class _Sparse(_Kind):
 
     def largest_value(self, n_columns):
         return 10 * _largest_deviation(self.pipeline[-1])
+
+    def squared_length(self, X):
+        """Return the squared length of each row before the projection, as float64."""
+        X = self.read(X).astype(np.float64)
+        return np.asarray(X.multiply(X).sum(axis=1)).ravel()
 
 
 class _Text(_Sparse):
@@ -254,6 +289,10 @@ class _Text(_Sparse):
         # The number of words limits the number of components, so that the steps are fitted in turn.
         projection = TruncatedSVD(_n_components(weights, n_components), random_state=random_state)
         self.pipeline = make_pipeline(vectorizer, projection.fit(weights))
+
+    def squared_length(self, X):
+        """Return 1, the length of TF-IDF weights, also for texts without a known word."""
+        return np.ones(len(X))
 
 
 class _Frame(_Kind):
@@ -382,6 +421,7 @@ class _Array(_Numbers):
 
 class _Wide(_Numbers):
     name = "wide"
+    is_projected = True
     dtype = np.float32
 
     @staticmethod
@@ -401,6 +441,11 @@ class _Wide(_Numbers):
 
     def largest_value(self, n_columns):
         return 10 * np.sqrt(n_columns) * _largest_deviation(self.pipeline[-1])
+
+    def squared_length(self, X):
+        """Return the squared distance of each row from the centre, as float64."""
+        centred = self.pipeline[:-1].transform(self.read(X)) - self.pipeline[-1].mean_
+        return np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
 
 
 # The first kind that accepts X represents it.
@@ -434,6 +479,14 @@ def is_wide(X):
         If this kind of X has no representation.
     """
     return _find_kind(X) is _Wide
+
+
+def is_projected(X):
+    """Return whether `NumericRepresentation` projects this kind of X; False for unknown kinds."""
+    try:
+        return _find_kind(X).is_projected
+    except UnsupportedInputError:
+        return False
 
 
 def _n_components(X, n_components):

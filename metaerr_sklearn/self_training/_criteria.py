@@ -95,7 +95,7 @@ class PseudoLabels:
             pred_encoded, proba = self.base.predict(model, X)
             if isinstance(self.error_model, ErrorModel):
                 observations = Observations(X, proba, pred_encoded)
-                confidence = 1 - self.error_model.predict_observations(observations).error_proba
+                confidence = 1 - self.error_model.predict_observations(observations)
             else:
                 # scikit-learn's class selects by this very number; 1 - error probability would be
                 # rounded, and could select other rows.

@@ -379,7 +379,7 @@ class SelfTrainingWithMetaErr(
         if model is None:
             return proba_of_other_classes(proba, pred_encoded)
         observations = Observations(X, proba, pred_encoded)
-        return model.predict_observations(observations).error_proba
+        return model.predict_observations(observations)
 
     def score(self, X, y, sample_weight=None, **params):
         """Return the accuracy of `predict`.

@@ -19,7 +19,6 @@ from .._utils.probabilities import label_positions, proba_of_other_classes
 from .._utils.random import draw_seed
 from .._utils.rows import row_chunks
 from .._utils.validation import check_proba
-from ..error_model import ErrorPredictions
 from ..representation._choice import represent
 from ._label_propagation import NeighborGraph
 
@@ -374,13 +373,12 @@ class OpinionPool(BaseEstimator):
         else:
             check_consistent_length(proba, y_pred)
             pred_encoded = label_positions(np.asarray(y_pred), self.classes_)
-        return self.predict_observations(Observations(X, proba, pred_encoded)).error_proba
+        return self.predict_observations(Observations(X, proba, pred_encoded))
 
     def predict_observations(self, observations):
-        """Predict error probabilities as `ErrorModel.predict_observations`; novelty is NaN."""
+        """Predict error probabilities as `ErrorModel.predict_observations`."""
         pooled = self.pool(observations.X, observations.proba)
-        error_proba = proba_of_other_classes(pooled, observations.pred_encoded)
-        return ErrorPredictions(error_proba, np.full(len(error_proba), np.nan))
+        return proba_of_other_classes(pooled, observations.pred_encoded)
 
 
 def _adjusted_balanced_accuracy(y, pred_encoded, weight):
