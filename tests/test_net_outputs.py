@@ -115,7 +115,7 @@ def test_text_for_a_net_that_names_no_outputs_is_refused_before_any_cost(
     monkeypatch.setattr(
         "metaerr_sklearn.classifier._meta_error_classifier.find_duplicates", calls.append
     )
-    advice = "pass y as 0 and 1" if make == "binary" else r"set_params\(classes="
+    advice = "Pass y as 0 and 1" if make == "binary" else r"set_params\(classes="
     with pytest.raises(ValueError, match=f"does not name its outputs.*{advice}"):
         fit(FrozenEstimator(net), X, labels[y])
     with pytest.raises(ValueError, match="does not name its outputs"):

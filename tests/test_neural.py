@@ -1063,8 +1063,8 @@ def test_augmented_confidence_restores_random_states_and_X(cnn, digit_images):
 
 def test_augmented_confidence_refuses_other_input_before_any_fit(cnn, digit_images):
     X, y = digit_images[:2]
-    with pytest.raises(ValueError, match=r"shifts images of shape .* of type ndarray with 3 axes"):
-        AugmentedConfidence().observe(cnn, X[:, 0])
+    with pytest.raises(ValueError, match=r"shifts images of shape .*, 8, 64\): height and width"):
+        AugmentedConfidence().observe(cnn, X.reshape(50, 8, 64))
     with pytest.raises(ValueError, match="for each of the 500 rows of X, got a view of 3 rows"):
         AugmentedConfidence(lambda X: [X[:3]]).observe(cnn, digit_images[2])
     clf = MetaErrorClassifier(

@@ -4,6 +4,7 @@
 `adapt` decides whether a base is a net.
 """
 
+from .._utils.validation import check_not_a_module
 from .classifier_adapter import ClassifierAdapter
 from .inspection import can_fit_and_predict, final_estimator
 from .net_adapter import NetAdapter
@@ -29,6 +30,7 @@ def adapt(estimator):
 
 def check_classifier(estimator):
     """Raise unless an estimator can be a base: it has fit and predict, and is a classifier."""
+    check_not_a_module(final_estimator(estimator))
     if not (can_fit_and_predict(estimator) and adapt(estimator).is_classifier()):
         raise TypeError(
             f"estimator must be a classifier with fit and predict, got {estimator!r}. A regressor "

@@ -10,6 +10,7 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
@@ -19,6 +20,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from .._utils.validation import check_not_a_module
 from ..model_selection import is_unlabeled
 
 # Classifiers whose label need not be the most probable class: a threshold or votes decide it.
@@ -159,9 +161,19 @@ def check_prefit(estimator, option):
     ------
     sklearn.exceptions.NotFittedError
         If the estimator must be fitted and is not.
+    TypeError
+        If it is a PyTorch module.
     """
+    final = final_estimator(estimator)
+    check_not_a_module(final)
     is_prefit = isinstance(option, str) and option == "prefit"
     if is_prefit or isinstance(estimator, FrozenEstimator):
+        if hasattr(final, "initialize") and not getattr(final, "initialized_", True):
+            raise NotFittedError(
+                f"This {type(final).__name__} is not fitted. If its module is trained already, "
+                "call net.initialize() first; if its weights are in a file, call "
+                "net.initialize().load_params(...)."
+            )
         check_is_fitted(estimator)
         return True
     return False

@@ -57,13 +57,12 @@ def _sliceable(dataset):
 
 
 def is_instance_by_name(X, package, name):
-    """Return whether X is an instance of a class, without importing the class.
+    """Return whether X is an instance of a class, or a subclass, without importing the class.
 
     `package` is the beginning of the name of the class's module, or a tuple of beginnings.
     """
-    return any(
-        cls.__name__ == name and cls.__module__.startswith(package) for cls in type(X).__mro__
-    )
+    classes = (X if isinstance(X, type) else type(X)).__mro__
+    return any(cls.__name__ == name and cls.__module__.startswith(package) for cls in classes)
 
 
 def is_lazy(X):

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
+from .rows import is_instance_by_name
 
 SCORES_ADVICE = "For scores that are not probabilities, expose them as decision_function."
 
@@ -24,6 +25,17 @@ def warn_caller(message):
 
 def _is_inside(module):
     return module.startswith((f"{__name__.partition('.')[0]}.", "sklearn.callback"))
+
+
+def check_not_a_module(estimator):
+    """Raise if an estimator is a PyTorch module, which has neither fit nor predict."""
+    if is_instance_by_name(estimator, "torch.nn", "Module"):
+        name = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
+        raise TypeError(
+            f"{name} is a PyTorch module, not a classifier. Wrap it with skorch: "
+            "net = NeuralNetClassifier(module, criterion=torch.nn.CrossEntropyLoss). If the module "
+            "is trained already, use FrozenEstimator(net.initialize()) and rows that are new to it."
+        )
 
 
 def check_target(y, name):

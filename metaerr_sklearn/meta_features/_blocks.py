@@ -8,7 +8,7 @@ from .._utils.validation import as_columns
 from ..representation._choice import source_names
 from ._base import Block
 from ._neighbors import NeighborsBlock
-from ._observers import ObserverBlock, is_observer
+from ._observers import ObserverBlock, is_observer, own_names
 from ._second_opinion import SecondOpinionBlock
 
 
@@ -129,6 +129,13 @@ class CustomBlock(Block):
         features = call(observations.X, observations.proba)
         return as_columns(features, len(observations), "A callable in meta_features")
 
+    def readable_names(self, X, representation):
+        """Return the object's own names of its columns if it has any, else their numbers."""
+        names = own_names(self.source, len(self.names_))
+        return (
+            self.names_ if names is None else [f"{type(self.source).__name__}: {n}" for n in names]
+        )
+
 
 #: The blocks that users choose by name, in the order of their columns.
 BLOCKS = {
@@ -189,13 +196,13 @@ def make_blocks(sources, estimator=None):
     -------
     blocks : list of Block
     """
-    observers = [source for source in sources if is_observer(source)]
-    blocks = []
+    kinds, blocks = [type(source) for source in sources if is_observer(source)], []
     for number, source in enumerate(sources):
         if isinstance(source, str):
             blocks.append(BLOCKS[source]())
         elif is_observer(source):
-            blocks.append(ObserverBlock(source, observers.index(source), estimator))
+            number = sum(map(is_observer, sources[:number]))
+            blocks.append(ObserverBlock(source, number, estimator, kinds.count(type(source)) > 1))
         else:
             blocks.append(CustomBlock(source, number))
     return blocks

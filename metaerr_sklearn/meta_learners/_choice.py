@@ -2,6 +2,7 @@
 
 from sklearn.base import clone, is_classifier
 
+from .._utils.validation import check_not_a_module
 from ._base import ConfidenceMetaLearner, ResidualMetaLearner
 from ._combined import AverageMetaLearner, ClassifierMetaLearner
 from ._lightgbm import LightGBMMetaLearner
@@ -45,6 +46,7 @@ def make_meta_learner(meta_learner, *, n_jobs=None, only_input=False):
     if isinstance(meta_learner, ResidualMetaLearner):
         meta_learner.check_parameters()
         return clone(meta_learner)
+    check_not_a_module(meta_learner)
     is_class = isinstance(meta_learner, type)
     if not is_class and hasattr(meta_learner, "fit") and is_classifier(meta_learner):
         return ClassifierMetaLearner(meta_learner, raw_input=only_input)

@@ -15,7 +15,7 @@ from sklearn.utils import column_or_1d
 from .._base_estimator.adapter import adapt
 from .._base_estimator.inspection import final_estimator, unwrap
 from .._utils.probabilities import proba_not_max
-from .._utils.validation import check_labels, check_proba, check_same_kind
+from .._utils.validation import check_labels, check_not_a_module, check_proba, check_same_kind
 from ..confidence import margin, negative_entropy
 
 
@@ -76,6 +76,7 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
     """
     if y is not None:
         y = check_labels(y, X)
+    check_not_a_module(final_estimator(estimator))
     estimator, X = unwrap(estimator, X)
     has_meta_model = hasattr(estimator, "predict_error_proba")
     proba = accepted = None

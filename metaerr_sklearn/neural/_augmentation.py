@@ -2,12 +2,15 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNet
 
 from .._compat import safe_indexing
+from .._utils.images import spatial_axes
 from .._utils.probabilities import clipped_logit
-from .._utils.rows import as_array
+from .._utils.rows import as_array, indexable
 from ._inputs import as_net_input
-from ._net import NET_LOCK, as_fitted_net, as_net, preserved_rng
+from ._net import NET_LOCK, net_at_end, preserved_rng
 
 _EPS = 1e-6
 
@@ -16,16 +19,19 @@ class AugmentedConfidence(BaseEstimator):
     """Describe each prediction by the net's predictions for altered views of the sample.
 
     Pass an instance in ``meta_features=`` of `MetaErrorClassifier` if the base classifier is a
-    skorch net on images. A prediction that changes when the image is shifted by one pixel is more
-    often wrong (test-time augmentation [1]_, [2]_). The features of a training sample come from a
-    net that was not trained on this sample. Each view costs one more forward pass.
+    skorch net on images, or a Pipeline that ends in one. A prediction that changes when the image
+    is shifted by one pixel is more often wrong (test-time augmentation [1]_, [2]_). The features of
+    a training sample come from a net that was not trained on this sample. Each view costs one more
+    forward pass.
 
     Parameters
     ----------
     views : callable, default=None
         ``views(X)`` returns or yields altered versions of X, each with the rows of X in the same
-        order. With None, X must be images of shape (n_samples, channels, height, width), and the
-        views are X shifted by one pixel up, down, left and right.
+        order. With None, X must be images, and the views are X shifted by one pixel up, down, left
+        and right. Images have the shape (n_samples, n_channels, height, width) or (n_samples,
+        height, width, n_channels) with 1 to 4 channels or equal height and width, or (n_samples,
+        height, width) with equal height and width.
 
     flip : bool, default=False
         Whether to add the mirrored image as one more view. Only used with ``views=None``.
@@ -69,28 +75,37 @@ class AugmentedConfidence(BaseEstimator):
         Raises
         ------
         TypeError
-            If the base classifier is not a skorch net.
+            If the base classifier is neither a skorch net nor ends in one.
         ValueError
-            If ``views=None`` and X does not hold images.
+            If ``views=None`` and X does not hold images, or the axes of height and width are not
+            clear.
         """
-        as_net(estimator)
-        n_axes = np.ndim(as_array(safe_indexing(X, [0])))
-        if self.views is None and n_axes != 4:
+        net_at_end(estimator)
+        if self.views is None:
+            self._spatial_axes(_as_images(safe_indexing(X, [0])))
+
+    def _spatial_axes(self, images):
+        axes = spatial_axes(images.shape)
+        if axes is None:
             raise ValueError(
-                "AugmentedConfidence shifts images of shape (n_samples, channels, height, width), "
-                f"got X of type {type(X).__name__} with {n_axes} axes. Pass views=, a function "
-                "that returns altered versions of X."
+                "AugmentedConfidence shifts images of shape (n_samples, n_channels, height, width) "
+                "or (n_samples, height, width, n_channels) with 1 to 4 channels, or squares of "
+                f"shape (n_samples, height, width), got {images.ndim} axes in the shape (n_samples"
+                f"{''.join(f', {length}' for length in images.shape[1:])}): height and width are "
+                "not clear. Pass views=, a function that returns altered versions of X, for "
+                "example views=lambda X: [np.roll(X, shift, axis=2) for shift in (-1, 1)]."
             )
+        return axes
 
     def observe(self, estimator, X):
         """Compute the features of the net's predictions on X.
 
         Parameters
         ----------
-        estimator : fitted skorch net, or FrozenEstimator of one
-            The net whose predictions are described.
+        estimator : fitted skorch net, Pipeline that ends in one, or FrozenEstimator
+            The net whose predictions are described. Views of X pass through the whole Pipeline.
 
-        X : array of shape (n_samples, ...)
+        X : array of shape (n_samples, ...), tensor, Dataset or SliceDataset
             Samples. With ``views=None`` they must be images.
 
         Returns
@@ -105,19 +120,21 @@ class AugmentedConfidence(BaseEstimator):
         Raises
         ------
         TypeError
-            If `estimator` is not a skorch net.
+            If `estimator` is neither a skorch net nor ends in one.
         ValueError
             If ``views=None`` and X does not hold images, or if a view and X differ in their number
             of rows.
         """
+        (X,) = indexable(X)
         self.check_base(estimator, X)
-        net = as_fitted_net(estimator)
+        net = net_at_end(estimator)
+        net.check_is_fitted()
         with NET_LOCK, preserved_rng(0, device=net.device):
-            proba = net.predict_proba(as_net_input(X))
+            proba = _predict_proba(estimator, X)
             pred_encoded, rows = proba.argmax(axis=1), np.arange(len(proba))
             proba_pred, n_agreeing = [proba[rows, pred_encoded]], np.ones(len(proba))
             for view in self._shifted(X) if self.views is None else self.views(X):
-                view_proba = net.predict_proba(as_net_input(view))
+                view_proba = _predict_proba(estimator, view)
                 if len(view_proba) != len(proba):
                     raise ValueError(
                         f"Each view must have one row for each of the {len(proba)} rows of X, got "
@@ -138,11 +155,54 @@ class AugmentedConfidence(BaseEstimator):
             ]
         )
 
+    def get_feature_names_out(self, input_features=None):
+        """Name the columns of `observe`.
+
+        Parameters
+        ----------
+        input_features : Ignored
+            Present for the API.
+
+        Returns
+        -------
+        names : ndarray of str, shape (5,)
+        """
+        return np.array(
+            [
+                "mean log-odds over the views",
+                "least log-odds over the views",
+                "spread of the log-odds over the views",
+                "log-odds of the mean probability over the views",
+                "share of views with the same label",
+            ],
+            dtype=object,
+        )
+
     def _shifted(self, X):
-        images = np.asarray(as_array(X))
-        height, width = images.shape[2:]
-        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        images = _as_images(X)
+        rows, columns = self._spatial_axes(images)
+        margin = np.zeros((images.ndim, 2), dtype=int)
+        margin[[rows, columns]] = 1
+        padded = np.pad(images, margin, mode="edge")
         for top, left in ((0, 1), (2, 1), (1, 0), (1, 2)):
-            yield np.ascontiguousarray(padded[:, :, top : top + height, left : left + width])
+            window = [slice(None)] * images.ndim
+            window[rows] = slice(top, top + images.shape[rows])
+            window[columns] = slice(left, left + images.shape[columns])
+            yield np.ascontiguousarray(padded[tuple(window)])
         if self.flip:
-            yield np.ascontiguousarray(images[..., ::-1])
+            yield np.ascontiguousarray(np.flip(images, columns))
+
+
+def _as_images(X):
+    X = as_array(X)
+    # A tensor may be on an accelerator.
+    return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
+
+
+def _predict_proba(estimator, X):
+    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    if isinstance(inner, NeuralNet):
+        X = as_net_input(X)
+    elif isinstance(X, np.ndarray) and X.dtype == np.float64:
+        X = X.astype(np.float32)  # the steps before the net may need another input than the net
+    return inner.predict_proba(X)

@@ -144,6 +144,21 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         modules = (getattr(type(net), step).__module__ for step in steps)
         return observed is net and all(module.startswith("skorch.") for module in modules)
 
+    def source_names(self, X):
+        """Return a readable name for each column, for explanations of an error.
+
+        Parameters
+        ----------
+        X : Ignored
+            Present for the API of representations.
+
+        Returns
+        -------
+        names : list of str
+        """
+        what = "hidden layer" if self.layer is None else self.layer
+        return [f"{what} {j}" for j in range(self._n_features_out)]
+
     def _embed(self, X):
         net = as_fitted_net(self.net)
         check_has_rows(X, net)

@@ -7,8 +7,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
 from torch import nn
+
+from .._utils.validation import check_not_a_module
 
 # Threads share the forward hooks and training modes of a net, and the random states of the process.
 # This lock makes threads use nets one after the other.
@@ -96,12 +99,33 @@ def as_net(net):
     """Return the skorch net inside a possible FrozenEstimator, or raise if there is none."""
     if isinstance(net, FrozenEstimator):
         net = net.estimator
+    check_not_a_module(net)
     if not isinstance(net, NeuralNet):
         raise TypeError(
             f"Expected a fitted skorch net, got {type(net).__name__}. From a pipeline pass the net "
             "alone (pipeline[-1]), and X as the steps before it transform it."
         )
     return net
+
+
+def net_at_end(estimator):
+    """Return the skorch net in a FrozenEstimator, a search, or at the end of a Pipeline, or raise.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not.
+    """
+    while not isinstance(estimator, NeuralNet):
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "estimator"):
+            estimator = estimator.estimator
+        else:
+            return as_net(estimator)  # which raises
+    return estimator
 
 
 def modules_of(net):

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from .._utils.images import spatial_axes
 from .._utils.rows import as_array, indexable
 from ..metrics._observation import predict_and_compare
 from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
@@ -296,7 +297,8 @@ def _as_images(images, image_shape=None):
     if images.ndim == 3:
         return images
     if images.ndim == 4:
-        if images.shape[-1] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
+        axes = spatial_axes(images.shape)
+        if axes == (2, 3) or (axes is None and images.shape[-1] not in (1, 3, 4)):
             images = np.moveaxis(images, 1, -1)
         if images.shape[-1] == 1:
             return images[..., 0]

@@ -32,6 +32,8 @@ def source_names(representation, X, n_columns):
     """
     if hasattr(representation, "source_names"):
         return representation.source_names(X)
+    if isinstance(representation, Pipeline) and hasattr(representation[0], "is_computed_by"):
+        return [f"hidden layer component {j}" for j in range(n_columns)]
     try:
         names = [str(name) for name in representation.get_feature_names_out()]
     except (AttributeError, ValueError):
