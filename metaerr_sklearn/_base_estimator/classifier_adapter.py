@@ -4,12 +4,13 @@ from contextlib import nullcontext
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.utils import get_tags
 
 from .._compat import safe_indexing
 from .._utils.probabilities import label_positions
 from .._utils.validation import SCORES_ADVICE, check_proba
+from .encoded_labels import EncodedLabels
 from .inspection import (
     final_estimator,
     fit_param,
@@ -90,7 +91,32 @@ class ClassifierAdapter:
             if unset:
                 self.estimator.set_params(**unset)
         with context:
-            return self.estimator.fit(X, y, **fit_params)
+            try:
+                fitted = self.estimator.fit(X, y, **fit_params)
+                if len(np.unique(y)) < len(classes):
+                    # Raises if the base has columns for labels between those in y.
+                    type(self)(fitted).predict_proba(safe_indexing(X, [0]), classes)
+                return fitted
+            except Exception as error:
+                encoded = self._fit_encoded(X, y, classes, fit_params, error)
+                if encoded is None:
+                    raise
+                return encoded
+
+    def _fit_encoded(self, X, y, classes, fit_params, error):
+        """Fit on the positions of the labels if y lacks a class; return None without success.
+
+        `error` is the exception of the fit on the labels themselves.
+        """
+        labels = np.unique(y)
+        if not 1 < len(labels) < len(classes):
+            return None
+        missing = classes[~np.isin(classes, labels)].tolist()
+        error.add_note(f"The training rows lack the classes {missing}.")
+        try:
+            return EncodedLabels(clone(self.estimator), classes).fit(X, y, **fit_params)
+        except Exception:
+            return None  # the labels are not the cause
 
     def draws_batches_by_weight(self):
         """Return whether the training batches can be drawn in proportion to sample weights."""

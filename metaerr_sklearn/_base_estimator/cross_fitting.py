@@ -12,7 +12,7 @@ from .caching import cached
 from .fitting import fit_base
 from .fresh_nets import own_checkpoints
 from .observations import Observations
-from .prediction import observe, predict_base
+from .prediction import observe, predict_base, without_missing_classes
 
 
 def cross_fit(
@@ -197,4 +197,5 @@ def _fit_and_predict(
         ) from error
     unseen = base.take_rows(X, test)
     predictions = predict_base(fitted, unseen, classes)._replace(labels=None)
+    predictions = without_missing_classes(predictions, np.isin(classes, labels))
     return predictions, observe(fitted, unseen, observers), fitted if keep_estimator else None

@@ -72,6 +72,37 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
     return BasePredictions(*in_chunks(predict, X))
 
 
+def without_missing_classes(predictions, is_trained):
+    """Return the predictions with probability 0 for classes that the base was not trained on.
+
+    A net, for example, has an output for each class.
+
+    Parameters
+    ----------
+    predictions : BasePredictions
+        Without labels.
+    is_trained : ndarray of bool, shape (n_classes,)
+        Mask of the classes among the training rows.
+
+    Returns
+    -------
+    predictions : BasePredictions
+    """
+    proba, pred_encoded = predictions.proba, predictions.pred_encoded
+    if not proba[:, ~is_trained].any():
+        return predictions
+    proba = np.where(is_trained, proba, 0)
+    total = proba.sum(axis=1, keepdims=True)
+    proba = np.where(
+        total > 0, proba / np.where(total > 0, total, 1), is_trained / is_trained.sum()
+    )
+    is_missing = np.isin(pred_encoded, np.flatnonzero(~is_trained))
+    pred_encoded = np.where(is_missing, proba.argmax(axis=1), pred_encoded)
+    return predictions._replace(
+        proba=proba.astype(predictions.proba.dtype), pred_encoded=pred_encoded
+    )
+
+
 def _argmax_labels(base, X, proba, classes):
     """Return the most probable class of each row.
 
