@@ -1,6 +1,7 @@
 """The only imports of private or version-dependent scikit-learn names."""
 
 from sklearn.utils import _safe_indexing as safe_indexing
+from sklearn.utils._array_api import device, get_namespace
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
 from sklearn.utils.validation import _check_method_params as slice_fit_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
@@ -21,6 +22,8 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
 __all__ = [
     "CallbackSupportMixin",
     "check_sample_weight",
+    "device",
+    "get_namespace",
     "num_samples",
     "raise_for_params",
     "safe_indexing",

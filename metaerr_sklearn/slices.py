@@ -10,11 +10,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import check_scalar
 
-from ._compat import num_samples, safe_indexing
+from ._compat import num_samples
 from ._utils import limits
 from ._utils.binomial import clopper_pearson
 from ._utils.columns import Columns, is_frame
 from ._utils.random import draw_seed
+from ._utils.rows import take_rows
 from ._utils.validation import check_fraction, warn_caller
 from .metrics._observation import predict_and_compare
 
@@ -270,7 +271,7 @@ def _out_of_fold_errors(estimator, X):
             "y=None X must have the training rows in their order; for new rows pass y."
         )
     tested = np.flatnonzero(~np.isnan(estimator.oof_error_proba_))
-    return safe_indexing(X, tested), is_error[tested]
+    return take_rows(X, tested), is_error[tested]
 
 
 class _Table:

@@ -334,7 +334,8 @@ def test_input_without_representation_still_works():
 
     X, y = make_classification(150, flip_y=0.3, random_state=0)
     rows = [{f"x{j}": v for j, v in enumerate(row)} for row in X]
-    clf = fast(make_pipeline(DictVectorizer(), LogisticRegression())).fit(rows, y)
+    with pytest.warns(UserWarning, match="without neighbours and second opinion"):
+        clf = fast(make_pipeline(DictVectorizer(), LogisticRegression())).fit(rows, y)
     assert "list" in clf.error_model_.representation_reason_
     # The same as an error model of the probabilities alone.
     blocks = ["confidence", "predicted_class"]

@@ -180,7 +180,8 @@ def test_other_input_has_no_representation(X):
 
 
 def test_unsupported_input_gives_a_reason_and_no_exception():
-    fitted, reason = fit_representation("auto", {"a": [1]})
+    with pytest.warns(UserWarning, match="without neighbours and second opinion"):
+        fitted, reason = fit_representation("auto", {"a": [1]})
     assert fitted is None
     assert "dict" in reason
     assert fit_representation(None, np.zeros((3, 1))) == (None, "representation=None")
@@ -191,7 +192,8 @@ def test_text_without_words_has_no_representation():
     letters = [" ".join(f"{i:03}") for i in range(200)]
     y = np.array([i % 10 > 4 for i in range(200)])
     base = make_pipeline(TfidfVectorizer(analyzer="char"), LogisticRegression())
-    clf = MetaErrorClassifier(base, "logistic", cv=2, random_state=0).fit(letters, y)
+    with pytest.warns(UserWarning, match="without neighbours and second opinion"):
+        clf = MetaErrorClassifier(base, "logistic", cv=2, random_state=0).fit(letters, y)
     assert "text without words" in clf.error_model_.representation_reason_
     assert clf.predict_error_proba(letters).shape == (200,)
 
@@ -326,7 +328,8 @@ def test_missing_texts_are_empty(missing):
 
 def test_rows_of_different_length_have_no_representation():
     tokens = [["a", "b"], ["a"], ["c", "a", "b"]] * 10
-    assert fit_representation("auto", tokens)[0] is None
+    with pytest.warns(UserWarning, match="without neighbours and second opinion"):
+        assert fit_representation("auto", tokens)[0] is None
     with pytest.raises(UnsupportedInputError, match="X has no numeric representation"):
         NumericRepresentation().fit(tokens)
 

@@ -904,7 +904,8 @@ def test_net_over_rows_without_a_representation():
         train_split=None,
     )
     rows = SliceDict(a=X[:, :2], b=X[:, 2:])
-    model = SelfTrainingWithMetaErr(net, random_state=0).fit(rows, partly)
+    with pytest.warns(UserWarning, match="without neighbours and second opinion"):
+        model = SelfTrainingWithMetaErr(net, random_state=0).fit(rows, partly)
     assert model.criterion_ == "certain"
     assert model.error_model_.opinions_ == ["base"]
     assert np.mean(model.predict(rows) == (X[:, 0] > 0)) > 0.85

@@ -7,8 +7,9 @@ from scipy.special import expit, softmax
 from sklearn.base import clone, is_classifier
 from sklearn.utils import get_tags
 
-from .._compat import safe_indexing
+from .._utils.labels import as_array_like
 from .._utils.probabilities import label_positions
+from .._utils.rows import take_rows
 from .._utils.validation import SCORES_ADVICE, check_proba
 from .encoded_labels import EncodedLabels
 from .inspection import (
@@ -60,7 +61,7 @@ class ClassifierAdapter:
 
     def take_rows(self, X, rows):
         """Return some rows of X for the base."""
-        return safe_indexing(X, rows)
+        return take_rows(X, rows)
 
     def fit(self, X, y, *, classes, fit_params, seed, context):
         """Fit the estimator itself, without cloning it.
@@ -92,10 +93,10 @@ class ClassifierAdapter:
                 self.estimator.set_params(**unset)
         with context:
             try:
-                fitted = self.estimator.fit(X, y, **fit_params)
+                fitted = self.estimator.fit(X, as_array_like(X, y), **fit_params)
                 if len(np.unique(y)) < len(classes):
                     # Raises if the base has columns for labels between those in y.
-                    type(self)(fitted).predict_proba(safe_indexing(X, [0]), classes)
+                    type(self)(fitted).predict_proba(take_rows(X, [0]), classes)
                 return fitted
             except Exception as error:
                 encoded = self._fit_encoded(X, y, classes, fit_params, error)

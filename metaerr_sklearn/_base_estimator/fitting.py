@@ -6,9 +6,10 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from .._compat import safe_indexing, slice_fit_params
+from .._compat import slice_fit_params
 from .._utils.interruption import stops_at_interrupt
 from .._utils.random import draw_seed, systematic_sample
+from .._utils.rows import take_rows
 from .adapter import adapt
 from .inspection import resamples_rows
 from .routing import weight_route
@@ -110,7 +111,7 @@ def fit_weighted(
     if name is None:
         drawn = systematic_sample(weight / unit, draw_seed(random_state))
         fit_params = slice_fit_params(X, fit_params, indices=drawn)
-        X, y = safe_indexing(X, drawn), y[drawn]
+        X, y = take_rows(X, drawn), y[drawn]
     else:
         fit_params = {**fit_params, name: weight}
     with nullcontext() if is_routed else config_context(enable_metadata_routing=False):

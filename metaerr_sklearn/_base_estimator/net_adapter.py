@@ -6,9 +6,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from .._compat import num_samples, safe_indexing
+from .._compat import num_samples
 from .._utils.probabilities import label_positions
 from .._utils.random import draw_seed
+from .._utils.rows import take_rows
 from .._utils.validation import check_has_rows, warn_caller
 from .classifier_adapter import ClassifierAdapter
 from .inspection import (
@@ -58,7 +59,7 @@ class NetAdapter(ClassifierAdapter):
 
     def take_rows(self, X, rows):
         """Return some rows of X; rows of a memory map are read only when the net needs them."""
-        return safe_indexing(self.as_input(X) if isinstance(X, np.memmap) else X, rows)
+        return take_rows(self.as_input(X) if isinstance(X, np.memmap) else X, rows)
 
     def draws_batches_by_weight(self):
         """Return whether the net, alone or at the end of a Pipeline, has a training iterator."""

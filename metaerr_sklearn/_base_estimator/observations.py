@@ -4,8 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from .._compat import safe_indexing
-from .._utils.rows import row_chunks
+from .._utils.rows import row_chunks, take_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ class Observations:
             for field in fields(self)
             if field.name != "X"
         }
-        return Observations(None if self.X is None else safe_indexing(self.X, rows), **arrays)
+        return Observations(None if self.X is None else take_rows(self.X, rows), **arrays)
 
     def without_inputs(self):
         """Return the observations without X and hidden layer, which may need much memory."""

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._compat import num_samples, safe_indexing
+from .._compat import num_samples
 from .._utils.probabilities import label_positions
-from .._utils.rows import in_chunks
+from .._utils.rows import in_chunks, take_rows
 from .._utils.validation import as_columns
 from .adapter import adapt
 
@@ -112,7 +112,7 @@ def _argmax_labels(base, X, proba, classes):
     labels = classes[proba.argmax(axis=1)]
     even = np.flatnonzero(np.ptp(proba, axis=1) == 0)
     if len(even) and not base.predicts_argmax():
-        own = np.asarray(base.predict(safe_indexing(X, even), classes))
+        own = np.asarray(base.predict(take_rows(X, even), classes))
         labels = labels.astype(np.result_type(labels, own))
         labels[even] = own
     return labels

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._compat import safe_indexing
 from . import limits
-from .validation import is_missing
+from .labels import is_missing
 
 # A column holds categories if the name of its dtype, in any library, begins with one of these. Its
 # values do not decide this, because all of them may be missing.

@@ -1,5 +1,7 @@
 """Read the rows of any X in chunks, and one by one if X is a torch Dataset."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
@@ -7,6 +9,7 @@ from sklearn.utils import indexable as sklearn_indexable
 
 from .._compat import num_samples, safe_indexing
 from . import limits
+from .columns import is_frame
 
 # Memory that a cell of a chunk needs during computations: float64, held several times.
 _BYTES_PER_CELL = 64
@@ -15,9 +18,9 @@ _BYTES_PER_CELL = 64
 def indexable(X, *others):
     """Make X and the arrays that belong to it indexable by rows.
 
-    This is scikit-learn's function, extended to a torch Dataset: X becomes a
-    `skorch.helper.SliceDataset` of the first elements of its pairs. A SliceDataset among `others`
-    becomes an array.
+    This is scikit-learn's function, extended to a torch Dataset and to a dict of arrays: X becomes
+    a `skorch.helper.SliceDataset` of the first elements of its pairs, or a
+    `skorch.helper.SliceDict`. A SliceDataset among `others` becomes an array.
 
     Parameters
     ----------
@@ -33,10 +36,16 @@ def indexable(X, *others):
     Raises
     ------
     TypeError
-        If X is a Dataset without a length, or does not yield pairs.
+        If X is a Dataset without a length, or does not yield pairs, or a dict whose values are not
+        arrays.
+    ValueError
+        If X has no column, or is a dict of arrays of different length.
     """
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
+    elif isinstance(X, Mapping) and not is_instance_by_name(X, "skorch.helper", "SliceDict"):
+        X = _slice_dict(X)
+    _check_has_columns(X)
     return sklearn_indexable(X, *(as_array(other) for other in others))
 
 
@@ -54,6 +63,67 @@ def _sliceable(dataset):
             f"{type(dataset[0]).__name__}. The labels in it are not used: pass them as y."
         )
     return SliceDataset(dataset)
+
+
+def _slice_dict(inputs):
+    from skorch.helper import SliceDict
+
+    def as_rows(value):
+        return value if hasattr(value, "shape") else np.asarray(value)
+
+    arrays = {name: as_rows(value) for name, value in inputs.items()}
+    if not arrays or not all(isinstance(name, str) and arrays[name].shape for name in arrays):
+        raise TypeError(
+            f"X is a {type(inputs).__name__}, which must have the inputs of a net as arrays with "
+            "one row for each sample. Pass skorch.helper.SliceDict(name=array, ...)."
+        )
+    lengths = {name: array.shape[0] for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"X is a {type(inputs).__name__} of arrays with different numbers of rows: {lengths}. "
+            "Each input needs one row for each sample, as in a skorch.helper.SliceDict."
+        )
+    return SliceDict(**arrays)
+
+
+def _check_has_columns(X):
+    """Raise if X is a table without columns, or an array of empty rows."""
+    if is_frame(X):
+        shape = (num_samples(X), len(X.columns))
+    else:
+        shape = np.shape(X[:1]) if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
+    if 0 in shape[1:]:
+        shape = (num_samples(X), *shape[1:])
+        raise ValueError(
+            f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required: it has no "
+            "column to learn from. Give X at least one column."
+        )
+
+
+def take_rows(X, rows):
+    """Return some rows of X in the given order.
+
+    Parameters
+    ----------
+    X : any, of length n_samples
+        Rows.
+    rows : ndarray of int or bool, or slice
+        Positions, in any order and with repetitions, or a mask.
+
+    Returns
+    -------
+    part : same kind as X; an array if X is read from a file, as an HDF5 dataset is
+    """
+    if hasattr(X, "column_names"):  # a pyarrow table; old versions of scikit-learn cannot do this
+        return X.take(np.arange(num_samples(X))[rows])
+    in_memory = isinstance(X, (np.ndarray, list, tuple)) or is_frame(X) or hasattr(X, "tocsr")
+    if not in_memory and hasattr(X, "shape") and not isinstance(rows, slice):
+        rows = np.asarray(rows)
+        if rows.dtype != bool and (np.diff(rows) <= 0).any():
+            # Files give rows in increasing order only, each of them once.
+            ordered, position = np.unique(rows, return_inverse=True)
+            return safe_indexing(safe_indexing(X, ordered), position)
+    return safe_indexing(X, rows)
 
 
 def is_instance_by_name(X, package, name):
@@ -84,7 +154,7 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
     n_samples, n_cells = num_samples(X), 1
     if is_lazy(X) and n_samples:
         n_cells = np.asarray(X[0]).size
-    elif hasattr(X, "columns"):
+    elif is_frame(X):
         n_cells = len(X.columns)
     elif isinstance(X, np.ndarray) and n_samples:
         n_cells = X.size // n_samples
@@ -123,11 +193,11 @@ def row_chunks(X, n_samples=None, *, rows=None, max_rows=None):
         if X is None or (rows is None and n_samples <= n_rows):
             yield batch, X
         else:
-            yield batch, safe_indexing(X, batch if rows is None else rows[batch])
+            yield batch, take_rows(X, batch if rows is None else rows[batch])
 
 
 def in_chunks(predict, X, rows=None):
     """Call `predict` on chunks of X, or of some of its rows, and concatenate the arrays."""
     parts = [predict(part) for _, part in row_chunks(X, rows=rows, max_rows=limits.PREDICT_CHUNK)]
-    parts = parts or [predict(X if rows is None else safe_indexing(X, rows))]
+    parts = parts or [predict(X if rows is None else take_rows(X, rows))]
     return tuple(map(np.concatenate, zip(*parts))) if len(parts) > 1 else parts[0]

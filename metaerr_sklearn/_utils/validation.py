@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
+from .labels import as_numpy, is_missing, read_labels
 from .rows import is_instance_by_name
 
 SCORES_ADVICE = "For scores that are not probabilities, expose them as decision_function."
@@ -63,12 +64,28 @@ def check_target(y, name):
             f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "
             f"label per row. For several labels per row fit one {name} per label."
         )
-    y = column_or_1d(y, warn=True)
+    y = read_labels(y, warn=True)
     _check_no_label_is_missing(
         y, "Drop these rows; to learn from unlabeled rows use SelfTrainingWithMetaErr."
     )
-    check_classification_targets(y)
+    check_classes(y)
     return y
+
+
+def check_classes(labels):
+    """Raise if labels are no classes, as scikit-learn does; name the types of objects."""
+    if labels.dtype == object:
+        kinds = {type(label).__name__ for label in labels if not isinstance(label, (str, bytes))}
+        if kinds:
+            kinds |= {type(label).__name__ for label in labels}
+            raise ValueError(
+                f"y mixes labels of the types {', '.join(sorted(kinds))}, which have no common "
+                "order or number format. Give all classes as strings or all as integers."
+                if len(kinds) > 1
+                else f"y holds labels of the type {kinds.pop()}. Give all classes as strings or "
+                "all as integers."
+            )
+    check_classification_targets(labels)
 
 
 def check_has_target(y, name):
@@ -89,7 +106,7 @@ def check_two_classes(labels, name):
 
 def check_labels(y, X):
     """Return class labels for evaluation as one column, or raise if a row of X has none."""
-    y = column_or_1d(y)
+    y = read_labels(y)
     check_consistent_length(X, y)
     _check_no_label_is_missing(
         y, "Only labeled rows show whether a prediction is right: drop them."
@@ -157,7 +174,7 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCO
     if classes is not None:
         proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
     proba = check_array(
-        proba,
+        as_numpy(proba),
         dtype=[np.float64, np.float32],
         ensure_min_samples=0,
         ensure_all_finite=False,
@@ -232,7 +249,7 @@ def check_groups(groups):
     """Return groups as one column, or raise if a row has none or they cannot be sorted."""
     if groups is None:
         return None
-    groups = column_or_1d(groups)
+    groups = read_labels(groups)
     missing = np.fromiter(map(is_missing, groups.tolist()), dtype=bool, count=len(groups))
     if missing.any():
         raise ValueError(
@@ -249,15 +266,6 @@ def check_groups(groups):
             "them one type, for example all of them strings."
         ) from error
     return groups
-
-
-def is_missing(label):
-    """Return whether a label is None, NaN or another missing value, which never equals itself."""
-    try:
-        # Texts and arrays have a length.
-        return label is None or (not hasattr(label, "__len__") and bool(label != label))
-    except TypeError:  # pandas.NA
-        return True
 
 
 def check_has_rows(X, net):

@@ -73,8 +73,9 @@ class MetaErrorClassifier(
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If a skorch net
         is deployed as it was evaluated (``cv="prefit"`` or ``refit=False``), "auto" represents
-        images, and other arrays of more than 200 columns, by the net's last hidden layer. The layer
-        is recorded while the net computes the probabilities; see `neural.TorchEmbedding`.
+        images, arrays of more than 200 columns, and inputs without a representation of their own,
+        such as a dict, by the net's last hidden layer. The layer is recorded while the net computes
+        the probabilities; see `neural.TorchEmbedding`.
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         How the rows are held out. int: that many stratified folds. Rows of one group are never

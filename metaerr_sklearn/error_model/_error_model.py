@@ -13,6 +13,7 @@ from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
+from .._utils.labels import read_labels
 from .._utils.probabilities import (
     label_positions,
     log_loss_of_logits,
@@ -85,8 +86,8 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers whose distances have a meaning. It is fitted without labels. With
-        None, or if no representation exists for this kind of X, only the blocks that need none
-        are used.
+        None, or (with a warning) if no representation exists for this kind of X, only the blocks
+        that need none are used.
 
     cv : int or None, default=None
         Folds in which offset and meta-learner are cross-fitted. None takes 5, or 3 for more than
@@ -233,7 +234,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         self.check_parameters()
         check_no_observers(self.meta_features)
         y = check_labels(y, y)
-        classes = np.unique(y) if classes is None else np.asarray(classes)
+        classes = np.unique(y) if classes is None else read_labels(classes)
         if len(classes) > 1 and not (classes[:-1] < classes[1:]).all():
             raise ValueError(f"classes must be sorted and distinct, got {classes!r}.")
         proba = check_proba(proba, classes=classes)
@@ -247,9 +248,10 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             pred_encoded = proba.argmax(axis=1)
             is_error = y_encoded != pred_encoded
         else:
+            y_pred = read_labels(y_pred)
             check_same_kind(y_pred, classes, "y_pred")
-            pred_encoded = label_positions(np.asarray(y_pred), classes)
-            is_error = y != column_or_1d(y_pred)
+            pred_encoded = label_positions(y_pred, classes)
+            is_error = y != y_pred
         observations = Observations(
             X,
             proba,
@@ -577,8 +579,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         proba = check_proba(proba, classes=self.classes_)
         pred_encoded = proba.argmax(axis=1)
         if y_pred is not None:
+            y_pred = read_labels(y_pred)
             check_same_kind(y_pred, self.classes_, "y_pred")
-            pred_encoded = label_positions(np.asarray(y_pred), self.classes_)
+            pred_encoded = label_positions(y_pred, self.classes_)
         observations = Observations(X, proba, pred_encoded)
         if X is None and self._needs_inputs(observations):
             raise ValueError("X is None, but this ErrorModel was fitted with X: pass it.")

@@ -10,11 +10,12 @@ classifier that abstains also has ``accepts``, and answers if ``error_proba <= t
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import column_or_1d
 
 from .._base_estimator.adapter import adapt
 from .._base_estimator.inspection import final_estimator, unwrap
+from .._utils.labels import read_labels
 from .._utils.probabilities import proba_not_max
+from .._utils.rows import indexable
 from .._utils.validation import check_labels, check_not_a_module, check_proba, check_same_kind
 from ..confidence import margin, negative_entropy
 
@@ -74,6 +75,7 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
     ValueError
         If labels are missing, or of another type than the predicted labels.
     """
+    (X,) = indexable(X)
     if y is not None:
         y = check_labels(y, X)
     check_not_a_module(final_estimator(estimator))
@@ -105,7 +107,7 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
         proba = None  # One-hot labels cannot rank the rows.
     # The label decides what is an error. With a tuned decision threshold it need not be the most
     # probable class.
-    labels = column_or_1d(labels)
+    labels = read_labels(labels)
     is_error = None
     if y is not None:
         check_same_kind(y, getattr(estimator, "classes_", labels[:0]), "y")

@@ -5,9 +5,9 @@ from hashlib import blake2b
 import numpy as np
 from sklearn.utils import murmurhash3_32
 
-from .._compat import num_samples, safe_indexing
-from .._utils.columns import columns_of, to_str
-from .._utils.rows import as_array, row_chunks, rows_at_once
+from .._compat import num_samples
+from .._utils.columns import columns_of, is_frame, to_str
+from .._utils.rows import as_array, row_chunks, rows_at_once, take_rows
 
 # A class of fewer rows does not decide whether rows are duplicated.
 _MIN_CLASS_SIZE = 10
@@ -51,7 +51,7 @@ def find_duplicates(X, y):
         are duplicated, or if X is of a kind whose rows cannot be compared.
     """
     n_samples = num_samples(X)
-    if n_samples == 0 or _hash_cells(safe_indexing(X, slice(0, 1))) is None:
+    if n_samples == 0 or _hash_cells(take_rows(X, slice(0, 1))) is None:
         return None
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub":
         # The smallest number of duplicates that counts is three pairs, so that no column has more
@@ -95,7 +95,7 @@ def _coincide_by_chance(X, count):
     """Return whether independent columns would make as many rows equal, given how often each is."""
     n_samples = num_samples(X)
     n_some = min(2000, rows_at_once(X))
-    some = safe_indexing(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
+    some = take_rows(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
     if _has_texts(some):
         return False
     collision = _collision_probabilities(some)
@@ -171,7 +171,7 @@ def _cells(X):
         X = X.tocsr(copy=True)
         X.sum_duplicates()
         return np.asarray(X @ np.random.default_rng(0).standard_normal((X.shape[1], 2)))
-    if hasattr(X, "columns"):
+    if is_frame(X):
         columns = ((column, np.asarray(column)) for column in columns_of(X))
         return [values if values.ndim == 1 else to_str(column) for column, values in columns]
     is_texts = isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str)

@@ -4,11 +4,10 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator, check_cv
-from sklearn.utils import column_or_1d, indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from .._compat import safe_indexing
-from .._utils.validation import is_missing
+from .._utils.labels import as_one_dtype, is_missing, read_labels
+from .._utils.rows import indexable, take_rows
 
 
 class SemiSupervisedKFold(BaseCrossValidator):
@@ -152,11 +151,12 @@ class SemiSupervisedKFold(BaseCrossValidator):
                 f"y has no labeled row: all {len(y)} rows equal the marker {self.unlabeled!r}. "
                 "Give some labels, or pass the marker that y uses as unlabeled=."
             )
-        # Splitters stratify by the type of y: integers in an object array become integers again.
-        labels = np.array(column_or_1d(np.asarray(y, dtype=object))[labeled].tolist())
-        data = [safe_indexing(X, labeled), labels, None]
+        labels = read_labels(y)[labeled]
+        if labels.dtype == object:
+            labels = as_one_dtype(labels)  # splitters stratify by the type of y
+        data = [take_rows(X, labeled), labels, None]
         if groups is not None:
-            data[2] = safe_indexing(groups, labeled)
+            data[2] = take_rows(groups, labeled)
         return self._check_cv(labels), labeled, data
 
 
@@ -196,10 +196,7 @@ def is_unlabeled(y, unlabeled=-1):
             f"unlabeled must be one value, got {unlabeled!r}. Pass the single marker of unlabeled "
             "rows, for example -1 or None."
         )
-    labels = np.asarray(y)
-    if labels.dtype.kind in "US" and not hasattr(y, "dtype"):
-        labels = np.asarray(y, dtype=object)  # np.asarray(["cat", -1]) holds the text "-1"
-    labels = column_or_1d(labels)
+    labels = read_labels(y)
     if is_missing(unlabeled) and labels.dtype.kind not in "USO":
         return labels != labels
     if labels.dtype.kind not in "USO":

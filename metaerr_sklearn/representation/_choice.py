@@ -1,14 +1,16 @@
 """Choose, fit and apply the representation of X."""
 
+from contextlib import suppress
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from .._compat import safe_indexing
 from .._utils import limits
-from .._utils.rows import row_chunks
+from .._utils.rows import row_chunks, take_rows
+from .._utils.validation import warn_caller
 from ._numeric import NumericRepresentation, UnsupportedInputError, is_wide
 
 
@@ -75,7 +77,8 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
     -------
     representation : fitted transformer or None
     reason : str or None
-        Why there is no representation, if there is none.
+        Why there is no representation, if there is none. If this kind of X has none, there is a
+        warning.
 
     Raises
     ------
@@ -94,6 +97,12 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
         try:
             return NumericRepresentation(random_state=seed).fit(X), None
         except UnsupportedInputError as error:
+            warn_caller(
+                f"{str(error).rstrip('.')}. Errors are predicted without neighbours and second "
+                "opinion. To use them, pass representation= with a transformer that turns X into "
+                "numbers, for example TorchEmbedding(net) of a fitted skorch net. To go without "
+                "them, pass representation=None."
+            )
             return None, str(error)
     representation = clone(representation)
     if hidden is None:
@@ -102,15 +111,16 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
         embedding, rest = _split_first_step(representation)
         embedding.fit(X)
         rest.fit(hidden)
-    represent(representation, safe_indexing(X, slice(0, 1)))
+    represent(representation, take_rows(X, slice(0, 1)))
     return representation, None
 
 
 def net_representation(representation, estimator, X):
     """Choose the representation for a base that is deployed as it was evaluated.
 
-    The hidden layer of a net predicts its errors on images better than the pixels do. For columns
-    of a table and for texts, "auto" is the better choice.
+    The hidden layer of a net predicts its errors on images better than the pixels do, and it exists
+    for any X, such as a dict of inputs. For columns of a table and for texts, "auto" is the better
+    choice.
 
     Parameters
     ----------
@@ -124,21 +134,22 @@ def net_representation(representation, estimator, X):
     Returns
     -------
     representation : "auto", transformer or None
-        For "auto", a net with a linear layer, and images or other wide arrays: the net's last
-        hidden layer, projected if it has more than 200 units. Else the choice of the user.
+        For "auto", a net with a linear layer, and any X but columns of a table and texts: the net's
+        last hidden layer, projected if it has more than 200 units. Else the choice of the user.
     """
     if not (isinstance(representation, str) and representation == "auto"):
         return representation
     net = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
     if not hasattr(net, "module_"):
         return "auto"
-    try:
+    with suppress(UnsupportedInputError):
         if not is_wide(X):
             return "auto"
-        from ..neural import TorchEmbedding
+    from ..neural import TorchEmbedding
 
+    try:
         embedding = TorchEmbedding(net).fit(X)
-    except ValueError:  # X has no representation, or the net has no linear layer
+    except ValueError:  # the net has no linear layer
         return "auto"
     if len(embedding.get_feature_names_out()) > limits.MAX_COLUMNS:
         return make_pipeline(embedding, NumericRepresentation(random_state=0))
@@ -208,5 +219,5 @@ def represent(representation, X, rows=None):
             )
         chunks.append(np.nan_to_num(Z.astype(np.float32, copy=False)))
     if not chunks:
-        return representation.transform(X if rows is None else safe_indexing(X, rows))
+        return representation.transform(X if rows is None else take_rows(X, rows))
     return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]

@@ -10,12 +10,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import num_samples, safe_indexing
+from .._compat import num_samples
 from .._utils import limits
 from .._utils.columns import Columns, category_names, column_names, is_frame
-from .._utils.rows import as_array, is_lazy, row_chunks, rows_at_once
+from .._utils.labels import is_missing
+from .._utils.rows import as_array, is_lazy, row_chunks, rows_at_once, take_rows
 from .._utils.threads import one_thread_of_blas
-from .._utils.validation import is_missing, warn_caller
+from .._utils.validation import warn_caller
 
 
 class UnsupportedInputError(ValueError):
@@ -101,7 +102,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         )
         if n_samples > n_rows:
             random_state = check_random_state(self.random_state)
-            X = safe_indexing(X, random_state.choice(n_samples, n_rows, replace=False))
+            X = take_rows(X, random_state.choice(n_samples, n_rows, replace=False))
         X = as_array(X)
         kind.fit(X, self.n_components, self.random_state)
         self._kind, self.kind_, self.is_of_images_ = kind, kind.name, kind.is_of_images
@@ -112,7 +113,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
                 f"Columns of X that are left out of its representation: {reasons}. To use them, "
                 "turn them into numbers or texts, or pass a representation= of your own."
             )
-        self._n_features_out = self._transform_chunk(safe_indexing(X, slice(0, 1))).shape[1]
+        self._n_features_out = self._transform_chunk(take_rows(X, slice(0, 1))).shape[1]
         return self
 
     def transform(self, X):

@@ -21,7 +21,6 @@ from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit
 from .._compat import (
     CallbackSupportMixin,
-    safe_indexing,
     slice_fit_params,
     with_callbacks,
 )
@@ -29,7 +28,7 @@ from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
-from .._utils.rows import indexable
+from .._utils.rows import indexable, take_rows
 from .._utils.validation import (
     check_fraction,
     check_has_target,
@@ -377,14 +376,14 @@ class SelectiveClassifier(
         with noted("fitting the estimator on the rows that are not held out"):
             base = fit_base(
                 self.estimator,
-                safe_indexing(X, train),
+                take_rows(X, train),
                 y[train],
                 classes=classes,
                 fit_params=slice_fit_params(X, fit_params, indices=train),
                 seed=None if self.random_state is None else seed,
                 context=partial(progress.within, "estimator"),
             )
-        return base, classes, safe_indexing(X, held_out), y[held_out]
+        return base, classes, take_rows(X, held_out), y[held_out]
 
     def _choose_reject_label(self, classes):
         """Return the reject label, or raise if it is a class."""

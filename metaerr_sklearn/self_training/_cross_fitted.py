@@ -11,7 +11,8 @@ from sklearn import config_context
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.observations import Observations
 from .._base_estimator.routing import weight_route
-from .._compat import safe_indexing, slice_fit_params
+from .._compat import slice_fit_params
+from .._utils.rows import take_rows
 from .._utils.validation import warn_caller
 from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import make_splits
@@ -82,7 +83,7 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     cross_fitted : CrossFitted or None
     """
     labeled = np.flatnonzero(y_encoded >= 0)
-    X, y_encoded = safe_indexing(base.X, labeled), y_encoded[labeled]
+    X, y_encoded = take_rows(base.X, labeled), y_encoded[labeled]
     groups = None if arguments.groups is None else arguments.groups[labeled]
     split_params = slice_fit_params(base.X, arguments.split_params, indices=labeled)
     splits = _make_splits(params.cv, X, y_encoded, groups, split_params, seed)

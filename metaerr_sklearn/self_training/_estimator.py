@@ -8,8 +8,8 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, check_scalar, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils import assert_all_finite, check_scalar
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt, check_classifier
@@ -21,14 +21,15 @@ from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
 from .._compat import CallbackSupportMixin, num_samples, raise_for_params, with_callbacks
 from .._utils.failures import keeps_earlier_fit
+from .._utils.labels import as_one_dtype, is_missing, read_labels
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.validation import (
+    check_classes,
     check_has_target,
     check_two_classes,
-    is_missing,
     warn_caller,
 )
 from ..error_model import ErrorModel
@@ -420,9 +421,7 @@ class SelfTrainingWithMetaErr(
         self._check_parameters()
         check_has_target(y, type(self).__name__)
         X, y, _ = indexable(X, y, groups)
-        if isinstance(y, (list, tuple)) and np.asarray(y).dtype.kind in "US":
-            y = np.asarray(y, dtype=object)  # or the marker becomes text
-        y = column_or_1d(y, warn=True)
+        y = read_labels(y, warn=True)
         if self.meta_learner is None and y.dtype.kind in "US":
             raise ValueError(
                 "y has dtype string. If you wish to predict on string targets, use dtype object, "
@@ -436,31 +435,18 @@ class SelfTrainingWithMetaErr(
                 "Give some labels, or pass the marker that y uses as unlabeled=."
             )
         labels = y[has_label]
-        if y.dtype == object:
-            if any(map(is_missing, labels)):
-                raise ValueError(
-                    f"y contains missing labels, but the marker of unlabeled rows is "
-                    f"{self.unlabeled!r}. Pass unlabeled=None to treat missing labels as unlabeled."
-                )
-            is_text = [isinstance(label, str) for label in labels]
-            if any(is_text) and not all(is_text):
-                kinds = sorted({type(label).__name__ for label in labels})
-                raise ValueError(
-                    f"y mixes labels of the types {', '.join(kinds)}, which have no common order. "
-                    "Give all classes as strings or all as numbers."
-                )
-            if not any(is_text):
-                labels = np.asarray(labels.tolist())
-        elif y.dtype.kind == "f":
-            if np.isnan(labels).any():
-                raise ValueError(
-                    f"y contains NaN, but the marker of unlabeled rows is {self.unlabeled!r}. Pass "
-                    "unlabeled=np.nan to treat these rows as unlabeled."
-                )
+        if any(map(is_missing, labels.tolist())):
+            raise ValueError(
+                f"y contains NaN or None, but the marker of unlabeled rows is {self.unlabeled!r}. "
+                "Pass unlabeled=None to treat missing labels as unlabeled."
+            )
+        if labels.dtype == object:
+            labels = as_one_dtype(labels)
+        elif labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
         if type_of_target(labels, input_name="y").startswith("multilabel"):
             raise ValueError("y has several labels per row; only one label per row is supported.")
-        check_classification_targets(labels)
+        check_classes(labels)
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if self.meta_learner is not None:
             check_two_classes(labels, type(self).__name__)
@@ -528,8 +514,8 @@ class SelfTrainingWithMetaErr(
         if self.max_iter is not None:
             check_scalar(self.max_iter, "max_iter", Integral, min_val=0)
         # No comparison with NaN is true, so check_scalar lets it pass.
-        assert_all_finite(self.threshold, input_name="threshold")
-        assert_all_finite(self.pseudo_weight, input_name="pseudo_weight")
+        assert_all_finite(np.atleast_1d(self.threshold), input_name="threshold")
+        assert_all_finite(np.atleast_1d(self.pseudo_weight), input_name="pseudo_weight")
         if self.criterion == "consensus" and not self._is_automatic():
             raise ValueError(
                 'criterion="consensus" takes labels from an OpinionPool: it needs '
