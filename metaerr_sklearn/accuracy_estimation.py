@@ -52,7 +52,15 @@ def warn_if_novel(is_novel, n_known):
         )
 
 
-def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confidence_level=0.95):
+def accuracy_interval(
+    error_proba,
+    oof_error_proba=None,
+    is_novel=None,
+    *,
+    oof_weight=None,
+    learned_share=1.0,
+    confidence_level=0.95,
+):
     """Estimate the accuracy on unlabeled rows from their error probabilities.
 
     Parameters
@@ -66,6 +74,13 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
 
     is_novel : ndarray of shape (n_samples,), default=None
         Whether each row is unlike the training rows. If None, the novelty is NaN.
+
+    oof_weight : ndarray of shape (n_train,), default=None
+        Weights of the training rows; None means equal weights.
+
+    learned_share : float in (0, 1], default=1.0
+        Share of the information in the training rows that the error model was trained on: less than
+        1 if it was trained on a sample of them.
 
     confidence_level : float in (0, 1), default=0.95
         Probability that the interval contains the accuracy.
@@ -84,7 +99,9 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     The estimated error rate is the mean error probability m. Its variance has two parts:
 
     * The variance of the model: the error logit is recalibrated with an intercept and a slope.
-      Their variance is the inverse Fisher information of the out-of-fold rows. The slope has a
+      Their variance is the inverse of the Fisher information of the out-of-fold rows, of which
+      `learned_share` was used. With weights it is the sandwich variance [1]_: weights that do not
+      depend on the errors leave the information of sum(w)^2 / sum(w^2) rows. The slope has a
       standard normal prior, because a few errors do not determine it. The delta method gives the
       resulting variance of m.
     * The variance of the rows: n rows drawn with replacement, each wrong with its own error
@@ -95,6 +112,10 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     random numbers. With the variance of the model alone and a constant error probability, the
     interval is the Jeffreys interval. Bounds are rounded outwards to multiples of 1/n, the only
     values that the accuracy on n rows can take.
+
+    References
+    ----------
+    .. [1] White (1982). Maximum Likelihood Estimation of Misspecified Models, Econometrica.
     """
     check_fraction(confidence_level, "confidence_level", closed="neither")
     n_samples = len(error_proba)
@@ -104,18 +125,13 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     novelty = float("nan" if is_novel is None else np.mean(is_novel))
     if oof_error_proba is None:
         return AccuracyEstimate(accuracy, float("nan"), float("nan"), novelty)
-    known = np.clip(oof_error_proba[~np.isnan(oof_error_proba)], _EPS, 1 - _EPS)
+    is_known = ~np.isnan(oof_error_proba)
+    weight = None if oof_weight is None else oof_weight[is_known]
+    center, covariance = _recalibration(oof_error_proba[is_known], weight, learned_share)
     error_proba = np.clip(error_proba, _EPS, 1 - _EPS)
-    information = known * (1 - known)
-    # If the logits are centered at their weighted mean, intercept and slope are independent.
-    center = np.average(logit(known), weights=information)
-    variance_intercept = 1 / information.sum()
-    variance_slope = 1 / (1 + information @ (logit(known) - center) ** 2)
-    gradient = error_proba * (1 - error_proba)
-    variance_model = (
-        np.mean(gradient) ** 2 * variance_intercept
-        + np.mean(gradient * (logit(error_proba) - center)) ** 2 * variance_slope
-    )
+    slopes = error_proba * (1 - error_proba)
+    gradient = np.array([np.mean(slopes), np.mean(slopes * (logit(error_proba) - center))])
+    variance_model = gradient @ covariance @ gradient
     rate = float(np.mean(error_proba))
     share_model = min(variance_model / (rate * (1 - rate)), 1)
     share = share_model + (1 - share_model) / n_samples
@@ -127,3 +143,23 @@ def accuracy_interval(error_proba, oof_error_proba=None, is_novel=None, *, confi
     low = float(np.floor((1 - most) * n_samples + rounding) / n_samples)
     high = float(np.ceil((1 - least) * n_samples - rounding) / n_samples)
     return AccuracyEstimate(accuracy, min(accuracy, low), max(accuracy, high), novelty)
+
+
+def _recalibration(oof_error_proba, weight, learned_share):
+    """Return the center of the logits, and the covariance of intercept and slope around it."""
+    known = np.clip(oof_error_proba, _EPS, 1 - _EPS)
+    weight = np.ones(len(known)) if weight is None else weight
+    # With this scale, the weights of independent rows sum to the effective number of rows.
+    weight = weight * weight.sum() / (weight**2).sum() * learned_share
+    information = known * (1 - known)
+    # If the logits are centered at their weighted mean, intercept and slope are independent, unless
+    # the weights depend on the logits.
+    center = np.average(logit(known), weights=weight * information)
+    centered = logit(known) - center
+    design = np.column_stack([np.ones(len(known)), centered])
+    bread = np.diag((weight * information) @ design**2)
+    # Squared weights estimate the variance of the score; a sample has only a share of the rows.
+    meat = design.T @ (design * (weight**2 / learned_share * information)[:, None])
+    prior = np.diag([0.0, 1.0])
+    inverse = np.linalg.inv(bread + prior)
+    return center, inverse @ (meat + prior) @ inverse

@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.accuracy_estimation import accuracy_interval
 from metaerr_sklearn.error_model._offset import PlattScaling
+from metaerr_sklearn.error_model._sampling import learned_share
 from metaerr_sklearn.representation import NumericRepresentation
 
 
@@ -60,6 +61,64 @@ def test_interval_covers_the_accuracy_of_simulated_rows():
         widths.append(high - low)
     assert 0.88 < np.mean(covered) < 0.99
     assert np.mean(widths) < 0.2
+
+
+@pytest.mark.parametrize("kind", ["equal", "lognormal", "importance", "sample"])
+def test_interval_has_its_level_whatever_the_weights(kind):
+    """The accuracy on many rows, so that the interval is that of the error model."""
+    rng = np.random.default_rng(0)
+    n_train = 4000 if kind == "sample" else 600
+    covered = []
+    for _ in range(400):
+        score = rng.normal(size=n_train)
+        is_error = rng.random(n_train) < expit(1.3 * score - 1)
+        weight, new, learned = np.ones(n_train), rng.normal(size=4000), slice(None)
+        if kind == "lognormal":
+            weight = rng.lognormal(0, 1.5, n_train)
+        elif kind == "importance":
+            weight, new = np.exp(score), new + 1
+        elif kind == "sample":
+            learned = np.arange(600)
+        platt = PlattScaling().fit(score[learned], is_error[learned], weight[learned])
+        oof, error_proba = expit(platt.predict(score)), expit(platt.predict(new))
+        share = learned_share(is_error, None if kind != "sample" else learned)
+        _, low, high, _ = accuracy_interval(
+            error_proba, oof, oof_weight=weight, learned_share=share, confidence_level=0.9
+        )
+        covered.append(low <= 1 - expit(1.3 * new - 1).mean() <= high)
+    assert 0.86 < np.mean(covered) < 0.95
+
+
+def test_equal_weights_give_the_unweighted_interval():
+    rng = np.random.default_rng(0)
+    p = rng.beta(1, 5, size=300)
+    expected = accuracy_interval(p, p)
+    assert_allclose(accuracy_interval(p, p, oof_weight=np.full(300, 7.0)), expected)
+    unequal = accuracy_interval(p, p, oof_weight=rng.lognormal(0, 1.5, 300))
+    assert np.ptp(unequal[1:3]) > 1.5 * np.ptp(expected[1:3])
+
+
+def test_learned_share_is_that_of_rows_and_larger_with_more_errors():
+    is_error = np.arange(1000) < 100
+    assert learned_share(is_error, None) == 1
+    assert_allclose(learned_share(is_error, np.arange(0, 1000, 10)), 0.1)
+    with_all_errors = np.r_[0:100, 100:1000:10]
+    assert 0.4 < learned_share(is_error, with_all_errors) < 0.6
+    assert learned_share(np.zeros(10, bool), np.arange(5)) == 0.5
+
+
+def test_rows_that_were_not_learned_from_do_not_narrow_the_interval(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 3))
+    y = (X[:, 0] + rng.normal(size=4000) > 0).astype(int)
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 400)
+    widths = []
+    for n_train in (400, 4000):
+        clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
+        clf.fit(X[:n_train], y[:n_train])
+        assert clf.error_model_.n_learned_rows_ <= 420
+        widths.append(np.ptp(clf.estimate_accuracy(X)[1:3]))
+    assert 0.8 < widths[1] / widths[0] < 1.2
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 30, 1000])

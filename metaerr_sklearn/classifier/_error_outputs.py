@@ -105,8 +105,10 @@ class PredictsErrors:
         Notes
         -----
         The interval covers the chance in the draw of the rows and in their errors. It also covers
-        the uncertainty of level and slope of the error probability, which were learned from
-        `oof_error_proba_`. It is an interval for the accuracy on the rows of X.
+        the uncertainty of level and slope of the error probability, which were learned from the
+        out-of-fold errors. Unequal sample weights make it wider, because fewer rows decide; rows
+        that the error model did not learn from (beyond 20,000) do not make it narrower. It is an
+        interval for the accuracy on the rows of X.
 
         **A changed relation between X and y cannot be seen without labels.** If the same X has
         another y than at training time (concept drift, other class frequencies), the estimate is
@@ -139,8 +141,10 @@ class PredictsErrors:
         warn_if_novel(is_novel, error_model.n_novelty_rows)
         return accuracy_interval(
             error_model.predict_observations(observations),
-            self.oof_error_proba_,
+            error_model.oof_error_proba_,
             is_novel,
+            oof_weight=error_model._oof_weight,
+            learned_share=error_model._learned_share,
             confidence_level=confidence_level,
         )
 

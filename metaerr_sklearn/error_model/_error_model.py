@@ -51,7 +51,14 @@ from ..representation._choice import (
 from ._novelty import PredictsNovelty
 from ._offset import CalibratedOffset
 from ._results import ErrorExplanation
-from ._sampling import make_folds, sample_rows, why_no_folds, without_zero_weights
+from ._sampling import (
+    learned_share,
+    make_folds,
+    sample_rows,
+    spread_weights,
+    why_no_folds,
+    without_zero_weights,
+)
 
 # With fewer errors, or fewer correct rows, nothing can be learned from them.
 MIN_ERRORS = 5
@@ -114,6 +121,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
     n_errors_ : int
         Number of wrong predictions among the training rows.
+
+    n_learned_rows_ : int
+        Number of rows that the error model was trained on; see Notes.
 
     oof_error_proba_ : ndarray of shape (n_samples,)
         Out-of-fold error probability of each training row. NaN for rows of weight 0, and for rows
@@ -312,6 +322,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
         relation = observations.duplicate_id if observations.groups is None else observations.groups
         sample = sample_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
+        self.n_learned_rows_ = len(is_error) if sample.rows is None else len(sample.rows)
+        self._learned_share = learned_share(is_error, sample.rows)
+        self._oof_weight = spread_weights(weight, counted, len(self.oof_error_proba_))
         observations, sampled = self._represent(observations, sample, learner, estimator)
         reason = why_no_folds(sampled)
         if reason is not None:

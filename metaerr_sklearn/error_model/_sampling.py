@@ -93,6 +93,44 @@ def without_zero_weights(observations):
     return rows, replace(observations, sample_weight=weight, fold=fold)
 
 
+def spread_weights(weight, rows, n_samples):
+    """Return the weights of some rows among all rows, the others having 0; None stays None."""
+    if weight is None:
+        return None
+    spread = np.zeros(n_samples)
+    spread[rows] = weight
+    return spread
+
+
+def learned_share(is_error, rows):
+    """Return the share of the information about errors that a sample has.
+
+    The variance of a difference of two outcomes is proportional to 1/n + 1/m, where n rows have the
+    one outcome and m rows have the other. If errors are rare, further ones are sampled, so the
+    sample has a larger share of the information than of the rows.
+
+    Parameters
+    ----------
+    is_error : ndarray of bool, shape (n_samples,)
+        True where the prediction is wrong.
+    rows : ndarray of int or None
+        Positions of the sampled rows; None means all.
+
+    Returns
+    -------
+    share : float in (0, 1]
+    """
+    if rows is None:
+        return 1.0
+    sampled = is_error[rows]
+    if np.ptp(sampled.astype(int)) == 0:
+        return len(rows) / len(is_error)
+    variance, variance_of_sample = (
+        1 / outcome.sum() + 1 / (~outcome).sum() for outcome in (is_error, sampled)
+    )
+    return float(variance / variance_of_sample)
+
+
 def why_no_folds(observations):
     """Return the reason why related rows cannot be split into folds, or None if they can."""
     y_encoded = observations.y_encoded
