@@ -968,7 +968,8 @@ def test_a_wide_hidden_layer_is_projected_and_without_one_pixels_are_used(digit_
         flat = make_net(WideNet, module__width=0, max_epochs=1).fit(X, y)
     rows = net_representation("auto", wide, X).fit_transform(X)
     assert rows.shape == (len(X), 40)
-    assert net_representation("auto", flat, X) == "auto"
+    with pytest.warns(UserWarning, match="hidden layer of NeuralNetClassifier cannot be read"):
+        assert net_representation("auto", flat, X) == "auto"
     pipeline = make_pipeline(FunctionTransformer(), wide)
     assert net_representation("auto", pipeline, X) == "auto"
 

@@ -1,7 +1,8 @@
 """The hidden layer of a net as a representation of samples."""
 
 import copy
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -12,7 +13,46 @@ from torch import nn
 from .._compat import safe_indexing
 from .._utils.validation import check_has_rows
 from ._inputs import as_net_input
-from ._net import NET_LOCK, as_fitted_net, as_net, restored_after
+from ._net import NET_LOCK, as_fitted_net, as_net, modules_of, restored_after
+
+
+def n_rows(output):
+    """Return the number of rows of a module's output: a tensor, or tensors in a container.
+
+    Parameters
+    ----------
+    output : tensor, tuple, list, mapping or object with tensors as attributes
+        The first tensor with an axis counts.
+
+    Returns
+    -------
+    n_rows : int or None
+        None if there is no tensor.
+    """
+    if isinstance(output, torch.Tensor):
+        return len(output) if output.ndim else None
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, (tuple, list)):
+        parts = output
+    else:
+        parts = getattr(output, "__dict__", {}).values()
+    return next((n for n in map(n_rows, parts) if n is not None), None)
+
+
+def _without_compilation():
+    """Return a context in which compiled modules run their original code.
+
+    A hook that is registered after the compilation does not run in compiled code. torch before 2.6
+    has no such context.
+    """
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if set_stance is None else set_stance("force_eager")
+
+
+def _is_compiled(module):
+    is_compiled_in_place = getattr(module, "_compiled_call_impl", None) is not None
+    return is_compiled_in_place or hasattr(module, "_orig_mod")
 
 
 class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -110,11 +150,10 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         net, values, parts = as_fitted_net(self.net), [], []
 
         def end_of_batch(_module, _args, output):
-            output = output[0] if isinstance(output, tuple) else output
-            parts.append(self._rows_of_layer(values, len(output)))
+            parts.append(self._rows_of_layer(values, n_rows(output)))
             values.clear()
 
-        with NET_LOCK:
+        with NET_LOCK, _without_compilation():
             hooks = self._register_hooks(net.module_, values)
             hooks.append(net.module_.register_forward_hook(end_of_batch))
             with restored_after(net, hooks):
@@ -136,13 +175,16 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         is_computed_by : bool
             True if `estimator` is `net`, frozen or not, and if ``predict_proba`` and the methods
             that it calls are skorch's own. A method that the user has overridden could pass other
-            input than X through the net, or pass X more than once.
+            input than X through the net, or pass X more than once. False for a compiled module:
+            its hidden layers can be read only without the compiled code, whose probabilities
+            differ in the last bits.
         """
         net = as_net(self.net)
         observed = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         steps = ("predict_proba", "forward_iter", "evaluation_step", "infer")
         modules = (getattr(type(net), step).__module__ for step in steps)
-        return observed is net and all(module.startswith("skorch.") for module in modules)
+        is_own = observed is net and all(module.startswith("skorch.") for module in modules)
+        return is_own and not any(map(_is_compiled, modules_of(net)))
 
     def source_names(self, X):
         """Return a readable name for each column, for explanations of an error.
@@ -163,10 +205,10 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         net = as_fitted_net(self.net)
         check_has_rows(X, net)
         values, parts = [], []
-        with NET_LOCK, restored_after(net, self._register_hooks(net.module_, values)):
+        hooks = self._register_hooks(net.module_, values)
+        with NET_LOCK, restored_after(net, hooks), _without_compilation():
             for output in net.forward_iter(as_net_input(X)):
-                output = output[0] if isinstance(output, tuple) else output
-                parts.append(self._rows_of_layer(values, len(output)))
+                parts.append(self._rows_of_layer(values, n_rows(output)))
                 values.clear()
         return np.concatenate(parts)
 
@@ -177,7 +219,8 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             return [
                 m.register_forward_pre_hook(lambda _, args: values.append(args)) for m in linear
             ]
-        named = dict(module.named_modules())
+        # A compiled module holds the original module under this name.
+        named = {name.replace("_orig_mod.", ""): m for name, m in module.named_modules()}
         if self.layer not in named:
             raise ValueError(
                 f"layer must name a submodule of {type(module).__name__}, got {self.layer!r}. "
@@ -194,6 +237,8 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             )
         value = values[-1]
         value = value[0] if isinstance(value, tuple) else value
+        if n_samples is None:
+            n_samples = n_rows(value)
         if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != n_samples:
             got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             raise ValueError(

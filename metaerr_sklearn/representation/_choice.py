@@ -149,7 +149,12 @@ def net_representation(representation, estimator, X):
 
     try:
         embedding = TorchEmbedding(net).fit(X)
-    except ValueError:  # the net has no linear layer
+    except Exception as error:  # a module may do anything
+        warn_caller(
+            f"The hidden layer of {type(net).__name__} cannot be read, and X itself is "
+            f"represented instead: {error} Pass representation=TorchEmbedding(net, "
+            'layer="name of a submodule") to choose one, or representation=None for none.'
+        )
         return "auto"
     if len(embedding.get_feature_names_out()) > limits.MAX_COLUMNS:
         return make_pipeline(embedding, NumericRepresentation(random_state=0))
