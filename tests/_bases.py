@@ -31,6 +31,41 @@ class SpiedBayes(GaussianNB):
         return super().predict_proba(X)
 
 
+class StaysAtMajority(GaussianNB):
+    """Gaussian naive Bayes whose training fails: it predicts the most frequent class for every row.
+
+    Parameters
+    ----------
+    without : float
+        A fit without this value in the first column fails. Each fold whose training part lacks the
+        row fails, with any seed.
+    failing : tuple of int
+        Fits that fail in any case, numbered from 1 after `reset`.
+    random_state : int, default=None
+        Not used: the second training of a fold sets it.
+    """
+
+    seeds = []  # noqa: RUF012 (one list for all clones)
+
+    def __init__(self, without=None, failing=(), random_state=None):
+        super().__init__()
+        self.without = without
+        self.failing = failing
+        self.random_state = random_state
+
+    @classmethod
+    def reset(cls):
+        cls.seeds.clear()
+
+    def fit(self, X, y, sample_weight=None):
+        self.seeds.append(self.random_state)
+        super().fit(X, y, sample_weight)
+        lacks_row = self.without is not None and self.without not in X[:, 0]
+        if lacks_row or len(self.seeds) in self.failing:
+            self.theta_[:], self.var_[:] = 0, 1
+        return self
+
+
 def partly_labeled(y, n_labeled, unlabeled=-1):
     """Return y with the labels of the first `n_labeled` rows only."""
     return np.where(np.arange(len(y)) < n_labeled, y, unlabeled)

@@ -48,7 +48,7 @@ def test_cross_fit_equals_cross_val_predict(digits):
     classes = np.unique(y)
     splits = make_splits(4, X, y, seed=1)
     base = GaussianNB()
-    predictions, estimators = cross_fit(base, X, y, classes=classes, splits=splits)
+    predictions, estimators, _ = cross_fit(base, X, y, classes=classes, splits=splits)
     expected = cross_val_predict(base, X, y, cv=splits, method="predict_proba")
     assert_allclose(predictions.proba, expected)
     assert_array_equal(classes[predictions.pred_encoded], cross_val_predict(base, X, y, cv=splits))
@@ -94,7 +94,7 @@ def test_class_missing_from_a_training_part_gets_probability_zero():
     order = np.argsort(y, kind="stable")
     X, y = X[order], y[order]
     splits = list(KFold(3).split(X))  # each fold is one class
-    predictions, _ = cross_fit(GaussianNB(), X, y, classes=np.arange(3), splits=splits)
+    predictions, *_ = cross_fit(GaussianNB(), X, y, classes=np.arange(3), splits=splits)
     assert_array_equal(predictions.proba[np.arange(90), y], 0)
     assert_allclose(predictions.proba.sum(axis=1), 1)
     assert not (predictions.pred_encoded == y).any()
@@ -103,7 +103,7 @@ def test_class_missing_from_a_training_part_gets_probability_zero():
 def test_row_in_several_test_parts_keeps_its_first_prediction_and_untested_rows_are_marked():
     X, y = make_classification(100, random_state=0)
     splits = list(ShuffleSplit(2, test_size=0.3, random_state=0).split(X))
-    predictions, _ = cross_fit(GaussianNB(), X, y, classes=np.arange(2), splits=splits)
+    predictions, *_ = cross_fit(GaussianNB(), X, y, classes=np.arange(2), splits=splits)
     tested = np.union1d(splits[0][1], splits[1][1])
     assert_array_equal(np.flatnonzero(predictions.fold >= 0), tested)
     first = GaussianNB().fit(X[splits[0][0]], y[splits[0][0]])
@@ -114,7 +114,7 @@ def test_fit_parameters_with_one_entry_per_row_are_cut_to_the_fold():
     X, y = make_classification(120, random_state=0)
     weight = np.random.default_rng(0).random(120)
     splits = make_splits(3, X, y)
-    predictions, _ = cross_fit(
+    predictions, *_ = cross_fit(
         GaussianNB(),
         X,
         y,

@@ -311,7 +311,7 @@ def test_fold_separates_the_classifiers_that_made_the_predictions():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(1400, 2)), rng.integers(2, size=1400)
     splits = make_splits(5, X, y, seed=0)
-    oof, _ = cross_fit(KNeighborsClassifier(1), X, y, classes=np.arange(2), splits=splits)
+    oof, *_ = cross_fit(KNeighborsClassifier(1), X, y, classes=np.arange(2), splits=splits)
     losses = []
     for fold in (None, oof.fold):
         model = ErrorModel(random_state=0).fit(X, y, oof.proba, fold=fold)

@@ -33,9 +33,9 @@ def pooled(
     classes = np.unique(y_encoded[labeled])
     if splits is None:
         splits = make_splits(5, X[labeled], y_encoded[labeled], seed=0)
-    oof, _ = cross_fit(base, X[labeled], y_encoded[labeled], classes=classes, splits=splits)
+    oof, *_ = cross_fit(base, X[labeled], y_encoded[labeled], classes=classes, splits=splits)
     proba = base.fit(X[labeled], y_encoded[labeled]).predict_proba(X[unlabeled])
-    cross_fitted = CrossFitted(classes, replace(oof, sample_weight=weight), splits, [])
+    cross_fitted = CrossFitted(classes, replace(oof, sample_weight=weight), splits, [], {})
     pool = OpinionPool(random_state=0)
     pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
     return pool, proba
@@ -204,12 +204,14 @@ def test_labels_of_weight_0_do_not_change_the_weights():
     splits = make_splits(5, X[:60], y_encoded[:60], seed=0)
     proba = LogisticRegression().fit(X[:50], y[:50]).predict_proba(X)
     classes = np.array([0, 1])
-    oof, _ = cross_fit(LogisticRegression(), X[:60], y_encoded[:60], classes=classes, splits=splits)
+    oof, *_ = cross_fit(
+        LogisticRegression(), X[:60], y_encoded[:60], classes=classes, splits=splits
+    )
     pools = [
         OpinionPool(random_state=0).fit(
             X,
             labels,
-            CrossFitted(classes, replace(oof, sample_weight=weight), splits, []),
+            CrossFitted(classes, replace(oof, sample_weight=weight), splits, [], {}),
             IDENTITY,
         )
         for labels in (y_encoded, wrong)
@@ -341,7 +343,7 @@ def test_accuracy_of_the_base_is_scikit_learns_adjusted_balanced_accuracy(
 ):
     X, y_encoded, _ = digits_with_few_labels
     base, folds = LogisticRegression(max_iter=500), make_splits(5, X[:100], y_encoded[:100], seed=0)
-    oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=folds)
+    oof, *_ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=folds)
     pool, _ = pooled(X, y_encoded, base, splits=folds, weight=weight)
     expected = balanced_accuracy_score(
         y_encoded[:100], oof.pred_encoded, sample_weight=weight, adjusted=True
@@ -353,7 +355,7 @@ def test_standard_error_of_the_base_is_that_of_the_bootstrap(digits_with_few_lab
     X, y_encoded, _ = digits_with_few_labels
     base = DecisionTreeClassifier(max_depth=4, random_state=0)
     splits = make_splits(5, X[:100], y_encoded[:100], seed=0)
-    oof, _ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=splits)
+    oof, *_ = cross_fit(base, X[:100], y_encoded[:100], classes=np.arange(10), splits=splits)
     pool, _ = pooled(X, y_encoded, base, splits=splits)
     of_class = [np.flatnonzero(y_encoded[:100] == label) for label in range(10)]
     rng, drawn = np.random.default_rng(0), []
@@ -374,7 +376,7 @@ def test_labels_of_weight_0_are_not_used(digits_with_few_labels):
     splits = [(np.arange(60), np.arange(60, 100)), (np.arange(40, 100), np.arange(40))]
     pools = []
     for labels in (y_encoded, other):
-        oof, _ = cross_fit(
+        oof, *_ = cross_fit(
             GaussianNB(),
             X[:100],
             labels[:100],
@@ -382,7 +384,9 @@ def test_labels_of_weight_0_are_not_used(digits_with_few_labels):
             splits=splits,
             fit_params={"sample_weight": weight},
         )
-        cross_fitted = CrossFitted(np.arange(10), replace(oof, sample_weight=weight), splits, [])
+        cross_fitted = CrossFitted(
+            np.arange(10), replace(oof, sample_weight=weight), splits, [], {}
+        )
         pool = OpinionPool(random_state=0)
         pool.fit(X, labels, cross_fitted, IDENTITY, [IDENTITY] * 3)
         pools.append(pool)

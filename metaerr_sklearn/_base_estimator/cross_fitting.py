@@ -9,6 +9,7 @@ from .._utils.probabilities import label_positions
 from .._utils.validation import check_same_kind
 from .adapter import adapt
 from .caching import cached
+from .failed_folds import mend_failed_folds, with_other_seed
 from .fitting import fit_base
 from .fresh_nets import own_checkpoints
 from .observations import Observations
@@ -28,6 +29,7 @@ def cross_fit(
     seed=None,
     keep_estimators=False,
     is_deployed=False,
+    mend_folds=True,
     on_fold=None,
     observers=(),
 ):
@@ -58,6 +60,8 @@ def cross_fit(
         Whether the clone of the only split is the deployed base, whose checkpoints stay in the
         folder of the user. Otherwise each clone saves them in a folder of its own, which is deleted
         after its fit.
+    mend_folds : bool, default=True
+        Whether to train a fold anew if its training failed; see `mend_failed_folds`.
     on_fold : callable, default=None
         Called without arguments after each fold.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
@@ -68,24 +72,43 @@ def cross_fit(
     observations : Observations
         With labels, errors, folds and observed meta-features.
     estimators : list of fitted estimators, or None
+        An entry is None if the rows of the fold are left out.
+    failed : dict of int to str
+        Numbers of the folds whose training failed, from 1, and what was done.
 
     Notes
     -----
     There are many parameters because the callers set each option of the cross-validation.
     """
     y = np.asarray(y)
+    y_encoded = label_positions(y, classes)
     job = cached(_fit_and_predict, memory, estimator, observers)
-    options = classes, fit_params or {}, seed, keep_estimators, is_deployed, observers
-    results = _parallel(adapt(estimator).n_jobs(n_jobs))(
-        delayed(_run_fold)(job, f"{number} of {len(splits)}", estimator, X, y, *split, *options)
-        for number, split in enumerate(splits, start=1)
-    )
+
+    def run(estimator, seed, folds):
+        options = classes, fit_params or {}, seed, keep_estimators, is_deployed, observers
+        return _parallel(adapt(estimator).n_jobs(n_jobs))(
+            delayed(_run_fold)(job, f"{k + 1} of {len(splits)}", estimator, X, y, *split, *options)
+            for k, *split in folds
+        )
+
+    results, failed = [], {}
+    for result in run(estimator, seed, [(k, *split) for k, split in enumerate(splits)]):
+        results.append(result)
+        if on_fold is not None:
+            on_fold()
+    if mend_folds and len(splits) > 1:
+        failed = mend_failed_folds(
+            results, splits, y_encoded, lambda folds: run(*with_other_seed(estimator, seed), folds)
+        )
     n_samples = num_samples(X)
     pred_encoded = np.zeros(n_samples, dtype=np.intp)
     proba = np.zeros((n_samples, len(classes)))
     fold = np.full(n_samples, -1)
-    observed, estimators = None, []
-    for number, ((_, test), (predictions, features, fitted)) in enumerate(zip(splits, results)):
+    observed = None
+    for number, ((_, test), result) in enumerate(zip(splits, results)):
+        if result is None:
+            continue
+        predictions, features, _ = result
         is_new = fold[test] < 0
         rows = test[is_new]
         fold[rows] = number
@@ -97,14 +120,11 @@ def cross_fit(
             observed = tuple(np.zeros((n_samples, values.shape[1])) for values in features)
         for all_values, values in zip(observed, features):
             all_values[rows] = values[is_new]
-        estimators.append(fitted)
-        if on_fold is not None:
-            on_fold()
-    y_encoded = label_positions(y, classes)
     observations = Observations(
         X, proba, pred_encoded, y_encoded, y_encoded != pred_encoded, fold=fold, observed=observed
     )
-    return observations, estimators if keep_estimators else None
+    estimators = [None if result is None else result[2] for result in results]
+    return observations, estimators if keep_estimators else None, failed
 
 
 def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()):

@@ -144,6 +144,13 @@ class MetaErrorClassifier(
     fallback_reason_ : str or None
         Reason why no meta-learner was fitted; None if one was fitted. See `ErrorModel`.
 
+    failed_folds_ : dict of int to str
+        Folds whose training failed, numbered from 1. A fold is trained anew with another seed if
+        its error rate exceeds that of the other folds beyond chance. If the second training
+        succeeds, the value is "trained anew". If it fails too, the value is "left out": the rows of
+        the fold have no out-of-fold prediction. A fold of hard rows stays as it is. The dict is
+        empty in most fits.
+
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
 
@@ -325,7 +332,7 @@ class MetaErrorClassifier(
             base = self._fit_base(X, y, classes, options)
             own_classes = adapt(base).classes_of_output(classes, X)
         self._argmax_is_label = bool(adapt(base).predicts_argmax())
-        self.error_model_ = None
+        self.error_model_, self.failed_folds_ = None, {}
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
         self.meta_feature_names_ = []
@@ -364,6 +371,7 @@ class MetaErrorClassifier(
 
     def _observe_fitted(self, X, y, own_classes, observers):
         """Predict all rows with the fitted base, and record a net's hidden layer if it is used."""
+        self.failed_folds_ = {}
         representation = net_representation(self.representation, self.estimator, X)
         embedding, _ = shared_with(representation, self.estimator)
         observations, classes = observe_fitted(
@@ -374,7 +382,7 @@ class MetaErrorClassifier(
     def _cross_fit(self, X, y, splits, observers, options, progress):
         """Predict each row with a clone that was not trained on it, and fit the deployed base."""
         classes = np.unique(y)
-        observations, clones = cross_fit(
+        observations, clones, self.failed_folds_ = cross_fit(
             self.estimator,
             X,
             y,

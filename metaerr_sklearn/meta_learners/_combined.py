@@ -156,8 +156,14 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         # Metadata routing is off here: weights are passed by name, without a request of the user.
         off = config_context(enable_metadata_routing=False)
         with off, noted("fitting the meta-learner"):
-            predictions, _ = cross_fit(
-                self.estimator, features, target, splits=folds, seed=seed, **options
+            predictions, *_ = cross_fit(
+                self.estimator,
+                features,
+                target,
+                splits=folds,
+                seed=seed,
+                mend_folds=False,
+                **options,
             )
             self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
         proba = np.where(predictions.fold < 0, np.mean(target), predictions.proba[:, 1])

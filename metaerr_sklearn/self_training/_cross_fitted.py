@@ -31,12 +31,16 @@ class CrossFitted(NamedTuple):
         The folds, as positions among the labeled rows.
     models : list of fitted classifiers
         The classifier of each fold.
+    failed : dict of int to str
+        Folds whose training failed; see `mend_failed_folds`. A fold that is left out is in no other
+        list.
     """
 
     classes: np.ndarray
     oof: Observations
     splits: list
     models: list
+    failed: dict
 
     @property
     def tested(self):
@@ -95,7 +99,7 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     if name is not None and base.sample_weight is not None:
         fit_params[name] = base.sample_weight[labeled]
     with nullcontext() if is_routed else config_context(enable_metadata_routing=False):
-        oof, models = cross_fit(
+        oof, models, failed = cross_fit(
             params.estimator,
             X,
             base.classes[y_encoded],
@@ -107,8 +111,11 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
             keep_estimators=True,
             on_fold=on_fold,
         )
-    oof = replace(oof, sample_weight=weight, groups=groups)
-    return CrossFitted(base.classes, oof, splits, models)
+    kept = [number for number, model in enumerate(models) if model is not None]
+    fold = np.where(oof.fold < 0, -1, np.searchsorted(kept, oof.fold))
+    oof = replace(oof, fold=fold, sample_weight=weight, groups=groups)
+    splits, models = ([values[number] for number in kept] for values in (splits, models))
+    return CrossFitted(base.classes, oof, splits, models, failed)
 
 
 def _make_splits(cv, X, y_encoded, groups, split_params, seed):

@@ -196,6 +196,10 @@ class SelfTrainingWithMetaErr(
         (None if there are none), and ``oof_accuracy`` the out-of-fold accuracy of the base that
         labeled them (None after the first round, where it is not measured).
 
+    failed_folds_ : dict of int to str
+        Folds whose training failed, numbered from 1, and what was done: "trained anew" or "left
+        out". See `MetaErrorClassifier`.
+
     n_features_in_ : int
         Number of columns of X, if the base has this attribute.
 
@@ -576,6 +580,7 @@ class SelfTrainingWithMetaErr(
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.drop_training_state()
         self.n_iter_, self.history_ = state.n_iter, state.history
+        self.failed_folds_ = {} if state.cross_fitted is None else state.cross_fitted.failed
         self.labeled_iter_, self.pseudo_error_proba_ = state.labeled_iter, state.error_proba
         self.transduction_ = np.copy(y)
         is_pseudo = (state.labeled_iter != 0) & (state.target >= 0)
