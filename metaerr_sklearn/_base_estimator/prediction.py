@@ -8,7 +8,7 @@ import numpy as np
 
 from .._compat import num_samples
 from .._utils.probabilities import label_positions
-from .._utils.rows import in_chunks, take_rows
+from .._utils.rows import in_chunks, read_once, take_rows
 from .._utils.validation import as_columns
 from .adapter import adapt
 
@@ -18,7 +18,7 @@ class BasePredictions(NamedTuple):
 
     ``labels`` and ``pred_encoded`` have shape (n_samples,). ``pred_encoded`` holds the positions of
     the labels among the classes, -1 for any other label. ``proba`` has shape (n_samples,
-    n_classes). ``embedding`` holds the recorded hidden layer, or None.
+    n_classes). ``embedding`` holds the recorded hidden layer or the representation, or None.
     """
 
     labels: np.ndarray
@@ -27,7 +27,9 @@ class BasePredictions(NamedTuple):
     embedding: np.ndarray = None
 
 
-def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, transform=None):
+def predict_base(
+    estimator, X, classes, *, by_argmax=None, embedding=None, transform=None, represent=None
+):
     """Predict labels and probabilities in chunks, in as few passes of the base as possible.
 
     Parameters
@@ -45,6 +47,9 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
         Records a hidden layer while the base computes its probabilities.
     transform : callable, default=None
         Applied to the recorded values of each chunk.
+    represent : callable, default=None
+        Computes, in place of `embedding`, a representation of each chunk. The rows of a Dataset
+        are then read only once.
 
     Returns
     -------
@@ -55,6 +60,7 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
         by_argmax = hasattr(estimator, "predict_proba") and base.predicts_argmax()
 
     def predict(part):
+        part = part if represent is None else read_once(part)
         with nullcontext() if embedding is None else embedding.record() as recorded:
             own_proba, own_classes = base.own_proba(part, classes)
         proba = base.align(own_proba, own_classes, classes)
@@ -64,6 +70,8 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, trans
         else:
             labels = np.asarray(base.predict(part, classes))
             pred_encoded = label_positions(labels, classes)
+        if represent is not None:
+            return labels, pred_encoded, proba, represent(part)
         if embedding is None:
             return labels, pred_encoded, proba
         hidden = np.concatenate(recorded)

@@ -149,6 +149,39 @@ def as_array(X):
     return np.stack(rows) if rows else np.empty(0)
 
 
+class _KeptRows:
+    """Rows of a Dataset, each kept as it is when it is first read."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+        self.kept = {}
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, i):
+        if i not in self.kept:
+            self.kept[i] = self.dataset[i]
+        return self.kept[i]
+
+
+def read_once(X):
+    """Return a SliceDataset that reads each row once and keeps it; any other X as it is.
+
+    A Dataset may decode a file for each row. Pass chunks of rows, because all of them are kept.
+    """
+    if not is_lazy(X):
+        return X
+    return type(X)(_KeptRows(X.dataset), idx=X.idx, indices=X.indices)
+
+
+def read_once_if_small(X):
+    """Return `read_once` of X if all its rows fit in scikit-learn's ``working_memory``, else X."""
+    if is_lazy(X) and rows_at_once(X, bytes_per_cell=8) >= len(X):
+        return read_once(X)
+    return X
+
+
 def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
     """Return how many rows of X fit in scikit-learn's ``working_memory`` during computations."""
     n_samples, n_cells = num_samples(X), 1

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
 from .._utils.probabilities import proba_of_other_classes
-from .._utils.rows import indexable
+from .._utils.rows import indexable, is_lazy
 from .._utils.validation import check_fraction
 from ..accuracy_estimation import accuracy_interval, warn_if_novel
 from ..error_model._novelty import NOVEL
@@ -294,10 +294,14 @@ class PredictsErrors:
         check_is_fitted(self)
         (X,) = indexable(X)
         classes, embedding, transform = np.unique(self.classes_), None, None
+        represent_chunk = None
         if self.error_model_ is not None:
             classes = self.error_model_.classes_
             embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
             transform = None if rest is None else partial(represent, rest)
+            representation = self.error_model_.representation_
+            if embedding is None and representation is not None and is_lazy(X):
+                represent_chunk = partial(represent, representation)
         predictions = predict_base(
             self.estimator_,
             X,
@@ -305,6 +309,7 @@ class PredictsErrors:
             by_argmax=self._argmax_is_label,
             embedding=embedding,
             transform=transform,
+            represent=represent_chunk,
         )
         observations = Observations(
             X, predictions.proba, predictions.pred_encoded, representation=predictions.embedding

@@ -17,7 +17,7 @@ from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
-from .._utils.rows import indexable
+from .._utils.rows import indexable, read_once_if_small
 from .._utils.validation import (
     check_fraction,
     check_has_target,
@@ -266,7 +266,9 @@ class MetaErrorClassifier(
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
             return self._fit_base_alone(X, y, own_classes, options)
-        duplicate_id = find_duplicates(X, y) if groups is None else None
+        # The base is trained on X itself: a Dataset may give other random views in each epoch.
+        X_kept = read_once_if_small(X)
+        duplicate_id = find_duplicates(X_kept, y) if groups is None else None
         splits = []
         if not is_prefit:
             splits = self._make_splits(X, y, groups, duplicate_id, split_params, seed)
@@ -274,7 +276,7 @@ class MetaErrorClassifier(
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_prefit:
             base, classes, representation, observations = self._observe_fitted(
-                X, y, own_classes, observers
+                X_kept, y, own_classes, observers
             )
         else:
             base, classes, representation, observations = self._cross_fit(
@@ -283,6 +285,7 @@ class MetaErrorClassifier(
         progress.done("base estimator")
         observations = replace(
             observations,
+            X=X_kept,
             sample_weight=sample_weight,
             groups=None if groups is None else np.asarray(groups),
             duplicate_id=duplicate_id,

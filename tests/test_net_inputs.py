@@ -1,0 +1,55 @@
+"""How often a prediction and a fit read the rows of a Dataset."""
+
+import numpy as np
+import pytest
+import torch
+from _nets import TinyCNN, make_net
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+from torch.utils.data import Dataset
+
+from metaerr_sklearn import MetaErrorClassifier
+
+
+class Images(Dataset):
+    """Digits that count how often they are read."""
+
+    def __init__(self, start, stop):
+        X, y = load_digits(return_X_y=True)
+        self.X = (X / 16).astype(np.float32).reshape(-1, 1, 8, 8)[start:stop]
+        self.y, self.n_reads = y[start:stop], 0
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        self.n_reads += 1
+        return torch.from_numpy(self.X[i]), int(self.y[i])
+
+    def reads_of(self, method):
+        self.n_reads = 0
+        result = method(self)
+        return result, self.n_reads / len(self)
+
+
+@pytest.mark.parametrize("working_memory", [1024, 0.5])
+@pytest.mark.parametrize("is_prefit", [False, True])
+def test_a_dataset_is_read_once_in_a_prediction(is_prefit, working_memory):
+    train, new = Images(0, 500), Images(500, 900)
+    net = make_net(TinyCNN, max_epochs=4)
+    if is_prefit:
+        net = FrozenEstimator(net.fit(Images(900, 1300).X, Images(900, 1300).y))
+    clf = MetaErrorClassifier(net, "logistic", cv=3, random_state=0)
+    _, n_fit = train.reads_of(lambda data: clf.fit(data, train.y))
+    # 4 epochs on two thirds of the rows for each of 3 folds, 4 epochs on all, and a prediction.
+    n_needed = 1 if is_prefit else 4 * (3 * 2 / 3 + 1) + 1
+    assert n_fit < n_needed + (0.1 if is_prefit else 1.1)
+    expected = clf.predict_with_error(new.X)
+    with config_context(working_memory=working_memory):
+        (labels, error_proba), n_reads = new.reads_of(clf.predict_with_error)
+        assert new.reads_of(clf.explain_error)[1] < 1.1
+    assert n_reads < 1.1
+    assert_array_equal(labels, expected[0])
+    assert_allclose(error_proba, expected[1], rtol=1e-4)
