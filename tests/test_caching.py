@@ -112,7 +112,7 @@ def test_what_the_cache_cannot_pickle_is_named_before_any_fit(what, tmp_path, no
     elif what == "estimator":
         clf.set_params(estimator=make_pipeline(FunctionTransformer(function), NeverFitted()))
     else:
-        X = [(row, function) for row in X]
+        X = np.array([[*row, function] for row in X], dtype=object)
     with pytest.raises(ValueError, match=rf"memory= .* from {what}, .* pickled.*memory=None"):
         clf.fit(X, y)
 
