@@ -22,6 +22,8 @@ from .metrics._observation import predict_and_compare
 # The significance level of the tests that select regions. It is low because a tree takes the best
 # of many splits.
 _SIGNIFICANCE_LEVEL = 0.001
+# The chance that the held-out rows confirm any region whose error rate is not higher.
+_FAMILY_LEVEL = 0.05
 __all__ = ["ErrorSlice", "ErrorSlices", "error_slices"]
 
 
@@ -29,7 +31,8 @@ class ErrorSlice(NamedTuple):
     """A region of the input, and the error rate of the held-out rows in it.
 
     ``low`` and ``high`` are the bounds of the interval of ``error_rate``. ``lift`` is its ratio to
-    the error rate of the other held-out rows.
+    the error rate of the other held-out rows. ``confirmed`` is False if the held-out rows do not
+    show that the error rate is higher than elsewhere.
     """
 
     condition: str
@@ -39,12 +42,13 @@ class ErrorSlice(NamedTuple):
     lift: float
     n_samples: int
     n_errors: int
+    confirmed: bool = True
 
     def __str__(self):
         times = "no error elsewhere" if self.lift == np.inf else f"{self.lift:.1f} x the rest"
         return (
             f"{self.condition}: error {self.error_rate:.2f} ({self.low:.2f} to {self.high:.2f}), "
-            f"{times}, n = {self.n_samples}"
+            f"{times}, n = {self.n_samples}{'' if self.confirmed else ', not confirmed'}"
         )
 
 
@@ -61,6 +65,9 @@ class ErrorSlices(Sequence):
     n_samples : int
         Number of held-out rows.
 
+    n_unconfirmed : int
+        Number of regions found on the discovery rows that the held-out rows do not confirm.
+
     confidence_level : float in (0, 1)
         Confidence level of the interval of each slice.
 
@@ -68,13 +75,16 @@ class ErrorSlices(Sequence):
         Why a column of X is in no slice, by its name. There is a warning if it is not empty.
     """
 
-    def __init__(self, slices, regions, table, *, error_rate, n_samples, confidence_level):
+    def __init__(
+        self, slices, regions, table, *, error_rate, n_samples, n_unconfirmed, confidence_level
+    ):
         self.left_out_ = table.left_out
         self._slices = slices
         self._regions = regions
         self._table = table
         self.error_rate = error_rate
         self.n_samples = n_samples
+        self.n_unconfirmed = n_unconfirmed
         self.confidence_level = confidence_level
 
     def __len__(self):
@@ -86,6 +96,12 @@ class ErrorSlices(Sequence):
     def __repr__(self):
         head = f"error {self.error_rate:.2f} among {self.n_samples} held-out rows"
         if not self._slices:
+            if self.n_unconfirmed:
+                number = self.n_unconfirmed
+                regions = (
+                    "1 region that they do" if number == 1 else f"{number} regions that they do"
+                )
+                head += f". only_confirmed=False shows {regions} not confirm"
             return f"No region of high error stands out: {head}."
         head += f", in regions of high error ({100 * self.confidence_level:g} % intervals):"
         return "\n".join([head, *(f"  {position}. {s}" for position, s in enumerate(self))])
@@ -118,6 +134,7 @@ def error_slices(
     max_depth=3,
     min_samples=30,
     n_slices=5,
+    only_confirmed=True,
     confidence_level=0.95,
     random_state=None,
 ):
@@ -125,8 +142,8 @@ def error_slices(
 
     The rows are split into two halves. A shallow decision tree is fitted to the errors of the
     discovery half. Nodes whose error rate is clearly above that of the other rows become slices.
-    The held-out half, which has no influence on the choice, gives their error rates and exact
-    (Clopper-Pearson) intervals.
+    The held-out half, which has no influence on the choice, must confirm them. It gives their error
+    rates and exact (Clopper-Pearson) intervals.
 
     Parameters
     ----------
@@ -151,6 +168,10 @@ def error_slices(
     n_slices : int, default=5
         Maximum number of slices.
 
+    only_confirmed : bool, default=True
+        Whether to return only regions whose higher error rate the held-out half confirms. False
+        returns the other regions too, with ``confirmed=False``: most of them are found by chance.
+
     confidence_level : float in (0, 1), default=0.95
         Confidence level of the interval of each slice, not of all intervals together.
 
@@ -161,7 +182,8 @@ def error_slices(
     -------
     slices : ErrorSlices
         A sequence of disjoint `ErrorSlice`, sorted by the lower bound of their error rate on the
-        discovery rows, the highest first. It is empty if no region has a clearly higher error rate.
+        discovery rows, the highest first. It is empty if no region has a clearly higher error rate:
+        if errors are at random, in at least 95 % of data sets.
         ``print(slices)`` shows them, and ``slices.apply(X) == 0`` is the mask of the first one.
 
     Raises
@@ -178,7 +200,16 @@ def error_slices(
     a slice if its error rate is higher than that of the other rows by Fisher's exact test at a
     significance level of 0.1 %; the level is low because a tree takes the best of many splits. A
     further condition is kept if the lower 99.9 % bound of the error rate is above the error rate
-    without the condition. The intervals assume independent rows.
+    without the condition. Such a tree finds regions in pure noise too, so each region is tested
+    again on the held-out rows: Fisher's exact test, one-sided, with Holm's correction [1]_ for the
+    number of regions, at a level of 5 % for all regions together. If a region is barely
+    confirmed, its interval is a little too high, because a region with fewer held-out errors would
+    not be shown. Tests and intervals assume independent rows.
+
+    References
+    ----------
+    .. [1] Holm (1979). A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian
+       Journal of Statistics.
 
     Examples
     --------
@@ -237,12 +268,17 @@ def error_slices(
         n_slices=n_slices,
     )
     columns, is_error = [column[holdout] for column in columns], is_error[holdout]
+    slices = [_evaluate(region, table, columns, is_error, confidence_level) for region in regions]
+    confirmed = _holm([_p_value(region.contains(columns), is_error) for region in regions])
+    slices = [found._replace(confirmed=bool(is_sure)) for found, is_sure in zip(slices, confirmed)]
+    shown = [j for j, found in enumerate(slices) if found.confirmed or not only_confirmed]
     return ErrorSlices(
-        [_evaluate(region, table, columns, is_error, confidence_level) for region in regions],
-        regions,
+        [slices[j] for j in shown],
+        [regions[j] for j in shown],
         table,
         error_rate=float(is_error.mean()),
         n_samples=len(is_error),
+        n_unconfirmed=sum(not found.confirmed for found in slices),
         confidence_level=confidence_level,
     )
 
@@ -443,8 +479,7 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
     def visit(node, region, ancestors):
         rows = region.contains(columns)
         low, _ = clopper_pearson(is_error[rows].sum(), rows.sum(), _SIGNIFICANCE_LEVEL)
-        counts = [[is_error[part].sum(), (~is_error[part]).sum()] for part in (rows, ~rows)]
-        stands_out = fisher_exact(counts, "greater").pvalue < _SIGNIFICANCE_LEVEL
+        stands_out = _p_value(rows, is_error) < _SIGNIFICANCE_LEVEL
         visited[node] = _Node(is_error[rows].mean(), low, stands_out, ancestors, region)
         if nodes.children_left[node] < 0:
             return
@@ -472,6 +507,22 @@ def _choose_regions(table, columns, is_error, *, tree, n_slices):
         if not {node, *visited[node].ancestors} & {*chosen} and node not in above_chosen:
             chosen.append(node)
     return [visited[node].region for node in chosen[:n_slices]]
+
+
+def _p_value(inside, is_error):
+    """Return the p-value of a higher error rate inside than elsewhere."""
+    counts = [[is_error[part].sum(), (~is_error[part]).sum()] for part in (inside, ~inside)]
+    return fisher_exact(counts, "greater").pvalue
+
+
+def _holm(p_values):
+    """Return which hypotheses are rejected at `_FAMILY_LEVEL` for all of them together."""
+    p_values = np.array(p_values)
+    order = np.argsort(p_values)
+    is_small = p_values[order] <= _FAMILY_LEVEL / np.arange(len(order), 0, -1)
+    is_rejected = np.zeros(len(order), dtype=bool)
+    is_rejected[order] = np.logical_and.accumulate(is_small)
+    return is_rejected
 
 
 class _Node(NamedTuple):

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
 from metaerr_sklearn.representation import NumericRepresentation
-from metaerr_sklearn.slices import _shortest_number, error_slices
+from metaerr_sklearn.slices import _holm, _shortest_number, error_slices
 
 
 class KnownErrors(ClassifierMixin, BaseEstimator):
@@ -179,12 +179,66 @@ def test_errors_at_random_are_reported_at_their_true_rate():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         X, is_error = rng.normal(size=(400, 20)), rng.random(400) < 0.2
-        for found in error_slices(KnownErrors(is_error), X, random_state=seed):
+        everything = error_slices(KnownErrors(is_error), X, only_confirmed=False, random_state=seed)
+        for found in everything:
             rates.append(found.error_rate)
             covered.append(found.low <= 0.2 <= found.high)
     assert len(rates) > 10
     assert abs(np.mean(rates) - 0.2) < 0.04
     assert np.mean(covered) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["5 columns", "40 columns", "400 rows", "30 categories"])
+def test_errors_at_random_have_no_region(kind):
+    """Without the held-out test, 35 to 95 % of these data sets have a region."""
+    n_named = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n_rows = 400 if kind == "400 rows" else 2000
+        X = rng.normal(size=(n_rows, 40 if kind == "40 columns" else 5))
+        if kind == "30 categories":
+            X = rng.integers(0, 8, (n_rows, 30)).astype(str).astype(object)
+        is_error = rng.random(n_rows) < 0.1
+        n_named += len(error_slices(KnownErrors(is_error), X, random_state=seed)) > 0
+    assert n_named <= 5  # 2 are expected, more than 5 in 1.4 % of cases
+
+
+@pytest.mark.parametrize(("n_columns", "share"), [(1, 0.9), (2, 0.75)])
+def test_planted_regions_are_found_and_confirmed(n_columns, share):
+    n_found = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(2000, 5))
+        region = X[:, 0] > 1.227 if n_columns == 1 else (X[:, 0] > 0.6) & (X[:, 1] > 0.6)
+        is_error = errors_where(region, rng, *((0.35, 0.05) if n_columns == 1 else (0.4, 0.08)))
+        position = error_slices(KnownErrors(is_error), X, random_state=seed).apply(X)
+        overlaps = [
+            (region & (position == j)).sum() / (region | (position == j)).sum() for j in range(5)
+        ]
+        n_found += max(overlaps) > 0.5
+    assert n_found >= share * 40
+
+
+def test_regions_that_are_not_confirmed_are_shown_on_request():
+    rng = np.random.default_rng(3)
+    X, is_error = rng.normal(size=(2000, 40)), rng.random(2000) < 0.1
+    shown, everything = (
+        error_slices(KnownErrors(is_error), X, only_confirmed=only, random_state=0)
+        for only in (True, False)
+    )
+    number = everything.n_unconfirmed
+    assert number == shown.n_unconfirmed == len(everything) > len(shown) == 0
+    assert not any(found.confirmed for found in everything)
+    assert str(everything).count(", not confirmed") == number
+    assert f"only_confirmed=False shows {number} region" in str(shown)
+    assert everything.apply(X).max() == number - 1
+    assert shown.apply(X).max() == -1
+
+
+def test_holm_is_the_slow_definition():
+    assert_array_equal(_holm([0.04, 0.001, 0.02]), [True, True, True])
+    assert_array_equal(_holm([0.04, 0.001, 0.03]), [False, True, False])
+    assert_array_equal(_holm([]), [])
 
 
 def test_a_condition_that_does_not_raise_the_error_rate_is_left_out():
