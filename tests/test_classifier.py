@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibrationDisplay
+from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
 from sklearn.dummy import DummyClassifier
@@ -21,6 +22,7 @@ from sklearn.ensemble import (
     BaggingClassifier,
     ExtraTreesClassifier,
     HistGradientBoostingClassifier,
+    IsolationForest,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -841,15 +843,77 @@ def test_a_classifier_is_known_by_what_it_can_do(wrap_base, noisy_data):
         assert_array_equal(make(wrap_base(Untagged())).fit(X, labels).predict(X), expected)
 
 
+class LabelsAlone(BaseEstimator):
+    """A regressor or a classifier: before its fit, nothing shows which."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+
+class ScoresAlone(LabelsAlone):
+    def fit(self, X, y):
+        self.model_ = LogisticRegression().fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def decision_function(self, X):
+        return self.model_.decision_function(X)
+
+
+class NoEstimator:
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    predict_proba = predict
+
+
 @pytest.mark.parametrize("wrap", [fast, SelfTrainingWithMetaErr, SelectiveClassifier])
-def test_an_estimator_that_is_no_classifier_is_refused_in_the_same_words(wrap, noisy_data):
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        ("logistic", "it has no method fit"),
+        (lambda X: X, "it has no method fit"),
+        (LinearRegression(), "a regressor predicts no class"),
+        (make_pipeline(StandardScaler(), LinearRegression()), "a regressor predicts no class"),
+        (GridSearchCV(LinearRegression(), {}), "a regressor predicts no class"),
+        (LogisticRegression, r"this is the class itself. Pass an instance: LogisticRegression\(\)"),
+        (KMeans(), "its type is 'clusterer'"),
+        (IsolationForest(), "its type is 'outlier_detector'"),
+        (LabelsAlone(), "no tag of a classifier, .* inherit from sklearn.base.ClassifierMixin"),
+        (make_pipeline(LabelsAlone()), "no tag of a classifier, .*ClassifierMixin"),
+        (NoEstimator(), "it has no get_params"),
+    ],
+)
+def test_an_estimator_that_is_no_classifier_is_refused_with_the_cause(
+    wrap, estimator, reason, noisy_data
+):
     if wrap is SelectiveClassifier:
         wrap = partial(SelectiveClassifier, target_risk=0.1)
-    for estimator in ("logistic", LinearRegression()):
-        with pytest.raises(
-            TypeError, match="estimator must be a classifier with fit and predict, got"
-        ):
-            wrap(estimator).fit(*noisy_data)
+    message = "estimator must be a classifier with fit and predict, got"
+    with pytest.raises(TypeError, match=f"(?s){message} .*{reason}"):
+        wrap(estimator).fit(*noisy_data)
+
+
+@pytest.mark.parametrize(
+    "base", [ScoresAlone(), make_pipeline(ScoresAlone()), GridSearchCV(ScoresAlone(), {}, cv=2)]
+)
+@pytest.mark.filterwarnings("ignore:Scoring failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_scores_are_enough_to_be_a_classifier(base, noisy_data):
+    X, y = noisy_data
+    if isinstance(base, GridSearchCV):
+        base.set_params(scoring="accuracy")
+    expected = fast(LogisticRegression()).fit(X, y)
+    assert_array_equal(fast(base).fit(X, y).predict(X), expected.predict(X))
 
 
 def test_estimator_that_is_not_fitted(noisy_data):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from metaerr_sklearn import (
@@ -270,3 +271,105 @@ def test_parameters_are_refused_before_any_fit(learner, error, message, problem)
         MetaErrorClassifier(NeverFitted(), meta_learner=learner).fit(X, y)
     with pytest.raises(error, match=message):
         fit(learner, problem)
+
+
+class Odd(LogisticRegression):
+    """Return no probabilities: always, or for rows whose first meta-feature is large."""
+
+    def __init__(self, output=None):
+        super().__init__()
+        self.output = output
+
+    def predict_proba(self, X):
+        return self.output(super().predict_proba(X), X)
+
+
+class LabelsAlone(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X), dtype=int)
+
+
+def _twice(proba, X):
+    return 2 * proba
+
+
+def _nan(proba, X):
+    return np.full(proba.shape, np.nan)
+
+
+def _one_column(proba, X):
+    return proba[:, 1:]
+
+
+def _nan_in_some_rows(proba, X):
+    return np.where(X[:, :1] > 2, np.nan, proba)
+
+
+@pytest.mark.parametrize(
+    ("learner", "cause"),
+    [
+        (Odd(_twice), "predict_proba of Odd must be class probabilities: .* sums to 2"),
+        (Odd(_nan), "Row 0 sums to nan"),
+        (Odd(_one_column), r"predict_proba of Odd has shape \(\d+, 1\)"),
+        (LabelsAlone(), "LabelsAlone has neither predict_proba nor decision_function"),
+    ],
+)
+def test_odd_output_of_a_classifier_falls_back_to_calibrated_confidence(learner, cause, noisy_data):
+    X, y = noisy_data
+    options = {"meta_features": ["confidence", "neighbors"], "random_state": 0}
+    clf = MetaErrorClassifier(GaussianNB(), learner, **options)
+    with pytest.warns(UserWarning, match=cause) as log:
+        clf.fit(X, y)
+    assert len(log) == 1
+    assert "base" not in clf.fallback_reason_
+    assert clf.error_model_.meta_learner_ is None
+    expected = MetaErrorClassifier(GaussianNB(), "confidence", **options).fit(X, y)
+    assert_array_equal(clf.oof_error_proba_, expected.oof_error_proba_)
+    assert_array_equal(clf.predict_error_proba(X), expected.predict_error_proba(X))
+    clf.explain_error(X[:3])
+
+
+def test_new_rows_with_odd_output_get_calibrated_confidence(noisy_data):
+    """The other rows of the same call keep the output of the learner."""
+    X, y = noisy_data
+    proba = GaussianNB().fit(X, y).predict_proba(X)
+
+    def fit(learner):
+        model = ErrorModel(learner, meta_features="input", random_state=0)
+        return model.fit(np.clip(X, None, 2), y, proba)
+
+    odd, plain = fit(Odd(_nan_in_some_rows)), fit(LogisticRegression())
+    is_odd = X[:, 0] > 2
+    assert 0 < is_odd.sum() < len(X) / 2
+    with pytest.warns(UserWarning, match=f"no probabilities for {is_odd.sum()} of 400 rows"):
+        error_proba = odd.predict_error_proba(X, proba)
+    assert_allclose(error_proba[~is_odd], plain.predict_error_proba(X, proba)[~is_odd])
+    expected = fit("confidence").predict_error_proba(X, proba)
+    assert_allclose(error_proba[is_odd], expected[is_odd])
+
+
+class Untagged(BaseEstimator):
+    def fit(self, X, y):
+        self.model_ = LogisticRegression().fit(X, y)
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+
+def test_a_classifier_without_tag_may_learn_errors(noisy_data):
+    X, y = noisy_data
+    proba = GaussianNB().fit(X, y).predict_proba(X)
+    untagged, plain = (
+        ErrorModel(learner, meta_features="confidence", random_state=0).fit(X, y, proba)
+        for learner in (Untagged(), LogisticRegression())
+    )
+    assert_array_equal(untagged.oof_error_proba_, plain.oof_error_proba_)
+    assert untagged.fallback_reason_ is None

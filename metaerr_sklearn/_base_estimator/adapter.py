@@ -4,6 +4,8 @@
 `adapt` decides whether a base is a net.
 """
 
+from sklearn.utils import get_tags
+
 from .._utils.validation import check_not_a_module
 from .classifier_adapter import ClassifierAdapter
 from .inspection import can_fit_and_predict, final_estimator
@@ -31,8 +33,30 @@ def adapt(estimator):
 def check_classifier(estimator):
     """Raise unless an estimator can be a base: it has fit and predict, and is a classifier."""
     check_not_a_module(final_estimator(estimator))
-    if not (can_fit_and_predict(estimator) and adapt(estimator).is_classifier()):
+    reason = why_no_classifier(estimator)
+    if reason is not None:
         raise TypeError(
-            f"estimator must be a classifier with fit and predict, got {estimator!r}. A regressor "
-            "predicts no class that could be wrong."
+            f"estimator must be a classifier with fit and predict, got {estimator!r}: {reason}"
         )
+
+
+def why_no_classifier(estimator):
+    """Return the reason why an estimator is no classifier; None if it is one."""
+    if isinstance(estimator, type):
+        return f"this is the class itself. Pass an instance: {estimator.__name__}()."
+    if not hasattr(estimator, "fit"):
+        return "it has no method fit. Put it into an estimator with fit and predict."
+    if not hasattr(estimator, "get_params"):
+        return "it has no get_params, so that it cannot be cloned. Inherit from BaseEstimator."
+    kind = getattr(get_tags(estimator), "estimator_type", None)
+    if can_fit_and_predict(estimator) and adapt(estimator).is_classifier():
+        return None
+    if kind == "regressor":
+        return "a regressor predicts no class that could be wrong."
+    if kind is not None:
+        return f"its type is {kind!r}. It predicts none of the classes in y."
+    return (
+        "it has no tag of a classifier, and neither predict_proba nor decision_function. If it is "
+        "a classifier, let its class inherit from sklearn.base.ClassifierMixin, before "
+        "BaseEstimator."
+    )

@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 from .._utils.labels import as_array_like
 from .._utils.probabilities import label_positions
 from .._utils.rows import take_rows
-from .._utils.validation import SCORES_ADVICE, check_proba
+from .._utils.validation import SCORES_ADVICE, OutputError, check_proba
 from .encoded_labels import EncodedLabels
 from .inspection import (
     final_estimator,
@@ -45,7 +45,8 @@ class ClassifierAdapter:
         if is_classifier(self.estimator):
             return True
         is_other = get_tags(self.estimator).estimator_type is not None
-        return hasattr(self.estimator, "predict_proba") and not is_other
+        has_scores = any(hasattr(self.estimator, m) for m in ("predict_proba", "decision_function"))
+        return has_scores and not is_other
 
     def sample_weight_param(self):
         """Return the name under which ``fit`` takes sample weights, or None."""
@@ -203,7 +204,7 @@ class ClassifierAdapter:
         """Return the output of ``predict_proba``, or raise if it holds no probabilities."""
         return check_proba(
             self.fill_zero_rows(proba),
-            name="predict_proba of the base estimator",
+            name=f"predict_proba of {type(self.final).__name__}",
             advice=self.scores_advice,
         )
 
@@ -240,18 +241,20 @@ class ClassifierAdapter:
 
     def _check_columns(self, method, output, own_classes):
         if output.ndim != 2 or output.shape[1] != len(own_classes):
-            raise ValueError(
+            raise OutputError(
                 f"{method} of {type(self.final).__name__} has shape {output.shape}, expected one "
                 f"column for each of the {len(own_classes)} classes."
             )
 
     def _proba_of_scores(self, X, own_classes):
         scores = np.asarray(self.call("decision_function", X), dtype=np.float64)
+        if np.isnan(scores).any():
+            raise OutputError(f"decision_function of {type(self.final).__name__} returns NaN.")
         if scores.ndim == 1 and len(own_classes) == 2:
             return np.column_stack([expit(-2 * scores), expit(2 * scores)])
         if scores.ndim == 2 and scores.shape[1] == len(own_classes):
             return softmax(scores, axis=1)
-        raise ValueError(
+        raise OutputError(
             f"decision_function of {type(self.final).__name__} has shape {scores.shape}, expected "
             f"one score for each of the {len(own_classes)} classes. For scores of pairs of "
             'classes, set decision_function_shape="ovr".'

@@ -141,6 +141,17 @@ def check_same_kind(labels, classes, name):
         )
 
 
+class OutputError(ValueError):
+    """Raised if a classifier does not return class probabilities, nor scores for each class."""
+
+
+def is_distribution(proba):
+    """Return which rows are non-negative, finite and sum to 1 within 2 %."""
+    sums = proba.sum(axis=1)
+    is_positive = proba.min(axis=1, initial=0) >= -1e-6
+    return np.isfinite(sums) & (np.abs(sums - 1) <= 0.02) & is_positive
+
+
 def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCORES_ADVICE):
     """Return class probabilities as a float array, or raise.
 
@@ -186,15 +197,14 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCO
             f"{n_classes} classes. Order the columns as the sorted class labels. If some classes "
             "have no row, pass all of them, sorted, as classes=."
         )
-    sums = proba.sum(axis=1)
-    off = np.abs(sums - 1)
-    valid = np.isfinite(sums) & (off <= 0.02) & (proba.min(axis=1, initial=0) >= -1e-6)
+    sums, valid = proba.sum(axis=1), is_distribution(proba)
     if not valid.all():
         row = int(np.argmin(valid))
-        raise ValueError(
+        raise OutputError(
             f"{name} must be class probabilities: every row non-negative and summing to 1. "
             f"Row {row} sums to {sums[row]:.4g} with minimum {proba[row].min():.4g}. {advice}"
         )
+    off = np.abs(sums - 1)
     if (off > 1e-3).any():
         # Low precision causes such sums. A smaller deviation than 0.1 % does no harm.
         proba = np.where((off > 1e-3)[:, None], proba / sums[:, None], proba)

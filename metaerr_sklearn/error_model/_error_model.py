@@ -24,6 +24,7 @@ from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.threads import run_in_threads
 from .._utils.validation import (
+    OutputError,
     check_groups,
     check_labels,
     check_proba,
@@ -544,6 +545,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
         n_errors = int(is_error.sum())
         n_rare, folds = min(n_errors, len(is_error) - n_errors), None
+        known = " and ".join(terms).replace("_", " ")
         rare = "errors" if n_errors == n_rare else "correct predictions"
         if n_rare >= MIN_ERRORS and no_folds is None:
             folds = folds_by(is_error)
@@ -557,7 +559,6 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
                 f"{n_rare} {rare} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
                 "meta-learner needs"
             )
-            known = " and ".join(terms).replace("_", " ")
             self.fallback_reason_ = (
                 f"{reason}: nothing is learned, and the error probability is that of {known} "
                 "alone, set to the level of the error rate."
@@ -572,18 +573,26 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             offset = self._offset.fit(terms, is_error, weight, folds)
             self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
             is_for_trees = [block.is_for_trees for block in self._blocks for _ in block.names_]
-            self.meta_learner_ = learner.fit(
-                rows.X if self._raw_input else np.column_stack(features),
-                is_error,
-                offset,
-                folds=folds,
-                is_for_trees=None if self._raw_input else np.array(is_for_trees),
-                sample_weight=sample_weight,
-                seed=training.seed,
-            )
-            oof = self.meta_learner_.oof_logit_
-            # `oof_error_proba_` holds the same numbers.
-            del self.meta_learner_.oof_logit_
+            try:
+                self.meta_learner_ = learner.fit(
+                    rows.X if self._raw_input else np.column_stack(features),
+                    is_error,
+                    offset,
+                    folds=folds,
+                    is_for_trees=None if self._raw_input else np.array(is_for_trees),
+                    sample_weight=sample_weight,
+                    seed=training.seed,
+                )
+                oof = self.meta_learner_.oof_logit_
+                # `oof_error_proba_` holds the same numbers.
+                del self.meta_learner_.oof_logit_
+            except OutputError as error:
+                oof, self.meta_feature_names_ = offset, []
+                self.fallback_reason_ = (
+                    f"The meta-learner gives no probabilities: {error} Nothing is learned, and the "
+                    f"error probability is the calibrated one of {known} alone."
+                )
+                warn_caller(self.fallback_reason_)
         self.oof_log_loss_ = float(log_loss_of_logits(is_error, oof, weight))
         return oof
 

@@ -1,7 +1,8 @@
 """Make the meta-learner that a parameter names."""
 
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 
+from .._base_estimator.adapter import why_no_classifier
 from .._utils.validation import check_not_a_module
 from ._base import ConfidenceMetaLearner, ResidualMetaLearner
 from ._combined import AverageMetaLearner, ClassifierMetaLearner
@@ -47,8 +48,7 @@ def make_meta_learner(meta_learner, *, n_jobs=None, only_input=False):
         meta_learner.check_parameters()
         return clone(meta_learner)
     check_not_a_module(meta_learner)
-    is_class = isinstance(meta_learner, type)
-    if not is_class and hasattr(meta_learner, "fit") and is_classifier(meta_learner):
+    if not isinstance(meta_learner, str) and why_no_classifier(meta_learner) is None:
         return ClassifierMetaLearner(meta_learner, raw_input=only_input)
     raise ValueError(
         f"meta_learner must be one of {', '.join(map(repr, _NAMED_LEARNERS))}, a meta-learner "

@@ -9,10 +9,11 @@ from sklearn.base import clone
 from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
+from .._compat import safe_indexing
 from .._utils.failures import noted
 from .._utils.probabilities import clipped_logit
 from .._utils.threads import run_in_threads
-from .._utils.validation import warn_caller
+from .._utils.validation import OutputError, is_distribution, warn_caller
 from ._base import ResidualMetaLearner
 
 _EPS = 1e-6
@@ -166,6 +167,10 @@ class ClassifierMetaLearner(ResidualMetaLearner):
                 **options,
             )
             self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
+        if not any(hasattr(self.estimator_, m) for m in ("predict_proba", "decision_function")):
+            raise OutputError(
+                f"{type(base.final).__name__} has neither predict_proba nor decision_function."
+            )
         proba = np.where(predictions.fold < 0, np.mean(target), predictions.proba[:, 1])
         self.oof_logit_ = clipped_logit(proba, _EPS)
         return self
@@ -173,11 +178,33 @@ class ClassifierMetaLearner(ResidualMetaLearner):
     def decision_function(self, Z, offset):
         """Return the log-odds of an error; see `ResidualMetaLearner.decision_function`.
 
+        A row for which the classifier returns no probabilities has the log-odds of the offset.
+
         Returns
         -------
         logit : ndarray of shape (n_samples,)
         """
-        proba = adapt(self.estimator_).predict_proba(self._features(Z, offset), np.array([0, 1]))
+        features, base = self._features(Z, offset), adapt(self.estimator_)
+        try:
+            return self._logit(features)
+        except OutputError as error:
+            if not hasattr(self.estimator_, "predict_proba"):
+                raise
+            proba = np.asarray(base.call("predict_proba", features))
+            valid = np.zeros(len(offset), dtype=bool)
+            if proba.shape == (len(offset), 2):
+                valid = is_distribution(proba)
+            warn_caller(
+                f"The meta-learner returns no probabilities for {np.sum(~valid)} of {len(offset)} "
+                f"rows, whose error probability is that of calibrated confidence: {error}"
+            )
+        logit, rows = np.array(offset, dtype=float), np.flatnonzero(valid)
+        if len(rows):
+            logit[rows] = self._logit(safe_indexing(features, rows))
+        return logit
+
+    def _logit(self, features):
+        proba = adapt(self.estimator_).predict_proba(features, np.array([0, 1]))
         return clipped_logit(proba[:, 1].astype(float), _EPS)
 
     def _features(self, Z, offset):
