@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clo
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import safe_indexing
+from .._utils.rows import take_rows
 
 _VALIDATION_WEIGHTS = "sample_weight_eval_set", "eval_sample_weight"
 
@@ -118,8 +118,7 @@ class EncodedLabels(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             for name in _VALIDATION_WEIGHTS:
                 if params.get(name) is not None:
                     params[name] = [
-                        safe_indexing(weight, rows)
-                        for weight, (*_, rows) in zip(params[name], encoded)
+                        take_rows(weight, rows) for weight, (*_, rows) in zip(params[name], encoded)
                     ]
         return params
 
@@ -127,4 +126,4 @@ class EncodedLabels(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Return the rows of known classes, their encoded labels, and their positions."""
         y = np.asarray(y).ravel()
         rows = np.flatnonzero(np.isin(y, self.classes_))
-        return safe_indexing(X, rows), np.searchsorted(self.classes_, y[rows]), rows
+        return take_rows(X, rows), np.searchsorted(self.classes_, y[rows]), rows

@@ -53,6 +53,8 @@ from ._novelty import PredictsNovelty
 from ._offset import CalibratedOffset
 from ._results import ErrorExplanation
 from ._sampling import (
+    MIN_ERRORS,
+    explain_fallback,
     learned_share,
     make_folds,
     sample_rows,
@@ -60,9 +62,6 @@ from ._sampling import (
     why_no_folds,
     without_zero_weights,
 )
-
-# With fewer errors, or fewer correct rows, nothing can be learned from them.
-MIN_ERRORS = 5
 
 
 class ErrorModel(PredictsNovelty, BaseEstimator):
@@ -555,18 +554,8 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
                     "is left for training when the others are tested"
                 )
         if n_rare < MIN_ERRORS or no_folds is not None:
-            reason = no_folds or (
-                f"{n_rare} {rare} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
-                "meta-learner needs"
-            )
-            self.fallback_reason_ = (
-                f"{reason}: nothing is learned, and the error probability is that of {known} "
-                "alone, set to the level of the error rate."
-            )
-            if n_errors == 0:
-                self.fallback_reason_ += (
-                    " If these rows trained the classifier, give rows that are new to it."
-                )
+            too_few = f"{n_rare} {rare} among {len(is_error)} rows"
+            self.fallback_reason_ = explain_fallback(no_folds, too_few, known, n_errors)
             oof = self._offset.fit_level(terms, is_error, weight)
             warn_caller(self.fallback_reason_)
         else:

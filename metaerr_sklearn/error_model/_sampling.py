@@ -8,6 +8,9 @@ import numpy as np
 from .._utils import limits
 from ..model_selection._splitting import make_splits
 
+# With fewer errors, or fewer correct rows, nothing can be learned from them.
+MIN_ERRORS = 5
+
 
 class Sample(NamedTuple):
     """Rows to train on, and how they were sampled.
@@ -157,3 +160,31 @@ def make_folds(observations, cv, seed, labels):
         seed=seed,
         warn=False,
     )
+
+
+def explain_fallback(no_folds, too_few, known, n_errors):
+    """Return why nothing is learned, and what the error probability is instead.
+
+    Parameters
+    ----------
+    no_folds : str or None
+        Reason why the rows cannot be split into folds.
+    too_few : str
+        The number of errors or of correct predictions, for the case that `no_folds` is None.
+    known : str
+        Names of the terms of the offset.
+    n_errors : int
+        Number of errors.
+
+    Returns
+    -------
+    reason : str
+    """
+    reason = no_folds or f"{too_few}, fewer than the {MIN_ERRORS} that a meta-learner needs"
+    reason += (
+        f": nothing is learned, and the error probability is that of {known} alone, set to the "
+        "level of the error rate."
+    )
+    if n_errors == 0:
+        reason += " If these rows trained the classifier, give rows that are new to it."
+    return reason

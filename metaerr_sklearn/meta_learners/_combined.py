@@ -9,9 +9,9 @@ from sklearn.base import clone
 from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
-from .._compat import safe_indexing
 from .._utils.failures import noted
 from .._utils.probabilities import clipped_logit
+from .._utils.rows import take_rows
 from .._utils.threads import run_in_threads
 from .._utils.validation import OutputError, is_distribution, warn_caller
 from ._base import ResidualMetaLearner
@@ -200,7 +200,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
             )
         logit, rows = np.array(offset, dtype=float), np.flatnonzero(valid)
         if len(rows):
-            logit[rows] = self._logit(safe_indexing(features, rows))
+            logit[rows] = self._logit(take_rows(features, rows))
         return logit
 
     def _logit(self, features):
