@@ -23,8 +23,9 @@ def containers(labels, dtype=None, arrow_type=None):
     pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
     values = np.empty(len(labels), dtype=object)
     values[:] = labels
-    yield from (list(labels), tuple(labels), values, pd.Series(values), pl.Series(labels))
-    yield from (pa.array(labels, arrow_type), pa.chunked_array([pa.array(labels, arrow_type)]))
+    yield from (list(labels), tuple(labels), values, pd.Series(values))
+    arrow = pa.array(labels, arrow_type)
+    yield from (arrow, pl.from_arrow(arrow), pa.chunked_array([arrow]))
     yield pd.Series(pd.Categorical(values))
     if dtype is not None:
         yield pd.Series(labels, dtype=dtype)

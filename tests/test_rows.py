@@ -156,6 +156,14 @@ def test_a_dict_of_inputs_works_as_a_slice_dict(table):
         assert_array_equal(output, other)
 
 
+def test_a_sparse_matrix_of_the_form_of_a_dict_is_no_dict_of_inputs(table):
+    X, y = table
+    clf = MetaErrorClassifier(LogisticRegression(), "confidence", random_state=0)
+    expected = clf.fit(sp.csr_array(X), y).predict_error_proba(sp.csr_array(X))
+    X = sp.dok_array(X)
+    assert_allclose(clf.fit(X, y).predict_error_proba(X), expected)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -228,13 +236,20 @@ TENSORS = """
 import numpy as np, torch
 from sklearn import config_context
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
 from test_rows import use_everywhere
+SecondOpinionBlock.n_estimators = 12
 rng = np.random.default_rng(0)
 y = rng.integers(3, size=240)
 X = (rng.normal(size=(3, 4))[y] + rng.normal(size=(240, 4))).astype(np.float32)
 base = LinearDiscriminantAnalysis()
 expected = use_everywhere(base, X, y)
-for dispatch in (True, False):
+try:
+    with config_context(array_api_dispatch=True):
+        options = (True, False)
+except ImportError:  # old versions of scikit-learn need a package more
+    options = (False,)
+for dispatch in options:
     with config_context(array_api_dispatch=dispatch):
         outputs = use_everywhere(base, torch.tensor(X), torch.tensor(y))
     for output, other in zip(outputs, expected):

@@ -43,7 +43,7 @@ def indexable(X, *others):
     """
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
-    elif isinstance(X, Mapping) and not is_instance_by_name(X, "skorch.helper", "SliceDict"):
+    elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # a SliceDict has one
         X = _slice_dict(X)
     _check_has_columns(X)
     return sklearn_indexable(X, *(as_array(other) for other in others))

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import num_samples, safe_indexing
+from .._compat import num_samples
 from .._utils import limits
-from .._utils.rows import indexable, row_chunks, rows_at_once
+from .._utils.rows import indexable, row_chunks, rows_at_once, take_rows
 from .._utils.threads import run_in_threads
 from ..representation._choice import represent
 from ..representation._numeric import NumericRepresentation, UnsupportedInputError, is_projected
@@ -149,7 +149,7 @@ class Novelty:
             n_components = min(40, len(fitted) // self._rows_per_component)
             projection = NumericRepresentation(max(n_components, 1), random_state=seed)
             try:
-                self._projection = projection.fit(safe_indexing(X, np.sort(rows[fitted])))
+                self._projection = projection.fit(take_rows(X, np.sort(rows[fitted])))
                 order = order[half:]
             except UnsupportedInputError:  # for example texts without words
                 pass

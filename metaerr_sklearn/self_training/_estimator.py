@@ -425,7 +425,10 @@ class SelfTrainingWithMetaErr(
         self._check_parameters()
         check_has_target(y, type(self).__name__)
         X, y, _ = indexable(X, y, groups)
+        is_of_objects = hasattr(y, "dtype") and y.dtype == object
         y = read_labels(y, warn=True)
+        if is_of_objects:
+            y = y.astype(object)  # `transduction_` has the dtype of y
         if self.meta_learner is None and y.dtype.kind in "US":
             raise ValueError(
                 "y has dtype string. If you wish to predict on string targets, use dtype object, "
