@@ -359,8 +359,48 @@ def test_duplicated_rows_are_not_seen_by_the_base():
     """Red if duplicates are split: 1-NN would find the duplicate, whatever its label."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(150, 4)), rng.integers(2, size=150)
-    clf = fast(KNeighborsClassifier(1)).fit(np.repeat(X, 2, axis=0), np.repeat(y, 2))
+    X, y = np.repeat(X, 2, axis=0), np.repeat(y, 2)
+    clf = fast(KNeighborsClassifier(1))
+    with pytest.warns(UserWarning, match=r"300 of the 300 rows .* \(copies\)\. .* too high") as log:
+        clf.fit(X, y)
+    assert len(log) == 1
+    assert clf.duplicates_.n_rows == 300
+    assert clf.duplicates_.kept_together
+    assert clf.error_model_.duplicates_ == clf.duplicates_
     assert clf.oof_error_rate_ > 0.35
+    clf.fit(X, y, groups=np.arange(300))  # the way to split duplicates, without a warning
+    assert clf.duplicates_ is None
+    assert clf.oof_error_rate_ < 0.3
+
+
+@pytest.mark.usefixtures("small_second_opinion")
+@pytest.mark.parametrize("share", [0.005, 0.01, 0.05])
+def test_rows_drawn_from_a_list_are_split(share):
+    """New rows repeat training rows as often as test rows do, whatever share of labels is noise."""
+    rng = np.random.default_rng(0)
+    stores, label = rng.normal(size=(200, 4)).round(3), rng.integers(2, size=200)
+    visit = rng.integers(200, size=4000)
+    y = np.where(rng.random(4000) < share, 1 - label[visit], label[visit])
+    clf = fast(DecisionTreeClassifier(random_state=0), "confidence")
+    with pytest.warns(UserWarning, match=r"2000 rows of X have duplicates .* too low") as log:
+        clf.fit(stores[visit[:2000]], y[:2000])
+    assert "groups=np.arange(len(X))" in str(log[0].message)
+    assert not clf.duplicates_.kept_together
+    new_error_rate = 1 - clf.score(stores[visit[2000:]], y[2000:])
+    assert clf.oof_error_rate_ == pytest.approx(new_error_rate, abs=0.02)
+
+
+@pytest.mark.usefixtures("small_second_opinion")
+@pytest.mark.parametrize("as_list", [False, True])
+def test_splits_that_separate_duplicates_are_reported(as_list):
+    rng = np.random.default_rng(0)
+    X, y = np.repeat(rng.normal(size=(100, 3)), 2, axis=0), np.repeat(rng.integers(2, size=100), 2)
+    folds = KFold(3, shuffle=True, random_state=0)
+    clf = fast(KNeighborsClassifier(1), cv=list(folds.split(X)) if as_list else folds)
+    with pytest.warns(UserWarning, match=r"test \d+ rows that have a duplicate in training"):
+        clf.fit(X, y)
+    assert not clf.duplicates_.kept_together
+    assert clf.set_params(cv=KFold(2)).fit(X, y).duplicates_.kept_together
 
 
 @pytest.mark.parametrize("cv", [3, GroupKFold(3)])

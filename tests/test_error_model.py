@@ -195,7 +195,8 @@ def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
         model = ErrorModel(random_state=0).fit(*twice)
         return roc_auc_score(is_error, model.oof_error_proba_)
 
-    assert auroc() < 0.62
+    with pytest.warns(UserWarning, match=r"800 of the 800 rows of X have duplicates \(copies\)"):
+        assert auroc() < 0.62
     monkeypatch.setattr(
         "metaerr_sklearn.error_model._error_model.find_duplicates", lambda X, y: None
     )
@@ -456,11 +457,14 @@ def test_a_hold_out_of_one_group_falls_back_to_confidence():
     assert_allclose(rankdata(clf.predict_error_proba(X)), rankdata(-confidence))
 
 
-def test_duplicates_of_two_rows_fall_back_to_confidence():
-    proba, y = np.tile([0.3, 0.7], (20, 1)), np.repeat([0, 1], 10)
-    X = np.repeat(np.random.default_rng(0).normal(size=(2, 4)), 10, axis=0)
-    with pytest.warns(UserWarning, match="No class has two rows that are not duplicates"):
+def test_duplicates_of_one_row_a_class_fall_back_to_confidence():
+    y, proba = np.repeat(np.arange(20), 10), np.full((200, 20), 0.7 / 19)
+    proba[np.arange(200), np.where(y < 10, y, 0)] = 0.3
+    X = np.repeat(np.random.default_rng(0).normal(size=(20, 4)), 10, axis=0)
+    with pytest.warns(UserWarning, match=r"No class has two rows that are not duplicates|copies"):
         model = ErrorModel().fit(X, y, proba)
+    assert "No class has two rows that are not duplicates" in model.fallback_reason_
+    assert model.duplicates_.kept_together
     assert_allclose(model.predict_error_proba(X, proba), 0.5, atol=0.02)
 
 

@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 from scipy.stats import binom
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from metaerr_sklearn.selective import SelectiveClassifier, certify_threshold, risk_upper_bound
@@ -195,3 +196,32 @@ def test_risk_is_kept_through_fit(target_risk):
         too_high += n_errors > target_risk * accepted.sum()
     assert too_high <= binom.ppf(1 - 1e-4, n_draws, 0.2)
     assert np.median(coverage) > 0.3
+
+
+def test_risk_is_kept_if_a_quarter_of_the_rows_was_copied():
+    """Red if copies are split: the forest finds calibration rows among its training rows."""
+
+    def draw(rng, n_samples):
+        X = rng.normal(size=(n_samples, 4))
+        return X, (rng.random(n_samples) < 1 / (1 + np.exp(-2.2 * X[:, 0]))).astype(int)
+
+    X_new, y_new = draw(np.random.default_rng(99), 20_000)
+    n_violations = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X, y = draw(rng, 700)
+        copied = rng.choice(700, 175, replace=False)
+        clf = SelectiveClassifier(
+            RandomForestClassifier(40),
+            target_risk=0.1,
+            confidence_level=0.9,
+            calibration=0.4,
+            random_state=seed,
+        )
+        with pytest.warns(UserWarning, match="copies|No threshold"):
+            clf.fit(np.r_[X, X[copied]], np.r_[y, y[copied]])
+        answered = clf.accepts(X_new)
+        if answered.any():
+            n_violations += (clf.estimator_.predict(X_new) != y_new)[answered].mean() > 0.1
+    # In 40 draws of probability 0.1, more than 8 violations have probability 0.02.
+    assert n_violations <= 8

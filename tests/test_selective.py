@@ -197,9 +197,41 @@ def test_copies_of_a_row_are_not_divided(cancer):
     X, _, y, _ = cancer
     X = X[:100] / X.max()
     X, y = np.repeat(X, 3, axis=0), np.repeat(y[:100], 3)
-    clf = SelectiveClassifier(Recorder(), target_coverage=1.0, random_state=0).fit(X, y)
+    clf = SelectiveClassifier(Recorder(), target_coverage=1.0, random_state=0)
+    with pytest.warns(UserWarning, match=r"300 of the 300 rows .* \(copies\)"):
+        clf.fit(X, y)
+    assert clf.duplicates_.kept_together
+    assert clf.n_calibration_ == 30  # each distinct row of the hold-out counts once
     _, counts = np.unique(clf.estimator_.X_, axis=0, return_counts=True)
     assert set(counts) == {3}
+    clf.fit(X, y, groups=np.arange(300))
+    assert clf.duplicates_ is None
+    assert clf.n_calibration_ == 90
+
+
+@pytest.mark.parametrize("around", [lambda clf: clf, lambda clf: make_pipeline("passthrough", clf)])
+def test_duplicates_are_reported_once_through_all_layers(around):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(150, 3)), rng.integers(2, size=150)
+    X, y = np.r_[X, X], np.r_[y, y]
+    inner = around(MetaErrorClassifier(GaussianNB(), "confidence", meta_features=["confidence"]))
+    clf = SelectiveClassifier(inner, target_coverage=0.5, random_state=0)
+    with pytest.warns(UserWarning, match="copies") as log:
+        clf.fit(X, y)
+    assert len(log) == 1
+    clf.fit(X, y, groups=np.arange(300))
+
+
+def test_copied_calibration_rows_count_once_for_a_fitted_estimator(cancer):
+    """Red if each copy counts: 200 rows without an error would certify a risk of 5 %."""
+    X, X_new, y, y_new = cancer
+    base = LogisticRegression(max_iter=5000).fit(X, y)
+    right = np.flatnonzero(base.predict(X_new) == y_new)[:20].repeat(10)
+    clf = SelectiveClassifier(base, target_risk=0.05, calibration="prefit")
+    with pytest.warns(UserWarning, match=r"copies|No threshold"):
+        clf.fit(X_new[right], y_new[right])
+    assert clf.n_calibration_ == 20
+    assert clf.coverage_ == 0
 
 
 @pytest.mark.parametrize("coverage", [0.07, 0.28, 0.29, 0.55, 0.56, 0.57, 0.58])

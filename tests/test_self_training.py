@@ -967,5 +967,14 @@ def test_splits_that_separate_duplicates_warn():
     X = np.vstack([labeled, rng.normal(size=(100, 5))])
     partly = np.where(np.arange(220) < 120, X[:, 0] > 0, -1)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    with pytest.warns(UserWarning, match="that have a duplicate in the training part"):
-        SelfTrainingWithMetaErr(GaussianNB(), cv=folds, random_state=0).fit(X, partly)
+    model = SelfTrainingWithMetaErr(GaussianNB(), cv=folds, random_state=0)
+    with pytest.warns(UserWarning, match="rows that have a duplicate in training"):
+        model.fit(X, partly)
+    assert model.duplicates_.n_rows == 120
+    assert not model.duplicates_.kept_together
+    model.set_params(cv=5)
+    with pytest.warns(UserWarning, match=r"120 of the 120 rows of X have duplicates") as log:
+        model.fit(X, partly)
+    assert len(log) == 1
+    assert model.duplicates_.kept_together
+    assert model.fit(X, partly, groups=np.arange(220)).duplicates_ is None

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold
 
-from metaerr_sklearn.model_selection._duplicates import find_duplicates
 from metaerr_sklearn.model_selection._splitting import check_split_parameter, make_splits
 
 
@@ -48,14 +47,12 @@ def test_generator_of_splits_is_materialised():
     assert len(splits) == 4
 
 
-def test_splits_that_separate_duplicates_are_warned_of():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(60, 3))
-    X, y = np.vstack([X, X]), np.tile(rng.integers(2, size=60), 2)
-    duplicate_id = find_duplicates(X, y)
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    with pytest.warns(UserWarning, match=r"tests \d+ rows that have a duplicate in the training"):
-        make_splits(folds, X, y, duplicate_id=duplicate_id)
-    make_splits(list(folds.split(X, y)), X, y, duplicate_id=duplicate_id)
-    make_splits(GroupKFold(5), X, y, groups=duplicate_id, duplicate_id=None)
-    make_splits(5, X, y, duplicate_id=duplicate_id)
+@pytest.mark.parametrize("cv", [5, 0.3])
+def test_groups_of_one_row_each_split_rows_as_without_groups(cv):
+    """Two duplicates are then split as well, because no row is related to another."""
+    y = np.random.default_rng(0).integers(3, size=100)
+    duplicate_id, X = np.arange(100) // 2, np.zeros((100, 1))
+    alone = make_splits(cv, X, y, groups=np.arange(100), duplicate_id=duplicate_id)
+    for split, expected in zip(alone, make_splits(cv, X, y)):
+        for part, expected_part in zip(split, expected):
+            assert_array_equal(part, expected_part)

@@ -1,5 +1,6 @@
 """Read the rows of any X in chunks, and one by one if X is a torch Dataset."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -189,8 +190,8 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
         n_cells = np.asarray(X[0]).size
     elif is_frame(X):
         n_cells = len(X.columns)
-    elif isinstance(X, np.ndarray) and n_samples:
-        n_cells = X.size // n_samples
+    elif len(getattr(X, "shape", ())) > 1 and not hasattr(X, "tocsr"):  # also a file
+        n_cells = math.prod(X.shape[1:])
     allowance = get_config()["working_memory"] * 2**20
     return int(max(1, allowance // (bytes_per_cell * max(n_cells, 1))))
 

@@ -27,8 +27,12 @@ from .._utils.validation import (
 )
 from ..error_model import ErrorModel
 from ..meta_features._blocks import observers_in
-from ..model_selection._duplicates import find_duplicates
-from ..model_selection._splitting import check_split_parameter, make_splits
+from ..model_selection._duplicates import find_duplicates, report_duplicates
+from ..model_selection._splitting import (
+    check_split_parameter,
+    make_splits,
+    without_single_rows,
+)
 from ..representation._choice import net_representation, shared_with
 from ._error_outputs import PredictsErrors
 
@@ -79,10 +83,9 @@ class MetaErrorClassifier(
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         How the rows are held out. int: that many stratified folds. Rows of one group are never
-        split across folds. Exact duplicates are kept together too if most rows of a class have
-        one; otherwise pass the number of the original row as `groups`. float: one stratified
-        hold-out of that size. "prefit": `estimator` is fitted, and all rows are new to it, as with
-        a `FrozenEstimator`.
+        split across folds. Equal rows are kept together if they seem to be copied
+        (see Notes). float: one stratified hold-out of that size. "prefit": `estimator` is fitted,
+        and all rows are new to it, as with a `FrozenEstimator`.
 
     refit : bool, default=True
         Whether the deployed base is fitted anew on all rows. False needs a single split, and
@@ -141,6 +144,11 @@ class MetaErrorClassifier(
         Number of errors in the out-of-fold predictions of rows with positive weight. None if
         ``meta_learner=None``.
 
+    duplicates_ : DuplicateReport or None
+        ``n_rows``, the number of rows that are equal to another row; ``kept_together``, whether
+        splits keep them together; ``reason``. None if `groups` are given, if ``meta_learner=None``,
+        or if X is of a kind whose rows cannot be compared.
+
     fallback_reason_ : str or None
         Reason why no meta-learner was fitted; None if one was fitted. See `ErrorModel`.
 
@@ -163,6 +171,17 @@ class MetaErrorClassifier(
     See Also
     --------
     ErrorModel : Predicts the errors of predictions that were made elsewhere.
+
+    Notes
+    -----
+    Rows are equal if their values are equal in single precision. They are kept together in every
+    split if they repeat a more even number of times than rows that are drawn at random, or if the
+    rows of one class repeat and those of another do not. They are then probably copies, and the
+    error rate is that on new rows. Other equal rows are split: they are equal by chance, or are
+    draws from a list, and new rows will repeat them as often. There is a warning if the choice may
+    change the error rate. ``groups=np.arange(len(X))`` splits all duplicates without a search;
+    ``groups=`` with one number for all duplicates of a row keeps them together. Rows that differ a
+    little, such as noisy copies, need such groups.
 
     References
     ----------
@@ -268,10 +287,17 @@ class MetaErrorClassifier(
             return self._fit_base_alone(X, y, own_classes, options)
         # The base is trained on X itself: a Dataset may give other random views in each epoch.
         X_kept = read_once_if_small(X)
-        duplicate_id = find_duplicates(X_kept, y) if groups is None else None
+        duplicates = find_duplicates(X_kept, y) if groups is None else None
+        duplicate_id = None if duplicates is None else duplicates.duplicate_id
         splits = []
         if not is_prefit:
             splits = self._make_splits(X, y, groups, duplicate_id, split_params, seed)
+        report = report_duplicates(
+            duplicates,
+            "prefit" if is_prefit else self.cv,
+            splits,
+            estimate="the log-loss of oof_error_proba_" if is_prefit else "the error rate",
+        )
         observers = self._check_observers(X)
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_prefit:
@@ -287,7 +313,7 @@ class MetaErrorClassifier(
             observations,
             X=X_kept,
             sample_weight=sample_weight,
-            groups=None if groups is None else np.asarray(groups),
+            groups=without_single_rows(groups),
             duplicate_id=duplicate_id,
         )
         self._fit_error_model(
@@ -298,6 +324,7 @@ class MetaErrorClassifier(
             is_deployed=is_prefit or not self.refit,
             representation=representation,
         )
+        self.duplicates_ = self.error_model_.duplicates_ = report
         progress.done("error model")
         progress.close()
         if not is_prefit:
@@ -335,7 +362,7 @@ class MetaErrorClassifier(
             base = self._fit_base(X, y, classes, options)
             own_classes = adapt(base).classes_of_output(classes, X)
         self._argmax_is_label = bool(adapt(base).predicts_argmax())
-        self.error_model_, self.failed_folds_ = None, {}
+        self.error_model_, self.duplicates_, self.failed_folds_ = None, None, {}
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
         self.meta_feature_names_ = []

@@ -42,13 +42,9 @@ from ..meta_features._blocks import (
 )
 from ..meta_learners import ClassifierMetaLearner, ConfidenceMetaLearner
 from ..meta_learners._choice import make_meta_learner
-from ..model_selection._duplicates import find_duplicates
-from ..representation._choice import (
-    fit_representation,
-    is_of_images,
-    represent,
-    shared_with,
-)
+from ..model_selection._duplicates import find_duplicates, report_duplicates
+from ..model_selection._splitting import without_single_rows
+from ..representation._choice import fit_representation, is_of_images, represent, shared_with
 from ._novelty import PredictsNovelty
 from ._offset import CalibratedOffset
 from ._results import ErrorExplanation
@@ -137,6 +133,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
     representation_reason_ : str or None
         Reason why X has no representation; None if it has one or needs none.
+
+    duplicates_ : DuplicateReport or None
+        What was found of duplicated rows; see `MetaErrorClassifier`.
 
     fallback_reason_ : str or None
         Reason why no meta-learner was fitted; None if one was fitted. Without one, the error
@@ -262,6 +261,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             check_same_kind(y_pred, classes, "y_pred")
             pred_encoded = label_positions(y_pred, classes)
             is_error = y != y_pred
+        duplicates = None if X is None or groups is not None else find_duplicates(X, y_encoded)
+        estimate = "the log-loss of oof_error_proba_"
+        self.duplicates_ = report_duplicates(duplicates, "prefit", [], estimate=estimate)
         observations = Observations(
             X,
             proba,
@@ -269,8 +271,8 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             y_encoded,
             is_error,
             sample_weight=None if sample_weight is None else check_weights(sample_weight, y),
-            groups=groups,
-            duplicate_id=None if X is None or groups is not None else find_duplicates(X, y_encoded),
+            groups=without_single_rows(groups),
+            duplicate_id=duplicates and duplicates.duplicate_id,
             fold=None if fold is None else column_or_1d(fold),
         )
         return self.fit_observations(observations, classes)

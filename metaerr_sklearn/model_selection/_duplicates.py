@@ -1,41 +1,107 @@
-"""Find duplicated rows."""
+"""Find duplicated rows, and decide whether splits keep them together."""
 
-from hashlib import blake2b
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import murmurhash3_32
+from scipy.special import lambertw
 
 from .._compat import num_samples
-from .._utils.columns import columns_of, is_frame, to_str
+from .._utils.columns import columns_of, is_frame
 from .._utils.rows import as_array, row_chunks, rows_at_once, take_rows
+from .._utils.validation import warn_caller
 
-# A class of fewer rows does not decide whether rows are duplicated.
-_MIN_CLASS_SIZE = 10
-# Equal rows disagree on the label if their pairs with different labels exceed both this share of
-# all pairs and this number. A few wrong labels are no disagreement.
-_MAX_DISAGREEING_SHARE = 0.02
-_MAX_DISAGREEING_PAIRS = 5
-# Rows repeat beyond chance if they are equal this many times as often as chance would make them.
-_CHANCE_FACTOR = 10
-# Strings of at least this length, in the median, are texts, which never repeat by chance. Names of
-# categories are shorter.
+# Below this magnitude single precision holds all whole numbers. Larger numbers, such as identifiers
+# and times in seconds, would become equal without being so.
+_SINGLE_PRECISION = 2.0**24
+# Rows of more cells are compared in full only if this many cells of them are equal.
+_N_FINGERPRINT_CELLS = 64
+# Rows are hashed in chunks of about this many cells, which fit into the cache of a processor.
+_CACHED_CELLS = 2**18
+# A description of the columns reads at most this many distinct rows, and this many columns.
+_N_DESCRIBED_ROWS = 2000
+_N_DESCRIBED_COLUMNS = 200
+# One column with fewer distinct fractions may hold codes, such as the quotients of small numbers.
+_MIN_FRACTIONS = 50
+# Texts of at least this length, in the median, do not repeat by chance.
 _MIN_TEXT_LENGTH = 30
+# There is a warning only if more than these shares of the rows, and of those of a class, have a
+# duplicate, and more than this number. Fewer do not change an estimate beyond its sampling error.
+_MIN_SHARE = 0.02
+_MIN_CLASS_SHARE = 0.05
+_MIN_ROWS = 5
+# A class has too few duplicates only if this many were expected.
+_MIN_EXPECTED = 15
+
+
+class DuplicateReport(NamedTuple):
+    """What was found of duplicated rows, and what was decided.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows that are equal to at least one other row.
+    kept_together : bool
+        Whether all duplicates of a row are in one part of every split.
+    reason : str
+        Why.
+    """
+
+    n_rows: int
+    kept_together: bool
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates:
+    """Duplicated rows, and whether splits should keep them together.
+
+    Parameters
+    ----------
+    row_id : ndarray of int, shape (n_samples,)
+        Equal numbers mark equal rows. Distinct rows are numbered in their order.
+    kept_together : bool
+        Whether the duplicates of a row should be in one part of every split.
+    reason : str
+        Why.
+    needs_warning : bool
+        Whether the duplicates change an estimate, and new rows may repeat training rows or not.
+    """
+
+    row_id: np.ndarray
+    kept_together: bool
+    reason: str
+    needs_warning: bool = False
+
+    @property
+    def duplicate_id(self):
+        """The array `row_id` if duplicates are kept together, else None."""
+        return self.row_id if self.kept_together else None
+
+    @property
+    def has_duplicate(self):
+        """Mask of the rows that have a duplicate."""
+        return np.bincount(self.row_id)[self.row_id] > 1
 
 
 def find_duplicates(X, y):
-    """Find duplicated rows, so that all duplicates of a row can be kept in one fold.
+    """Find duplicated rows, and decide whether splits should keep them together.
 
-    If rows were duplicated (oversampling, a table joined to itself), a flexible base finds the
-    label of a test row in the duplicate in its training part, and its out-of-fold accuracy is too
-    high. Rows also repeat by chance, or because they are drawn from a short list, such as products
-    or stores. New rows then repeat training rows just as often, and folds that separate them from
-    their duplicates make the accuracy too low.
+    If rows were copied (oversampling, a table joined to itself), a flexible base finds the label of
+    a test row in a duplicate in its training part, and its out-of-fold accuracy is too high. Rows
+    also repeat by chance, or because they are drawn from a short list, such as products or stores.
+    New rows then repeat training rows just as often, and splits that keep duplicates together make
+    the accuracy too low.
 
-    Rows count as duplicated if three conditions hold. Most rows of a class have a duplicate. Equal
-    rows agree on the label, or are about equal in number, as rows that several people labeled are.
-    Rows are equal ten times as often as if their columns were drawn independently, or have a column
-    of many values whose equal values come with equal rows. `benchmarks/bench_duplicates.py`
-    measures what each condition is good for.
+    The number of times that rows repeat shows the difference. The number of draws of a row, by
+    chance or from a list, has a Poisson distribution, whose mean may differ between rows. Copied
+    rows repeat a more even number of times (all of them twice; some twice and the others not), or
+    are rows of some classes only. `benchmarks/bench_duplicates.py` measures both rules.
+
+    Values are compared in single precision, as a representation has them.
 
     Parameters
     ----------
@@ -46,134 +112,315 @@ def find_duplicates(X, y):
 
     Returns
     -------
-    duplicate_id : ndarray of shape (n_samples,) or None
-        Equal numbers mark equal rows. Distinct rows are numbered in their order. None if no rows
-        are duplicated, or if X is of a kind whose rows cannot be compared.
+    duplicates : Duplicates or None
+        None if there is no row, or if X is of a kind whose rows cannot be compared.
     """
-    n_samples = num_samples(X)
-    if n_samples == 0 or _hash_cells(take_rows(X, slice(0, 1))) is None:
+    row_id = _number_rows(X)
+    if row_id is None:
         return None
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub":
-        # The smallest number of duplicates that counts is three pairs, so that no column has more
-        # than n - 3 values. A check of one column takes a tenth of the time.
-        n_distinct = [len(np.unique(column)) for column in X[:200].T]
-        if n_distinct and len(np.unique(X[:, np.argmax(n_distinct)])) > n_samples - 3:
-            return None
-    row_hash = _hash_rows(X)
-    if row_hash is None:
-        return None
-    _, first, duplicate_id, count = np.unique(
-        row_hash, return_index=True, return_inverse=True, return_counts=True
-    )
-    has_duplicate = count[duplicate_id] > 1
-    # The order of the hashes is arbitrary, and must not decide how folds are drawn.
-    duplicate_id = np.argsort(np.argsort(first))[duplicate_id]
+    _, first, count = np.unique(row_id, return_index=True, return_counts=True)
+    if len(first) == len(row_id):
+        return Duplicates(row_id, False, "no row has a duplicate")
+    table = _describe(X, first)
+    if table.is_grid:
+        reason = "the columns have so few values that rows are equal by chance"
+        return Duplicates(row_id, False, reason)
     y_encoded, class_size = np.unique(y, return_inverse=True, return_counts=True)[1:]
-    share = np.bincount(y_encoded, has_duplicate) / class_size
-    if not (share[class_size >= _MIN_CLASS_SIZE] > 0.5).any():
-        return None
-    if _disagree_like_draws(duplicate_id, y_encoded) or _coincide_by_chance(X, count):
-        return None
-    return duplicate_id
-
-
-def _disagree_like_draws(duplicate_id, y_encoded):
-    """Return whether equal rows disagree on the label and are as uneven in number as draws are."""
-    count = np.bincount(duplicate_id)
-    n_agreeing = np.unique(duplicate_id * (y_encoded.max() + 1) + y_encoded, return_counts=True)[1]
-    n_pairs = _count_pairs(count)
-    n_disagreeing = n_pairs - _count_pairs(n_agreeing)
-    # The number of draws of a row has a Poisson distribution. If most rows have a duplicate, its
-    # variance, given that it is not 0, is at least a third of its mean.
-    return (
-        n_disagreeing > max(_MAX_DISAGREEING_PAIRS, _MAX_DISAGREEING_SHARE * n_pairs)
-        and count.var() > 0.3 * count.mean()
+    n_repeated = np.bincount(y_encoded, count[row_id] > 1, minlength=len(class_size))
+    is_material = n_repeated.sum() > _MIN_SHARE * len(row_id) and bool(
+        (n_repeated > np.maximum(_MIN_ROWS, _MIN_CLASS_SHARE * class_size)).any()
     )
+    p_value, is_uneven = _compare_with_draws(count)
+    # Distinct rows of much information are rarely equal by chance: then less evidence is enough.
+    if p_value <= (0.1 if table.is_rich else 0.02):
+        reason = "they repeat a more even number of times than rows drawn at random from a list"
+        return Duplicates(row_id, True, reason, is_material)
+    if _is_class_repeated(row_id, y_encoded, n_repeated, table.is_rich):
+        reason = "rows of one class repeat and rows of another do not, as after oversampling"
+        return Duplicates(row_id, True, reason, is_material)
+    if not table.is_rich:
+        return Duplicates(row_id, False, "rows with so few values are equal by chance")
+    if is_uneven:
+        reason = "some rows repeat far more often than others, as frequent rows do in new data"
+        return Duplicates(row_id, False, reason)
+    reason = "they repeat as often and as rarely as rows drawn at random from a list"
+    return Duplicates(row_id, False, reason, is_material)
 
 
-def _coincide_by_chance(X, count):
-    """Return whether independent columns would make as many rows equal, given how often each is."""
-    n_samples = num_samples(X)
-    n_some = min(2000, rows_at_once(X))
-    some = take_rows(X, np.sort(np.random.default_rng(0).permutation(n_samples)[:n_some]))
-    if _has_texts(some):
-        return False
-    collision = _collision_probabilities(some)
-    n_pairs, n_equal = n_samples * (n_samples - 1) / 2, _count_pairs(count)
-    if n_equal > _CHANCE_FACTOR * n_pairs * np.prod(collision):
-        return False
-    if hasattr(X, "tocsr"):
-        return True
-    # If a continuous column is duplicated, all its equal values come from duplicates, and its
-    # collision probability is not that of chance.
-    rarest = int(np.argmin(collision))
-    values = np.concatenate([_hash_cells(part)[:, rarest] for _, part in row_chunks(X)])
-    value_count = np.unique(values, return_counts=True)[1]
-    if len(value_count) < n_samples / 10:
-        return True  # a code, on which other columns may depend
-    n_alike = _count_pairs(value_count)
-    n_different = n_alike * (1 - np.prod(np.delete(collision, rarest)))
-    return n_different < _CHANCE_FACTOR or n_alike - n_equal > n_different / _CHANCE_FACTOR
+def report_duplicates(duplicates, cv, splits, *, estimate, count_once=False):
+    """Warn of duplicates if an estimate depends on them, and return what was decided.
 
+    Parameters
+    ----------
+    duplicates : Duplicates or None
+        Result of `find_duplicates`.
+    cv : int, float, splitter, iterable of splits or "prefit"
+        What made the splits. A number keeps duplicates together or splits them as was decided.
+    splits : list of (train, test)
+        Positions of the rows; used only if `cv` is not a number.
+    estimate : str
+        What is estimated on the test rows, for example "the error rate".
+    count_once : bool, default=False
+        Whether one of the duplicates that are kept together is used in place of all.
 
-def _collision_probabilities(X):
-    """Return for each column the probability that two rows have the same value."""
-    n_rows = num_samples(X)
-    if hasattr(X, "tocsr"):
-        columns = X.tocsc(copy=True)
-        columns.sum_duplicates()
-        columns.eliminate_zeros()
-        counts = []
-        for start, stop in zip(columns.indptr[:-1], columns.indptr[1:]):
-            if stop > start:  # in an empty column all rows are equal
-                known = np.unique(columns.data[start:stop], return_counts=True)[1]
-                counts.append(np.append(known, n_rows - (stop - start)))
-    else:
-        counts = [np.unique(column, return_counts=True)[1] for column in _hash_cells(X).T]
-    return np.array([_count_pairs(count) for count in counts]) / max(n_rows * (n_rows - 1) / 2, 1)
-
-
-def _count_pairs(count):
-    return float(np.sum(count * (count - 1) / 2))
-
-
-def _has_texts(X):
-    """Return whether rows are texts, or have a column of texts rather than of categories."""
-    cells = _cells(X)
-    if isinstance(cells, list):
-        texts = (c for c in cells if c.dtype.kind in "OUT")
-        return any(np.median([len(str(value)) for value in c]) >= _MIN_TEXT_LENGTH for c in texts)
-    return isinstance(cells, np.ndarray) and cells.ndim == 1
-
-
-def _hash_rows(X):
-    """Return one hash per row as uint64, or None if the rows have different lengths."""
-    row_hash = np.empty(num_samples(X), dtype=np.uint64)
-    for batch, part in row_chunks(X):
-        cells = _hash_cells(part)
-        if cells is None:
-            return None
-        factor = np.random.default_rng(0).integers(2**62, size=cells.shape[1], dtype=np.uint64)
-        odd = factor * np.uint64(2) + np.uint64(1)
-        row_hash[batch] = (cells * odd).sum(axis=1, dtype=np.uint64)
-    return row_hash
-
-
-def _cells(X):
-    """Return numbers as a 2-D array, frames and other tables as a list of columns, texts as 1-D.
-
-    The result is None if rows of this kind cannot be compared.
+    Returns
+    -------
+    report : DuplicateReport or None
     """
-    X = as_array(X)
+    if duplicates is None:
+        return None
+    has_duplicate = duplicates.has_duplicate
+    n_rows, n_samples = int(has_duplicate.sum()), len(has_duplicate)
+    kept_together, reason = duplicates.kept_together, duplicates.reason
+    needs_warning = duplicates.needs_warning
+    if n_rows and not isinstance(cv, (Real, str)):
+        row_id = duplicates.row_id
+        n_tested = sum(len(test) for _, test in splits)
+        n_split = int(sum(np.isin(row_id[test], row_id[train]).sum() for train, test in splits))
+        kept_together = n_split == 0
+        needs_warning &= n_split > max(_MIN_ROWS, _MIN_CLASS_SHARE * n_tested)
+        reason = "the splits of cv keep them together"
+        if n_split:
+            reason = f"the splits of cv test {n_split} rows that have a duplicate in training"
+    if needs_warning:
+        found = f"{n_rows} of the {n_samples} rows of X have duplicates (copies). "
+        if kept_together:
+            also = ", and each set of duplicates counts as one row" if count_once else ""
+            found += (
+                f"Duplicates are kept together in every split{also}, because {reason}. If new rows "
+                f"will often repeat these rows, {estimate} is estimated too high: pass "
+                "groups=np.arange(len(X)) to split duplicates like other rows. To keep other rows "
+                "together, pass groups= with one number for all rows that belong together."
+            )
+        else:
+            found += (
+                f"Duplicates are not kept together, because {reason}. If new rows will not repeat "
+                f"these rows, {estimate} is estimated too low: pass groups= with one number for "
+                "all duplicates of a row to keep them together. If new rows will repeat them as "
+                "often, pass groups=np.arange(len(X)), and there is no warning."
+            )
+        warn_caller(found)
+    return DuplicateReport(n_rows, kept_together, reason)
+
+
+@contextmanager
+def no_duplicate_warning():
+    """Silence the warning of `report_duplicates`, which the caller has given already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ of the \d+ rows of X have duplicates", UserWarning)
+        yield
+
+
+def _compare_with_draws(count):
+    """Compare the numbers of equal rows with those of random draws from a list of rows.
+
+    Returns the share of samples of draws that are as even or more even, and whether the numbers are
+    clearly less even than those of draws.
+    """
+    rng = np.random.default_rng(0)
+    count = rng.permutation(count)[:5000]
+    # The mean of a Poisson distribution with this rate, given that it is not 0, is that of `count`.
+    mean = count.mean()
+    rate = mean + lambertw(-mean * np.exp(-mean)).real
+    # The first arrival of a Poisson process within [0, rate], then those after it.
+    first = -np.log1p(rng.random((199, len(count))) * np.expm1(-rate))
+    drawn = 1 + rng.poisson(np.maximum(rate - first, 0))
+    variance, of_draws = _excess_variance(count), _excess_variance(drawn)
+    p_value = (1 + np.sum(of_draws <= variance + 1e-9)) / (1 + len(drawn))
+    # Some rows of a list may be drawn more often than others.
+    return p_value, p_value > 0.95 and variance > 1.5 * of_draws.mean()
+
+
+def _excess_variance(count):
+    """Return how much the variance exceeds the least variance of whole numbers of that mean."""
+    part = count.mean(axis=-1) % 1
+    return count.var(axis=-1) - part * (1 - part)
+
+
+def _is_class_repeated(row_id, y_encoded, n_repeated, is_rich):
+    """Return whether rows of one class were copied, and those of another class were not."""
+    class_size = np.bincount(y_encoded)
+    share = n_repeated / class_size
+    most = int(np.argmax(share * (n_repeated > _MIN_ROWS)))
+    if n_repeated[most] <= _MIN_ROWS or share[most] < (0.1 if is_rich else 0.5):
+        return False
+    expected = share[most] * class_size
+    if not ((expected >= _MIN_EXPECTED) & (n_repeated <= expected / 3)).any():
+        return False
+    # Rows that are equal by chance repeat less evenly: a profile without any symptom is frequent.
+    count = np.bincount(row_id[y_encoded == most])
+    return not _compare_with_draws(count[count > 0])[1]
+
+
+class _Table(NamedTuple):
+    """Whether rows fill a grid, and whether equal rows are unlikely by chance."""
+
+    is_grid: bool
+    is_rich: bool
+
+
+def _describe(X, distinct):
+    """Describe the distinct rows of X.
+
+    Rows fill a grid if they are more than a tenth of all combinations of the values of columns.
+    Rows are rich if a column of measurements or texts has another value in most of them, or if half
+    of the columns are enough to distinguish them.
+    """
+    rng = np.random.default_rng(0)
+    n_some = min(_N_DESCRIBED_ROWS, max(50, rows_at_once(X)))
+    some = np.sort(rng.permutation(distinct)[:n_some])
+    columns = _columns(take_rows(X, some), rng)
+    if columns is None:  # a list of texts
+        texts = np.asarray(take_rows(X, some), dtype=object)
+        return _Table(False, _are_long(texts))
+    n_levels = np.array([_n_levels(column) for column in columns])
+    is_grid = np.log(n_levels).sum() <= np.log(10 * len(some))
+    measured = [_is_measured(column, levels) for column, levels in zip(columns, n_levels)]
+    is_rich = any(measured) and (np.isinf(n_levels).any() or len(some) >= _MIN_FRACTIONS)
+    is_rich = is_rich or sum(measured) > 1 or _half_is_enough(columns, rng)
+    return _Table(bool(is_grid), bool(is_rich))
+
+
+def _n_levels(column):
+    """Return how many values a column may have: those of its finest grid, infinite for texts."""
+    if column.dtype.kind == "O":
+        return np.inf if _are_long(column) else len(set(map(_text, column)))
+    values = np.unique(column[np.isfinite(column)])
+    n_levels = np.ptp(values) / np.diff(values).min() + 1 if len(values) > 1 else 1
+    return n_levels + (not np.isfinite(column).all())
+
+
+def _is_measured(column, n_levels):
+    """Return whether a column of texts or fractions distinguishes most of the distinct rows."""
+    if column.dtype.kind == "O":
+        return np.isinf(n_levels) and len(set(map(_text, column))) >= len(column) / 2
+    values = np.unique(column)
+    is_fraction = (values[np.isfinite(values)] % 1 > 0).any()
+    return is_fraction and len(column) / 2 <= len(values) < n_levels / 10
+
+
+def _half_is_enough(columns, rng):
+    """Return whether every random half of the columns distinguishes the distinct rows."""
+    if len(columns) < 8 or len(columns[0]) < 20:
+        return False
+    cells = np.column_stack([_as_words(column) for column in columns])
+    halves = (rng.permutation(len(columns))[: len(columns) // 2] for _ in range(3))
+    return all(len(np.unique(_hash_rows(cells[:, half]))) >= 0.99 * len(cells) for half in halves)
+
+
+def _are_long(texts):
+    return np.median([len(_text(value)) for value in texts]) >= _MIN_TEXT_LENGTH
+
+
+def _columns(X, rng):
+    """Return at most 200 columns of a table as float64 or object arrays, None for texts."""
     if hasattr(X, "tocsr"):
+        X = X.tocsc()
+        used = np.flatnonzero(np.diff(X.indptr))
+        X = X[:, np.sort(rng.permutation(used)[:_N_DESCRIBED_COLUMNS])].toarray()
+    table = _table(X)
+    if isinstance(table, np.ndarray):
+        if table.ndim == 1:
+            return None
+        some = np.sort(rng.permutation(table.shape[1])[:_N_DESCRIBED_COLUMNS])
+        table = list(_rounded(table[:, some]).T)
+    return [c if c.dtype.kind == "O" else c.astype(np.float64) for c in table]
+
+
+def _number_rows(X):
+    """Return equal numbers for equal rows, in the order of the distinct rows, or None."""
+    if num_samples(X) == 0 or _hashes(take_rows(X, slice(0, 1))) is None:
+        return None
+    if isinstance(X, np.ndarray) and X.ndim > 1 and X.dtype.kind in "fiub":
+        n_cells = X[0].size
+        if n_cells > 4 * _N_FINGERPRINT_CELLS:
+            # Most rows of an image differ in a few of its cells already.
+            some = np.random.default_rng(0).choice(n_cells, _N_FINGERPRINT_CELLS, replace=False)
+            cells = np.unravel_index(np.sort(some), X.shape[1:])
+            hashes = _hash_rows(_rounded(np.asarray(X[(slice(None), *cells)])))
+            position, count = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
+            alike = np.flatnonzero(count[position] > 1)
+            for batch, part in row_chunks(X, rows=alike, max_rows=1 + _CACHED_CELLS // n_cells):
+                hashes[alike[batch]] = _hashes(part)
+            return _numbered(hashes)
+    hashes = np.empty(num_samples(X), dtype=np.int64)
+    for batch, part in row_chunks(X):
+        hashed = _hashes(part)
+        if hashed is None:
+            return None
+        hashes[batch] = hashed
+    return _numbered(hashes)
+
+
+def _numbered(hashes):
+    """Return equal numbers for equal hashes."""
+    # The order of the hashes is arbitrary, and must not decide how folds are drawn.
+    _, first, position = np.unique(hashes, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[position]
+
+
+def _hashes(X):
+    """Return one hash per row, or None if rows of this kind cannot be compared."""
+    if hasattr(X, "tocsr"):
+        if X.shape[1] == 0:
+            return None
         # A fixed random projection identifies a sparse row. Equal rows have equal products, because
         # these are summed in the same order.
         X = X.tocsr(copy=True)
         X.sum_duplicates()
-        return np.asarray(X @ np.random.default_rng(0).standard_normal((X.shape[1], 2)))
+        X.data = np.nan_to_num(_rounded(X.data).astype(np.float64), nan=np.pi)
+        projection = np.random.default_rng(0).standard_normal((X.shape[1], 2))
+        return _hash_rows(np.asarray(X @ projection))
+    table = _table(X)
+    if table is None or len(table) == 0 or 0 in np.shape(table)[1:]:
+        return None
+    if isinstance(table, np.ndarray):
+        return _hash_rows(_rounded(table) if table.ndim == 2 else _as_words(table)[:, None])
+    return _hash_rows(np.column_stack([_as_words(column) for column in table]))
+
+
+def _hash_rows(cells):
+    # Python's own hash of bytes is the fastest. Only its equality counts here.
+    data, width = memoryview(np.ascontiguousarray(cells)).cast("B"), cells[0].nbytes
+    hashed = (hash(bytes(data[start : start + width])) for start in range(0, len(data), width))
+    return np.fromiter(hashed, dtype=np.int64, count=len(cells))
+
+
+def _as_words(column):
+    """Return the cells of a column as numbers of eight bytes: equal cells, equal numbers."""
+    if column.dtype.kind == "O":
+        return np.array([hash(_text(value)) for value in column], dtype=np.int64)
+    if column.dtype.kind in "iub":
+        return column.astype(np.int64)
+    return _rounded(column).astype(np.float64).view(np.int64)
+
+
+def _text(value):
+    # NumPy shortens the text of a long array.
+    return str(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def _rounded(X):
+    """Round fractions to single precision, and make all NaN, and both zeros, equal in bytes."""
+    if X.dtype.kind in "iub" or X.size == 0:
+        return X
+    with np.errstate(over="ignore"):
+        rounded = X.astype(np.float32).astype(X.dtype) + X.dtype.type(0)
+    if not (X.max() < _SINGLE_PRECISION and X.min() > -_SINGLE_PRECISION):
+        is_large = np.abs(X) >= _SINGLE_PRECISION
+        rounded[is_large] = X[is_large]
+        rounded[np.isnan(X)] = np.nan
+    return rounded
+
+
+def _table(X):
+    """Return numbers as a 2-D array, other tables as a list of columns, texts as a 1-D array.
+
+    The result is None if rows of this kind cannot be compared.
+    """
+    X = as_array(X)
     if is_frame(X):
-        columns = ((column, np.asarray(column)) for column in columns_of(X))
-        return [values if values.ndim == 1 else to_str(column) for column, values in columns]
+        return [_as_numbers_or_objects(np.asarray(column)) for column in columns_of(X)]
     is_texts = isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str)
     try:
         X = np.asarray(X, dtype=object if is_texts else None)
@@ -181,37 +428,18 @@ def _cells(X):
         return None
     if X.ndim >= 2:
         X = X.reshape(len(X), -1)
-        return X if X.dtype.kind in "fiub" else list(X.T)
-    return X if X.ndim == 1 and len(X) and isinstance(X[0], str) else None
+        return X if X.dtype.kind in "fiub" else list(map(_as_numbers_or_objects, X.T))
+    return X.astype(object) if X.ndim == 1 and len(X) and isinstance(X[0], str) else None
 
 
-def _hash_cells(X):
-    """Return one hash per cell as uint64 of shape (n_samples, n_columns), or None."""
-    cells = _cells(X)
-    if isinstance(cells, np.ndarray):
-        if cells.ndim == 2:
-            return _hash_numbers(cells)
-        cells = [cells]
-    hashed = []
-    for column in cells or ():
-        if column.dtype.kind in "fiub":
-            hashed.append(_hash_numbers(column[:, None])[:, 0])
-        else:
-            hashed.append(_hash_texts([str(value) for value in column]))
-    return np.column_stack(hashed) if hashed else None
-
-
-def _hash_texts(texts):
-    # Python's own hash of a text differs between processes.
-    digests = {
-        text: blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        for text in set(texts)
-    }
-    return np.frombuffer(b"".join(map(digests.get, texts)), dtype="<u8").astype(np.uint64)
-
-
-def _hash_numbers(X):
-    # Adding 0 turns -0.0 into 0.0. The two halves of a float64 are hashed apart, then joined.
-    words = np.ascontiguousarray(X.astype(np.float64) + 0.0).view(np.int32)
-    hashed = murmurhash3_32(words, seed=0, positive=True).astype(np.uint64)
-    return hashed[:, ::2] * np.uint64(2**32) + hashed[:, 1::2]
+def _as_numbers_or_objects(column):
+    if column.dtype.kind in "fiub" and column.ndim == 1:
+        return column
+    if column.dtype.kind in "mM":
+        return column.astype(f"{column.dtype.kind}8[ns]").astype(np.int64)
+    values = column if column.ndim == 1 else [row.ravel().tolist() for row in column]
+    if all(isinstance(value, Real) for value in values):
+        return np.array([float(value) for value in values])
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    return objects

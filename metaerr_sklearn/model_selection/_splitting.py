@@ -45,11 +45,11 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
     X, y : array-likes of length n_samples
         Rows and labels.
     groups : array-like of shape (n_samples,), default=None
-        Group of each row. Rows of one group are never split across folds.
+        Group of each row. Rows of one group are never split across folds. If each row is a group
+        of its own, rows are split as without groups, and duplicates are not kept together.
     duplicate_id : ndarray of shape (n_samples,), default=None
-        Equal numbers mark duplicates, as `find_duplicates` returns them. Duplicates are kept in one
-        fold, unless `groups` or explicit splits are given. If a splitter separates duplicates,
-        there is a warning.
+        Equal numbers mark duplicates, as `Duplicates` has them. Duplicates are kept in one fold,
+        unless `groups` or explicit splits are given.
     split_params : dict, default=None
         Arguments of the ``split`` of a splitter; None passes `groups`.
     seed : int, default=0
@@ -70,12 +70,11 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
     if not isinstance(cv, Real):
         if split_params is None:
             split_params = {} if groups is None else {"groups": groups}
-        splits = _explicit_splits(cv, X, y, split_params)
-        # Explicit splits are the user's responsibility. A splitter does not consider duplicates.
-        if duplicate_id is not None and groups is None and hasattr(cv, "split"):
-            _warn_of_split_duplicates(cv, splits, duplicate_id)
-        return splits
-    if duplicate_id is not None and groups is None:
+        return _explicit_splits(cv, X, y, split_params)
+    if groups is not None:
+        duplicate_id = None
+    groups = without_single_rows(groups)
+    if duplicate_id is not None:
         _, first, duplicate_id = np.unique(duplicate_id, return_index=True, return_inverse=True)
         splits = make_splits(cv, first, np.asarray(y)[first], seed=seed, warn=warn)
         return [
@@ -126,6 +125,13 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
         return list(splitter.split(rows, y, groups))
 
 
+def without_single_rows(groups):
+    """Return groups, or None if each row is a group of its own."""
+    if groups is None or len(np.unique(groups)) == len(groups):
+        return None
+    return np.asarray(groups)
+
+
 def _explicit_splits(cv, X, y, split_params):
     """Return the splits of a splitter or an iterable, and check that each tests unseen rows."""
     n_samples = len(y)
@@ -160,17 +166,6 @@ def _explicit_splits(cv, X, y, split_params):
                 "is wrong on new rows: remove the test rows from the training part."
             )
     return splits
-
-
-def _warn_of_split_duplicates(cv, splits, duplicate_id):
-    n_split = sum(np.isin(duplicate_id[test], duplicate_id[train]).sum() for train, test in splits)
-    if n_split:
-        warn_caller(
-            f"cv={cv!r} tests {n_split} rows that have a duplicate in the training part, where a "
-            "base that memorises rows is more accurate than on new rows. Drop the duplicates, pass "
-            "groups= with one number for all duplicates of a row, or pass an integer as cv=, which "
-            "keeps duplicates together."
-        )
 
 
 def _positions(part):

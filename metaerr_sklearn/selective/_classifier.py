@@ -1,5 +1,6 @@
 """Answer or abstain: a classifier that rejects what it would likely get wrong."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -38,7 +39,11 @@ from .._utils.validation import (
     check_weights,
     warn_caller,
 )
-from ..model_selection._duplicates import find_duplicates
+from ..model_selection._duplicates import (
+    find_duplicates,
+    no_duplicate_warning,
+    report_duplicates,
+)
 from ..model_selection._splitting import make_splits
 from ._certificate import _explain_failure, certify_threshold, risk_upper_bound
 
@@ -75,9 +80,9 @@ class SelectiveClassifier(
 
     calibration : float in (0, 1) or "prefit", default=0.3
         Share of the rows that is held out for calibration, stratified by class. With `groups` it is
-        a share of the groups, which are not divided. Exact duplicates are kept together too if
-        most rows of a class have one. "prefit": `estimator` is fitted, and all rows are calibration
-        rows; they must be new to it.
+        a share of the groups, which are not divided. Equal rows that seem to be copied (see
+        `MetaErrorClassifier`) are kept together and count as one row. "prefit": `estimator` is
+        fitted, and all rows are calibration rows; they must be new to it.
 
     reject_label : "auto" or scalar, default="auto"
         The answer of `predict` if it abstains. "auto": -1 if the classes are numbers or booleans,
@@ -109,6 +114,11 @@ class SelectiveClassifier(
 
     n_calibration_ : int
         Number of calibration rows.
+
+    duplicates_ : DuplicateReport or None
+        ``n_rows``, the number of rows that are equal to another row; ``kept_together``, whether
+        they are all trained on or all calibrated on; ``reason``. None if `groups` are given, or if
+        X is of a kind whose rows cannot be compared.
 
     reject_label_ : scalar
         The answer of `predict` if it abstains.
@@ -223,6 +233,14 @@ class SelectiveClassifier(
         _, groups, fit_params, _ = route_fit(
             self, y, sample_weight, groups, fit_params, unused_weights=unused
         )
+        duplicates = find_duplicates(X, y) if groups is None else None
+        self.duplicates_ = report_duplicates(
+            duplicates,
+            self.calibration,
+            [],
+            estimate="the error rate of the answers",
+            count_once=True,
+        )
         progress = FitProgress(self, 1 if is_prefit else 2, X, y)
         if is_prefit:
             base, classes = self.estimator, adapt(self.estimator).classes_of_prefit(X, y)
@@ -231,9 +249,18 @@ class SelectiveClassifier(
                     f"No label in y is a class of the fitted estimator, {classes.tolist()}: y has "
                     f"{np.unique(y)[:10].tolist()}. Give y as the estimator was given it."
                 )
+            held_out = np.arange(len(y))
         else:
-            base, classes, X, y = self._fit_estimator(X, y, groups, fit_params, progress)
+            base, classes, held_out = self._fit_estimator(
+                X, y, groups, duplicates, fit_params, progress
+            )
             classes = adapt(base).classes_of_output(classes, X)
+        if duplicates is not None and duplicates.kept_together:
+            # The bound of the error rate is for independent rows.
+            first = np.unique(duplicates.row_id[held_out], return_index=True)[1]
+            held_out = held_out[np.sort(first)]
+        if len(held_out) < len(y):
+            X, y = take_rows(X, held_out), y[held_out]
         self._set_base(base, classes)
         self.reject_label_ = self._choose_reject_label(np.union1d(self.classes_, np.unique(y)))
         self._calibrate(X, y)
@@ -361,19 +388,21 @@ class SelectiveClassifier(
             self._choose_reject_label(np.unique(y))
         return X, y
 
-    def _fit_estimator(self, X, y, groups, fit_params, progress):
+    def _fit_estimator(self, X, y, groups, duplicates, fit_params, progress):
         """Fit the estimator on the training rows.
 
-        Returns the estimator, its classes and the calibration rows.
+        Returns the estimator, its classes and the positions of the calibration rows.
         """
         seed = draw_seed(self.random_state)
-        duplicate_id = find_duplicates(X, y) if groups is None else None
+        duplicate_id = None if duplicates is None else duplicates.duplicate_id
         split = make_splits(
             self.calibration, X, y, groups=groups, duplicate_id=duplicate_id, seed=seed
         )
         train, held_out = split[0]
         classes = np.unique(y)
-        with noted("fitting the estimator on the rows that are not held out"):
+        is_reported = duplicates is not None and duplicates.needs_warning
+        once = no_duplicate_warning() if is_reported else nullcontext()
+        with noted("fitting the estimator on the rows that are not held out"), once:
             base = fit_base(
                 self.estimator,
                 take_rows(X, train),
@@ -383,7 +412,7 @@ class SelectiveClassifier(
                 seed=None if self.random_state is None else seed,
                 context=partial(progress.within, "estimator"),
             )
-        return base, classes, take_rows(X, held_out), y[held_out]
+        return base, classes, held_out
 
     def _choose_reject_label(self, classes):
         """Return the reject label, or raise if it is a class."""

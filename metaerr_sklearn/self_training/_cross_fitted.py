@@ -14,8 +14,12 @@ from .._base_estimator.routing import weight_route
 from .._compat import slice_fit_params
 from .._utils.rows import take_rows
 from .._utils.validation import warn_caller
-from ..model_selection._duplicates import find_duplicates
-from ..model_selection._splitting import make_splits
+from ..model_selection._duplicates import (
+    DuplicateReport,
+    find_duplicates,
+    report_duplicates,
+)
+from ..model_selection._splitting import make_splits, without_single_rows
 
 
 class CrossFitted(NamedTuple):
@@ -34,6 +38,8 @@ class CrossFitted(NamedTuple):
     failed : dict of int to str
         Folds whose training failed; see `mend_failed_folds`. A fold that is left out is in no other
         list.
+    duplicates : DuplicateReport or None
+        What was found of duplicated rows.
     """
 
     classes: np.ndarray
@@ -41,6 +47,7 @@ class CrossFitted(NamedTuple):
     splits: list
     models: list
     failed: dict
+    duplicates: DuplicateReport
 
     @property
     def tested(self):
@@ -90,9 +97,10 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     X, y_encoded = take_rows(base.X, labeled), y_encoded[labeled]
     groups = None if arguments.groups is None else arguments.groups[labeled]
     split_params = slice_fit_params(base.X, arguments.split_params, indices=labeled)
-    splits = _make_splits(params.cv, X, y_encoded, groups, split_params, seed)
-    if splits is None:
+    made = _make_splits(params.cv, X, y_encoded, groups, split_params, seed)
+    if made is None:
         return None
+    splits, duplicate_id, report = made
     weight = None if arguments.sample_weight is None else arguments.sample_weight[labeled]
     fit_params = slice_fit_params(base.X, base.fit_params, indices=labeled)
     name, is_routed = weight_route(params.estimator, fit_params)
@@ -113,13 +121,16 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
         )
     kept = [number for number, model in enumerate(models) if model is not None]
     fold = np.where(oof.fold < 0, -1, np.searchsorted(kept, oof.fold))
-    oof = replace(oof, fold=fold, sample_weight=weight, groups=groups)
+    groups = without_single_rows(groups)
+    oof = replace(
+        oof, fold=fold, sample_weight=weight, groups=groups, duplicate_id=duplicate_id
+    )
     splits, models = ([values[number] for number in kept] for values in (splits, models))
-    return CrossFitted(base.classes, oof, splits, models, failed)
+    return CrossFitted(base.classes, oof, splits, models, failed, report)
 
 
 def _make_splits(cv, X, y_encoded, groups, split_params, seed):
-    """Return the splits of the labeled rows, or None."""
+    """Return the splits of the labeled rows, their `duplicate_id` and a report, or None."""
     counts = np.bincount(y_encoded)
     # A fold that holds the only label of a class must leave two other classes to train on.
     needed = 2 if isinstance(cv, Real) else 1
@@ -133,13 +144,19 @@ def _make_splits(cv, X, y_encoded, groups, split_params, seed):
     # Fewer folds than `cv` if the smallest class is small, but at least two.
     if isinstance(cv, Integral) and counts.min() >= 2:
         cv = min(cv, int(counts.min()))
-    return make_splits(
+    duplicates = find_duplicates(X, y_encoded) if groups is None else None
+    duplicate_id = None if duplicates is None else duplicates.duplicate_id
+    splits = make_splits(
         cv,
         X,
         y_encoded,
         groups=groups,
-        duplicate_id=find_duplicates(X, y_encoded) if groups is None else None,
+        duplicate_id=duplicate_id,
         split_params=split_params,
         seed=seed,
         warn=counts.min() < 2,
     )
+    report = report_duplicates(
+        duplicates, cv, splits, estimate="the error rate of the base on labeled rows"
+    )
+    return splits, duplicate_id, report

@@ -1,6 +1,5 @@
 """Learn from unlabeled rows by pseudo-labels whose errors are predicted."""
 
-from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 
@@ -35,7 +34,6 @@ from .._utils.validation import (
 from ..error_model import ErrorModel
 from ..meta_features._blocks import check_no_observers
 from ..model_selection import is_unlabeled
-from ..model_selection._duplicates import find_duplicates
 from ..model_selection._splitting import check_split_parameter
 from ..representation._choice import fit_representation
 from ._class_prior import check_class_prior
@@ -165,6 +163,9 @@ class SelfTrainingWithMetaErr(
 
     error_model_ : OpinionPool, ErrorModel or None
         None if the error probability is 1 - the largest probability.
+
+    duplicates_ : DuplicateReport or None
+        What was found of duplicated rows among the labeled rows; see `MetaErrorClassifier`.
 
     classes_ : ndarray of shape (n_classes,)
         Class labels.
@@ -556,12 +557,9 @@ class SelfTrainingWithMetaErr(
             pool = OpinionPool(n_jobs=self.n_jobs, random_state=seed)
             return pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
         observations = cross_fitted.oof.take(np.flatnonzero(cross_fitted.tested))
-        duplicate_id = None
-        if observations.groups is None:
-            duplicate_id = find_duplicates(observations.X, observations.y_encoded)
-        return self._make_error_model(seed).fit_observations(
-            replace(observations, duplicate_id=duplicate_id), self.classes_, estimator=supervised
-        )
+        model = self._make_error_model(seed)
+        model.duplicates_ = cross_fitted.duplicates
+        return model.fit_observations(observations, self.classes_, estimator=supervised)
 
     def _make_error_model(self, random_state):
         return ErrorModel(
@@ -579,7 +577,8 @@ class SelfTrainingWithMetaErr(
 
     def _finish(self, state, X, y):
         """Set the attributes that describe the fit; delete training data from the pool."""
-        self.error_model_ = state.error_model
+        self.error_model_, cross_fitted = state.error_model, state.cross_fitted
+        self.duplicates_ = None if cross_fitted is None else cross_fitted.duplicates
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.drop_training_state()
         self.n_iter_, self.history_ = state.n_iter, state.history
