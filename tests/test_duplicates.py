@@ -274,6 +274,10 @@ HEALTHY = {
     "one frequent row": lambda rng, n: np.where(
         rng.random((n, 1)) < 0.3, 0.123, rng.normal(size=(n, 4))
     ),
+    "sentences of few words": lambda rng, n: [
+        " ".join(f"word{number}" for number in row)
+        for row in rng.normal(size=(n, 6)).round().astype(int)
+    ],
     "words": lambda rng, n: [
         " ".join(rng.choice(["good", "bad", "film", "plot", "very"], rng.integers(1, 4)))
         for _ in range(n)

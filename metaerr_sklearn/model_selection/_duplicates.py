@@ -26,7 +26,7 @@ _N_DESCRIBED_ROWS = 2000
 _N_DESCRIBED_COLUMNS = 200
 # One column with fewer distinct fractions may hold codes, such as the quotients of small numbers.
 _MIN_FRACTIONS = 50
-# Texts of at least this length, in the median, do not repeat by chance.
+# Texts of at least this length, in the median, do not repeat by chance if they have many words.
 _MIN_TEXT_LENGTH = 30
 # There is a warning only if more than these shares of the rows, and of those of a class, have a
 # duplicate, and more than this number. Fewer do not change an estimate beyond its sampling error.
@@ -309,7 +309,11 @@ def _half_is_enough(columns, rng):
 
 
 def _are_long(texts):
-    return np.median([len(_text(value)) for value in texts]) >= _MIN_TEXT_LENGTH
+    """Return whether values are long texts of many words, which are not equal by chance."""
+    texts = list(map(_text, texts))
+    n_words = len({word for text in texts for word in text.split()})
+    is_long = np.median(list(map(len, texts))) >= _MIN_TEXT_LENGTH
+    return bool(is_long and n_words >= len(texts) / 2)
 
 
 def _columns(X, rng):
