@@ -38,7 +38,7 @@ class CrossFitted(NamedTuple):
     failed : dict of int to str
         Folds whose training failed; see `mend_failed_folds`. A fold that is left out is in no other
         list.
-    duplicates : DuplicateReport or None
+    duplicates : DuplicateReport or None, default=None
         What was found of duplicated rows.
     """
 
@@ -47,7 +47,7 @@ class CrossFitted(NamedTuple):
     splits: list
     models: list
     failed: dict
-    duplicates: DuplicateReport
+    duplicates: DuplicateReport = None
 
     @property
     def tested(self):
@@ -122,9 +122,7 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     kept = [number for number, model in enumerate(models) if model is not None]
     fold = np.where(oof.fold < 0, -1, np.searchsorted(kept, oof.fold))
     groups = without_single_rows(groups)
-    oof = replace(
-        oof, fold=fold, sample_weight=weight, groups=groups, duplicate_id=duplicate_id
-    )
+    oof = replace(oof, fold=fold, sample_weight=weight, groups=groups, duplicate_id=duplicate_id)
     splits, models = ([values[number] for number in kept] for values in (splits, models))
     return CrossFitted(base.classes, oof, splits, models, failed, report)
 
