@@ -11,6 +11,8 @@ from .._utils.validation import warn_caller
 _SUSPECT_LEVEL = 0.01
 # Level of the tests that compare two classifiers on the same rows.
 _FAILED_LEVEL = 0.001
+# Share of the excess error rate of a fold that the failed training must explain.
+_FAILED_SHARE = 2 / 3
 # Number of training rows that show whether a training failed.
 _MAX_TRAINING_ROWS = 1000
 
@@ -29,8 +31,9 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
       folds, which were not trained on these rows;
     - in the first try, if the new clone makes fewer errors on the test rows.
 
-    Otherwise the rows are hard, and nothing is changed. A base without random numbers is trained
-    anew as well, because the first clone is not kept.
+    Either difference must be beyond chance, and at least two thirds of that by which the error rate
+    of the fold exceeds that of the others. Otherwise the rows are hard, and nothing is changed. A
+    base without random numbers is trained anew as well, because the first clone is not kept.
 
     Parameters
     ----------
@@ -64,14 +67,16 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
     jobs = [
         (k, splits[k][0], np.concatenate([splits[k][1], rows])) for k, rows in zip(suspects, shown)
     ]
+    others = np.concatenate([e for k, e in enumerate(is_error) if k not in suspects]).mean()
     failed, descriptions = {}, []
     for k, rows, (predictions, observed, fitted) in zip(suspects, shown, fit_anew(jobs)):
         n_test = len(splits[k][1])
         pred_test, pred_train = np.split(predictions.pred_encoded, [n_test])
         new_error = y_encoded[splits[k][1]] != pred_test
-        if _is_worse(y_encoded[rows] != pred_train, oof_error[rows] == 1):
+        least = _FAILED_SHARE * (is_error[k].mean() - others)
+        if _is_worse(y_encoded[rows] != pred_train, oof_error[rows] == 1, least):
             results[k], failed[k + 1] = None, "left out"
-        elif _is_worse(is_error[k], new_error):
+        elif _is_worse(is_error[k], new_error, least):
             predictions = predictions._replace(
                 pred_encoded=pred_test, proba=predictions.proba[:n_test]
             )
@@ -84,10 +89,9 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
             f"{new_error.mean():.2f} after a second training: {failed[k + 1]})"
         )
     if failed:
-        others = np.concatenate([e for k, e in enumerate(is_error) if k not in suspects])
         warn_caller(
             f"The training of the base failed in {', '.join(descriptions)}. The error rate of the "
-            f"other folds is {others.mean():.2f}. The second training used another seed, if the "
+            f"other folds is {others:.2f}. The second training used another seed, if the "
             'base has one. The rows of a fold that is "left out" have no out-of-fold prediction, '
             "and the error model does not learn from them. See failed_folds_. The training of the "
             "deployed base can fail in the same way: check its accuracy on new rows."
@@ -113,11 +117,15 @@ def _worse_than_the_others(is_error):
     return np.flatnonzero(p_value * len(is_error) < _SUSPECT_LEVEL).tolist()
 
 
-def _is_worse(is_error, reference):
-    """Return whether there are more errors than in `reference` on the same rows (sign test)."""
+def _is_worse(is_error, reference, least):
+    """Return whether errors exceed those of `reference` on the same rows beyond chance (sign test).
+
+    The difference of the error rates must also be at least `least`.
+    """
     n_worse = np.count_nonzero(is_error & ~reference)
     n_different = np.count_nonzero(is_error != reference)
-    return bool(binom.sf(n_worse - 1, n_different, 0.5) < _FAILED_LEVEL)
+    is_beyond_chance = binom.sf(n_worse - 1, n_different, 0.5) < _FAILED_LEVEL
+    return bool(is_beyond_chance and is_error.mean() - reference.mean() >= least)
 
 
 def _some_rows_with_value(rows, values):
