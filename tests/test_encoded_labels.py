@@ -188,7 +188,7 @@ def test_validation_rows_keep_their_weights(four_classes):
 def test_a_missing_class_has_probability_0(base, four_classes):
     X, y, _, _ = four_classes
     splits = [(np.flatnonzero(y != 1), np.flatnonzero(y == 1))]
-    oof, _ = cross_fit(base, X, y, classes=np.arange(4), splits=splits)
+    oof, *_ = cross_fit(base, X, y, classes=np.arange(4), splits=splits)
     tested = oof.take(oof.fold == 0)
     assert_array_equal(tested.proba[:, 1], 0)
     assert_allclose(tested.proba.sum(axis=1), 1)

@@ -217,6 +217,7 @@ def test_without_meta_learner_fit_params_need_routing_as_in_scikit_learn(data):
         SELF(Spy(), None, criterion="threshold").fit(X, partly, note="seen")
 
 
+@pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
 def test_a_validation_set_reaches_a_booster_as_it_is(data):
     lightgbm = pytest.importorskip("lightgbm")
     X, y, partly = data
@@ -224,8 +225,7 @@ def test_a_validation_set_reaches_a_booster_as_it_is(data):
     model = SELF(base).fit(
         X[:150],
         partly[:150],
-        eval_X=X[150:],
-        eval_y=y[150:],
+        eval_set=[(X[150:], y[150:])],
         callbacks=[lightgbm.early_stopping(3, verbose=False)],
     )
     assert 0 < model.estimator_.best_iteration_ < 100
