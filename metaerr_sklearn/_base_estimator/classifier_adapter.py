@@ -318,3 +318,17 @@ class ClassifierAdapter:
 
     def check_fit(self, X, y):
         """Raise if the base cannot be trained on these rows, before anything costly is fitted."""
+
+    def check_training_parts(self, y, parts):
+        """Raise if the base cannot be trained on the rows of a split.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,)
+            Labels.
+        parts : list of ndarray of int
+            Positions of the training rows of each split.
+        """
+
+    def check_takes_table(self):
+        """Raise if the base cannot be trained on a table of numbers."""

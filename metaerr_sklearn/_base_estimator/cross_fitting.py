@@ -81,6 +81,7 @@ def cross_fit(
     There are many parameters because the callers set each option of the cross-validation.
     """
     y = np.asarray(y)
+    adapt(estimator).check_training_parts(y, [train for train, _ in splits])
     y_encoded = label_positions(y, classes)
     job = cached(_fit_and_predict, memory, estimator, observers)
 

@@ -1,6 +1,7 @@
 """Fit a skorch net and predict with it."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -98,7 +99,8 @@ class NetAdapter(ClassifierAdapter):
         seed = draw_seed(None) if seed is None else seed
         encoded = self._encode(y_encoded, classes, X)
         if not isinstance(self.estimator, Pipeline):
-            fitted = fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
+            with self._explained(classes):
+                fitted = fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
             return _with_classes(fitted, classes)
         pipeline = clone(self.estimator)
         name, net = pipeline.steps[-1]
@@ -106,12 +108,77 @@ class NetAdapter(ClassifierAdapter):
             head = pipeline[:-1].fit(self.as_input(X), encoded)
             pipeline.steps[:-1] = head.steps
             X = transform_before(pipeline, self.as_input(X))
-        pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
+        with self._explained(classes):
+            pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
         return _with_classes(pipeline, classes)
 
+    @contextmanager
+    def _explained(self, classes):
+        """Explain the error of a criterion that gets the number of an output that is missing."""
+        try:
+            yield
+        except IndexError as error:
+            if "out of bounds" not in str(error):
+                raise
+            marker = (
+                " 255 is -1 as uint8: convert y to int64 before you mark unlabeled rows."
+                if classes.dtype.kind in "iu" and classes[-1] == 255
+                else ""
+            )
+            raise ValueError(
+                f"{type(self.final).__name__} has fewer output units than y has classes, which are "
+                f"the {len(classes)} labels {_some(classes)}. Give the module one output "
+                f"unit per class.{marker}"
+            ) from error
+
     def check_fit(self, X, y):
-        """Raise if the net cannot be trained on these labels, before anything costly is fitted."""
+        """Raise if the net cannot be trained on these rows, before anything costly is fitted."""
+        self._check_iterator()
         self._outputs_of(np.unique(y), X)
+
+    def _check_iterator(self):
+        if getattr(self.final, "iterator_valid__drop_last", False):
+            raise ValueError(
+                f"{type(self.final).__name__} has iterator_valid__drop_last=True, so that the last "
+                "rows get no prediction: net.set_params(iterator_valid__drop_last=False)."
+            )
+
+    def check_training_parts(self, y, parts):
+        """Raise if the net's own hold-out is impossible in a training part."""
+        split = getattr(self.final, "train_split", None)
+        n_splits = getattr(split, "cv", None)
+        if not getattr(split, "stratified", False) or not isinstance(n_splits, Integral):
+            return
+        for part in parts:
+            n_largest = np.unique(y[part], return_counts=True)[1].max(initial=0)
+            if n_largest < n_splits:
+                raise ValueError(
+                    f"{type(self.final).__name__} holds out rows of its own for validation: its "
+                    f"train_split needs {n_splits} rows of a class, but a fold leaves {n_largest} "
+                    "for training. Set train_split=None in the net, or give more labels per class."
+                )
+
+    def check_takes_table(self):
+        """Raise if the net takes images. Meta-features are a table."""
+        from torch import nn
+
+        if isinstance(self.estimator, Pipeline):
+            return  # its first steps may turn a table into images
+        try:
+            net = clone(self.final).set_params(callbacks="disable")
+            with self.preserved_rng(0):
+                net.initialize()
+        except Exception:
+            return  # the module may get its size only in fit
+        if not any(isinstance(m, (nn.Conv2d, nn.Conv3d)) for m in net.module_.modules()):
+            return
+        try:
+            net.predict_proba(np.zeros((2, 20), dtype=np.float32))
+        except Exception as error:
+            raise ValueError(
+                f"{type(self.final).__name__} as meta_learner takes images, but it would get a "
+                'table of meta-features. Pass meta_features="input" to train it on X itself.'
+            ) from error
 
     def _encode(self, y_encoded, classes, X):
         """Return output numbers as int64, or classes as float32 for a net with one output unit."""
@@ -200,7 +267,7 @@ class NetAdapter(ClassifierAdapter):
         # Without a lock, nets that are fitted in several threads would draw from the same
         # generators. A search gets no lock: the threads that it starts would wait for it for ever.
         lock = nullcontext() if is_search(self.estimator) else NET_LOCK
-        with lock, rng, context:
+        with lock, rng, context, self._explained(classes):
             fitted = self.estimator.fit(self.as_input(X), encoded, **fit_params)
         in_order = self._declared_classes() is None and np.array_equal(encoded, y_encoded)
         if in_order and _has_gaps(classes) and self._n_outputs(X) != len(classes):
@@ -218,8 +285,29 @@ class NetAdapter(ClassifierAdapter):
         from ..neural._net import NET_LOCK, preserved_rng
 
         check_has_rows(X, self.final)
-        with NET_LOCK, preserved_rng(0):
-            return getattr(self.estimator, method)(self.as_input(X))
+        self._check_iterator()
+        try:
+            with NET_LOCK, preserved_rng(0):
+                output = getattr(self.estimator, method)(self.as_input(X))
+        except TypeError as error:
+            if "BFloat16" not in str(error):
+                raise
+            raise TypeError(
+                f"The module of {type(self.final).__name__} returns bfloat16, which NumPy does not "
+                "have. Return output.float() from the module."
+            ) from error
+        return output
+
+    def checked_proba(self, proba):
+        """Return the net's probabilities, or raise; NaN is no question of a softmax."""
+        is_nan = np.isnan(proba).any(axis=1)
+        if is_nan.any():
+            raise ValueError(
+                f"predict_proba of {type(self.final).__name__} is NaN in {is_nan.sum()} of "
+                f"{len(proba)} rows, row {is_nan.argmax()} the first. Either X has NaN or infinite "
+                "values there, or the training diverged: fill such values, or lower lr."
+            )
+        return super().checked_proba(proba)
 
     def predict(self, X, classes):
         """Return one label for each row: the label of the output that the net predicts."""
@@ -420,6 +508,6 @@ def _has_gaps(classes):
 
 
 def _some(labels):
-    """Return the first labels as text."""
-    text = ", ".join(map(repr, labels[:10].tolist()))
-    return f"[{text}{', ...' if len(labels) > 10 else ''}]"
+    """Return the labels as text: the first nine and the last one."""
+    shown = list(map(repr, labels.tolist()))
+    return f"[{', '.join(shown if len(shown) <= 10 else [*shown[:9], '...', shown[-1]])}]"

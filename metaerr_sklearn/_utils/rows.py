@@ -37,11 +37,12 @@ def indexable(X, *others):
     Raises
     ------
     TypeError
-        If X is a Dataset without a length, or does not yield pairs, or a dict whose values are not
-        arrays.
+        If X is a DataLoader, or a Dataset that has no length or does not yield pairs, or a dict
+        whose values are not arrays.
     ValueError
         If X has no column, or is a dict of arrays of different length.
     """
+    check_no_loader(X)
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
     elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # a SliceDict has one
@@ -130,10 +131,22 @@ def take_rows(X, rows):
 def is_instance_by_name(X, package, name):
     """Return whether X is an instance of a class, or a subclass, without importing the class.
 
-    `package` is the beginning of the name of the class's module, or a tuple of beginnings.
+    `package` is the beginning of the name of the class's module, or a tuple of beginnings. `name`
+    is the name of the class, or a tuple of names.
     """
     classes = (X if isinstance(X, type) else type(X)).__mro__
-    return any(cls.__name__ == name and cls.__module__.startswith(package) for cls in classes)
+    names = (name,) if isinstance(name, str) else name
+    return any(cls.__name__ in names and cls.__module__.startswith(package) for cls in classes)
+
+
+def check_no_loader(X):
+    """Raise if X is a DataLoader, which gives batches in place of rows."""
+    if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
+        raise TypeError(
+            "X is a DataLoader, which gives batches, but folds and neighbours need single rows. "
+            "Pass its Dataset, loader.dataset, and in fit the labels as y in the same order. The "
+            "batch size is a parameter of the net."
+        )
 
 
 def is_lazy(X):

@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
 from .labels import as_numpy, is_missing, read_labels
-from .rows import is_instance_by_name
+from .rows import check_no_loader, is_instance_by_name
 
 SCORES_ADVICE = "For scores that are not probabilities, expose them as decision_function."
 
@@ -91,7 +92,17 @@ def check_classes(labels):
 def check_has_target(y, name):
     """Raise if there is no target."""
     if y is None:
-        raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        raise ValueError(
+            f"{name} requires y to be passed, but the target y is None. Labels in a Dataset given "
+            "as X are not used: y=np.array([label for _, label in dataset])."
+        )
+    if isinstance(y, Mapping) or is_instance_by_name(
+        y, "torch.utils.data", ("Dataset", "DataLoader")
+    ):
+        raise TypeError(
+            f"y must have one label for each row, got a {type(y).__name__}. Pass an array: "
+            'y["name"] of a dict, or np.array([label for _, label in dataset]).'
+        )
 
 
 def check_two_classes(labels, name):
@@ -280,6 +291,7 @@ def check_groups(groups):
 
 def check_has_rows(X, net):
     """Raise if X has no row, because skorch's own message is hard to understand."""
+    check_no_loader(X)
     if hasattr(X, "__len__") and num_samples(X) == 0:
         raise ValueError(
             f"X has 0 sample(s), while a minimum of 1 is required by "

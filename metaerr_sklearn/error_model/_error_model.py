@@ -456,6 +456,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         if self.cv is not None:
             check_scalar(self.cv, "cv", target_type=(int, np.integer), min_val=2)
         sources, learner = check_meta_features(self.meta_features), self._make_learner()
+        learner.check_parameters()
         uses_input = learner.takes_tree_columns or isinstance(
             learner, (ClassifierMetaLearner, ConfidenceMetaLearner)
         )

@@ -136,6 +136,11 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         """Whether the ``fit`` of the classifier takes sample weights."""
         return adapt(self.estimator).sample_weight_param() is not None
 
+    def check_parameters(self):
+        """Raise if the classifier is a net for images and would get a table of meta-features."""
+        if not self.raw_input:
+            adapt(self.estimator).check_takes_table()
+
     def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
 

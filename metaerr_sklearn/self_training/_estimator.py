@@ -458,6 +458,7 @@ class SelfTrainingWithMetaErr(
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if self.meta_learner is not None:
             check_two_classes(labels, type(self).__name__)
+        adapt(self.estimator).check_fit(X, labels)
         if self.criterion == "k_best" and self.k_best > n_samples - has_label.sum():
             warn_caller(
                 "k_best is larger than the amount of unlabeled samples. All unlabeled samples "
