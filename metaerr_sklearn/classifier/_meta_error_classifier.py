@@ -127,7 +127,8 @@ class MetaErrorClassifier(
         None if ``meta_learner=None``.
 
     classes_ : ndarray of shape (n_classes,)
-        Class labels.
+        Class labels, in the order of the columns of `predict_proba`. A net may have more outputs
+        than y has classes: output j then stands for label j, and has a label here.
 
     oof_error_ : ndarray of bool, shape (n_samples,)
         Whether the out-of-fold prediction of each row is wrong; False for rows without one (see

@@ -168,7 +168,8 @@ class SelfTrainingWithMetaErr(
         What was found of duplicated rows among the labeled rows; see `MetaErrorClassifier`.
 
     classes_ : ndarray of shape (n_classes,)
-        Class labels.
+        Class labels, in the order of the columns of `predict_proba`. A net may have more outputs
+        than y has classes: output j then stands for label j, and has a label here.
 
     criterion_ : str
         The criterion used; never "auto".
