@@ -470,7 +470,7 @@ class NetAdapter(ClassifierAdapter):
         elif n_outputs == len(classes):
             return classes
         else:
-            are_numbers = _is_whole(classes) and bool((classes < n_outputs).any())
+            are_numbers = _is_whole(classes)
         if are_numbers:
             numbers = np.arange(n_outputs)
             return numbers.astype(np.promote_types(classes.dtype, np.min_scalar_type(n_outputs)))

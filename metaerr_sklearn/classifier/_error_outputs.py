@@ -1,5 +1,6 @@
 """Outputs about the errors of the base: probabilities, expected accuracy, explanations."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
 from .._utils.probabilities import proba_of_other_classes
-from .._utils.rows import indexable, is_lazy
+from .._utils.rows import indexable, is_lazy, read_once_if_small
 from .._utils.validation import check_fraction
 from ..accuracy_estimation import accuracy_interval, warn_if_novel
 from ..error_model._novelty import NOVEL
@@ -134,8 +135,13 @@ class PredictsErrors:
         check_fraction(confidence_level, "confidence_level", closed="neither")
         if self.error_model_ is None:
             return accuracy_interval(self.predict_error_proba(X))
-        _, observations = self._observe(X)
+        (X,) = indexable(X)
+        _, observations = self._observe(read_once_if_small(X))
         error_model = self.error_model_
+        if observations.representation is None and error_model.representation_ is not None:
+            # Novelty and error probability both need it.
+            matrix = represent(error_model.representation_, observations.X)
+            observations = replace(observations, representation=matrix)
         novelty = error_model.novelty_of(observations.X, observations.representation)
         is_novel = np.where(np.isnan(novelty), np.nan, novelty > NOVEL)
         warn_if_novel(is_novel, error_model.n_novelty_rows)
