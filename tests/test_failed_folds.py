@@ -218,3 +218,13 @@ def test_a_single_hold_out_has_no_fold_to_compare_with(data):
         base = StaysAtMajority(3.14)
         clf = MetaErrorClassifier(base, "confidence", cv=0.3, refit=False, random_state=0)
         assert clf.fit(X, y).failed_folds_ == {}
+
+
+@pytest.mark.parametrize(("n_folds", "failing"), [(2, (1,)), (3, (1, 3))])
+def test_if_half_of_the_trainings_fail_nothing_is_changed(n_folds, failing, data):
+    """Short trainings vary: which of them is the exception cannot be found out."""
+    X, y, *_ = data
+    StaysAtMajority.reset()
+    clf = MetaErrorClassifier(StaysAtMajority(failing=failing), "confidence", cv=KFold(n_folds))
+    assert clf.fit(X, y).failed_folds_ == {}
+    assert len(StaysAtMajority.seeds) == n_folds + 1

@@ -34,6 +34,8 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
     Either difference must be beyond chance, and at least two thirds of that by which the error rate
     of the fold exceeds that of the others. Otherwise the rows are hard, and nothing is changed. A
     base without random numbers is trained anew as well, because the first clone is not kept.
+    If half of the folds or more are suspected, as one of two folds is, nothing is changed either:
+    it is then not clear which trainings are the exception.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
         for (_, test), (predictions, *_) in zip(splits, results)
     ]
     suspects = _worse_than_the_others(is_error)
-    if not suspects:
+    if not 0 < len(suspects) < len(splits) / 2:
         return {}
     oof_error = np.full(len(y_encoded), np.nan)
     for number, (_, test) in enumerate(splits):

@@ -157,8 +157,9 @@ class MetaErrorClassifier(
         Folds whose training failed, numbered from 1. A fold is trained anew with another seed if
         its error rate exceeds that of the other folds beyond chance. If the second training
         succeeds, the value is "trained anew". If it fails too, the value is "left out": the rows of
-        the fold have no out-of-fold prediction. A fold of hard rows stays as it is. The dict is
-        empty in most fits.
+        the fold have no out-of-fold prediction. A fold of hard rows stays as it is. With two folds,
+        or if half of all folds have too many errors, no fold is trained anew. The dict is empty in
+        most fits.
 
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
