@@ -44,7 +44,7 @@ from metaerr_sklearn.metrics import (
     risk_coverage_curve,
 )
 from metaerr_sklearn.metrics._observation import predict_and_compare
-from metaerr_sklearn.metrics._report import _ranking_metrics
+from metaerr_sklearn.metrics._report import _fpr_of_ties
 from metaerr_sklearn.metrics._risk_coverage import tie_weights
 
 RANKING = [
@@ -407,17 +407,23 @@ def test_report_makes_one_pass_over_the_samples(digits):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_bootstrap_metrics_are_the_metrics(tied, weighted):
+def test_fpr_of_a_draw_is_the_metric(tied, weighted):
     is_error, error_proba = tied
     weight = np.random.default_rng(3).integers(3, size=120) if weighted else None
-    expected = [
-        metric(is_error, error_proba, sample_weight=weight)
-        for metric in (error_roc_auc, aurc, augrc, fpr_at_tpr)
-    ]
+    expected = fpr_at_tpr(is_error, error_proba, sample_weight=weight)
     ties = tie_weights(is_error, error_proba, weight)
-    assert_allclose(_ranking_metrics(*ties), expected)
+    assert_allclose(_fpr_of_ties(*ties), expected)
     # A draw leaves some ties empty.
-    assert_allclose(_ranking_metrics(*(np.insert(a, [0, 3, len(a)], 0) for a in ties)), expected)
+    assert_allclose(_fpr_of_ties(*(np.insert(a, [0, 3, len(a)], 0) for a in ties)), expected)
+
+
+def test_many_rows_get_fewer_draws(digits, monkeypatch):
+    X_train, X, y_train, y = digits
+    model = CountingErrorPredictor(shift=0.2).fit(X_train, y_train)
+    monkeypatch.setattr("metaerr_sklearn.metrics._report._MAX_DRAWN_ROWS", 100 * len(y))
+    assert failure_report(model, X, y, output_dict=True)["n_bootstrap"] == 100
+    assert "those of FPR95 from 100 bootstrap draws" in failure_report(model, X, y)
+    assert failure_report(model, X, y, n_bootstrap=20, output_dict=True)["n_bootstrap"] == 20
 
 
 def test_one_minus_max_probability_keeps_order_and_ties():

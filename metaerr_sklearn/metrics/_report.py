@@ -6,8 +6,14 @@ from .._utils.random import draw_seed
 from .._utils.validation import check_fraction
 from ._checks import ROUNDING, check_ranking, rank_scores
 from ._detection import error_brier_score, error_log_loss, error_roc_auc, fpr_at_tpr
+from ._intervals import Intervals, wilson
 from ._observation import predict_and_compare
-from ._risk_coverage import augrc, augrc_of_ties, aurc, aurc_of_ties, sum_ties
+from ._risk_coverage import augrc, aurc, sum_ties
+
+# Rows of all draws of the bootstrap together, which bounds its time. With many rows, fewer draws
+# give the same variance.
+_MAX_DRAWN_ROWS = 20_000_000
+_MIN_DRAWS = 50
 
 
 def failure_report(
@@ -28,7 +34,7 @@ def failure_report(
     meta-model, and the baselines max probability, margin and entropy, which are computed from the
     class probabilities of the base classifier. Log-loss and Brier score are shown for scores that
     are probabilities. The first lines give the error rate and the difference between meta-model and
-    max probability, which are compared on the same bootstrap draws.
+    max probability, which are compared on the same rows.
 
     Parameters
     ----------
@@ -43,15 +49,16 @@ def failure_report(
         True labels.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        How often each row counts; None means once. The bootstrap draws rows, and each keeps its
-        weight.
+        How often each row counts; None means once. The intervals are for rows that are drawn, and
+        each keeps its weight.
 
     n_bootstrap : int, default=1000
-        Number of bootstrap draws behind the intervals; 0 leaves the intervals out.
+        Number of bootstrap draws behind the intervals of FPR95, the only ones without a closed
+        form; 0 leaves all intervals out. With more than 20,000 rows fewer draws are used, at least
+        50: the report says how many.
 
     confidence_level : float in (0, 1), default=0.95
-        Level of the intervals, which are quantiles of the draws. Draws on which a metric is NaN are
-        left out, for example the AUROC of a draw without an error.
+        Level of the intervals; see Notes.
 
     random_state : int, RandomState instance or None, default=0
         Seed of the bootstrap. By default the same input gives the same report.
@@ -66,7 +73,8 @@ def failure_report(
     -------
     report : str or dict
         The dict has the keys ``n_samples``, ``n_errors``, ``error_rate``,
-        ``error_rate_interval``, ``confidence_level``, ``n_bootstrap``, ``scores[row][metric]``,
+        ``error_rate_interval``, ``confidence_level``, ``n_bootstrap`` (the draws used),
+        ``scores[row][metric]``,
         ``intervals[row][metric]`` (low, high), ``difference[metric]`` and
         ``difference_interval[metric]``. Metrics have the names of their functions, and no value is
         multiplied by 1000. ``pandas.DataFrame(report["scores"]).T`` is the table. Intervals are
@@ -77,6 +85,40 @@ def failure_report(
     TypeError
         If the estimator has neither an error probability nor class probabilities or decision
         scores.
+
+    Notes
+    -----
+    Quantiles of bootstrap draws make intervals that are too narrow with few errors. These are used
+    instead. At a level of 95 % they contain the true value in 93 to 97 % of samples with 10, 20 or
+    50 errors (98 % for an AUROC above 0.98):
+
+    - error rate: the interval of Wilson [1]_;
+    - AUROC: the variance of DeLong [2]_ on the logit scale. With few errors a share of the variance
+      of Hanley and McNeil [3]_ is added, so that the interval of an AUROC of 1 is not empty;
+    - AURC, AUGRC, log-loss, Brier score: the variance from the influence function [4]_ on the log
+      scale;
+    - FPR95: the interval of Wilson, for the number of errors that has the variance of the bootstrap
+      draws;
+    - differences of AUROC, AURC and AUGRC: the mean of the t interval and of the interval that
+      combines the bounds of the two values [5]_. Other differences have a t interval.
+
+    Quantiles are those of a t distribution whose degrees of freedom are the number of errors
+    (effective number, if weighted), or of right predictions if there are fewer, minus 1. If no
+    prediction is wrong, or none is right, the bounds of AURC and AUGRC are those of a random order,
+    and AUROC and FPR95 have none.
+
+    References
+    ----------
+    .. [1] Wilson (1927). Probable Inference, the Law of Succession, and Statistical Inference,
+       Journal of the American Statistical Association.
+    .. [2] DeLong, DeLong, Clarke-Pearson (1988). Comparing the Areas under Two or More Correlated
+       Receiver Operating Characteristic Curves, Biometrics.
+    .. [3] Hanley, McNeil (1982). The Meaning and Use of the Area under a Receiver Operating
+       Characteristic (ROC) Curve, Radiology.
+    .. [4] Hampel (1974). The Influence Curve and its Role in Robust Estimation, Journal of the
+       American Statistical Association.
+    .. [5] Zou, Donner (2008). Construction of Confidence Limits about Effect Measures: A General
+       Approach, Statistics in Medicine.
 
     Examples
     --------
@@ -116,7 +158,7 @@ def failure_report(
         "error_rate": float(np.average(is_error, weights=weight)),
         "error_rate_interval": None,
         "confidence_level": confidence_level,
-        "n_bootstrap": int(n_bootstrap),
+        "n_bootstrap": _limit_draws(int(n_bootstrap), len(is_error)),
         "scores": {
             row: {
                 metric.__name__: metric(is_error, score, sample_weight=weight)
@@ -133,69 +175,92 @@ def failure_report(
         model, baseline = report["scores"]["meta-model"], report["scores"]["max probability"]
         report["difference"] = {name: model[name] - baseline[name] for name in model}
     if n_bootstrap:
-        rates, draws = _bootstrap(is_error, scores, weight, int(n_bootstrap), random_state)
-        report["error_rate_interval"] = _interval(rates, confidence_level)
-        report["intervals"] = {
-            row: {name: _interval(values, confidence_level) for name, values in draws[row].items()}
-            for row in draws
+        intervals = Intervals(is_error, weight, confidence_level)
+        report["error_rate_interval"] = intervals.rate_interval
+        estimates = {
+            row: _estimates(intervals, *score, report["scores"][row])
+            for row, score in scores.items()
         }
+        draws = _bootstrap_fpr(is_error, scores, weight, report["n_bootstrap"], random_state)
+        report["intervals"] = {
+            row: {name: (one.low, one.high) for name, one in estimates[row].items()}
+            for row in scores
+        }
+        for row, values in draws.items():
+            fpr = report["scores"][row]["fpr_at_tpr"]
+            report["intervals"][row]["fpr_at_tpr"] = _fpr_interval(intervals, fpr, values)
         if has_difference:
-            model, baseline = draws["meta-model"], draws["max probability"]
+            model, baseline = estimates["meta-model"], estimates["max probability"]
+            find = dict.fromkeys(_LOSSES, intervals.mean_difference)
             report["difference_interval"] = {
-                name: _interval(model[name] - baseline[name], confidence_level) for name in model
+                name: find.get(name, intervals.difference)(model[name], baseline[name])
+                for name in model
             }
+            report["difference_interval"]["fpr_at_tpr"] = _fpr_difference_interval(
+                intervals,
+                report["difference"]["fpr_at_tpr"],
+                draws["meta-model"] - draws["max probability"],
+            )
     return report if output_dict else _format_report(report, digits)
 
 
-def _ranking_metrics(weight, error):
-    """Compute the ranking metrics of the report from the sums over ties of one draw."""
-    n, n_wrong = weight.sum(), error.sum()
-    error_rate = n_wrong / n
-    generalized = augrc_of_ties(weight, error)
-    roc_auc = fpr = float("nan")
-    if 0 < n_wrong < n:
-        # This is the identity in the docstring of `augrc`, solved for the AUROC.
-        roc_auc = 1 - (generalized - error_rate**2 / 2) / (error_rate * (1 - error_rate))
-        accepted_right = np.cumsum(weight - error)
-        enough = np.argmax(accepted_right >= 0.95 * (1 - ROUNDING) * accepted_right[-1])
-        fpr = np.cumsum(error)[enough] / n_wrong
-    return roc_auc, aurc_of_ties(weight, error), generalized, fpr
+def _limit_draws(n_bootstrap, n_samples):
+    """Return the number of draws that takes a bounded time."""
+    return min(n_bootstrap, max(_MAX_DRAWN_ROWS // n_samples, _MIN_DRAWS))
 
 
-def _bootstrap(is_error, scores, weight, n_bootstrap, random_state):
-    """Draw rows with replacement, the same rows for each score.
+def _estimates(intervals, score, is_probability, values):
+    """Return {metric: Estimate} of one score, without FPR95."""
+    names = [metric.__name__ for metric in (error_roc_auc, aurc, augrc)]
+    ranking = intervals.ranking(score, [values[name] for name in names])
+    estimates = dict(zip(names, ranking))
+    if is_probability:
+        losses = _losses(intervals.is_error, score)
+        for name, loss, highest in zip(_LOSSES, losses, (np.inf, 1.0)):
+            estimates[name] = intervals.mean_loss(loss, values[name], highest)
+    return estimates
 
-    Returns the error rates, shape (n_bootstrap,), and ``{row: {metric: values}}``.
-    """
+
+def _fpr_interval(intervals, fpr, draws):
+    """Return the interval of FPR95: Wilson's, for a number of errors with the draws' variance."""
+    draws = draws[np.isfinite(draws)]
+    variance = np.var(draws) if len(draws) else 0.0
+    number = intervals.n_wrong
+    if variance > 0 and 0 < fpr < 1:
+        number = min(number, fpr * (1 - fpr) / variance)
+    return wilson(fpr, number, intervals.normal_quantile)
+
+
+def _fpr_difference_interval(intervals, difference, draws):
+    """Return the t interval of a difference of FPR95, with the variance of the draws."""
+    draws = draws[np.isfinite(draws)]
+    if len(draws) == 0:
+        return float("nan"), float("nan")
+    margin = intervals.t_quantile * np.std(draws)
+    return float(max(difference - margin, -1)), float(min(difference + margin, 1))
+
+
+def _bootstrap_fpr(is_error, scores, weight, n_bootstrap, random_state):
+    """Draw rows with replacement, the same rows for each score; return {row: FPR95 of draws}."""
     rng = np.random.default_rng(draw_seed(random_state))
     n_samples = len(is_error)
-    # A draw changes the weights only, so ties and losses are computed once.
+    # A draw changes the weights only, so ties are computed once.
     ties = {row: rank_scores(score) for row, (score, _) in scores.items()}
-    losses = {
-        row: _losses(is_error, score)
-        for row, (score, is_probability) in scores.items()
-        if is_probability
-    }
-    rates = np.empty(n_bootstrap)
-    values = {row: np.empty((n_bootstrap, len(_REPORTED))) for row in scores}
+    values = {row: np.empty(n_bootstrap) for row in scores}
     for draw in range(n_bootstrap):
-        counts = np.bincount(rng.integers(n_samples, size=n_samples), minlength=n_samples)
-        drawn = counts * weight
-        if not drawn.any():
-            rates[draw] = np.nan
-            for row in scores:
-                values[row][draw] = np.nan
-            continue
-        rates[draw] = drawn @ is_error / drawn.sum()
+        drawn = np.bincount(rng.integers(n_samples, size=n_samples), minlength=n_samples) * weight
         for row in scores:
-            values[row][draw, :_N_RANKING] = _ranking_metrics(*sum_ties(ties[row], is_error, drawn))
-            if row in losses:
-                values[row][draw, _N_RANKING:] = losses[row] @ drawn / drawn.sum()
-    names = [metric.__name__ for metric in _REPORTED]
-    return rates, {
-        row: dict(zip(names if row in losses else names[:_N_RANKING], values[row].T))
-        for row in scores
-    }
+            values[row][draw] = _fpr_of_ties(*sum_ties(ties[row], is_error, drawn))
+    return values
+
+
+def _fpr_of_ties(weight, error):
+    """Compute `fpr_at_tpr` from the sums over ties of one draw."""
+    n_wrong, accepted_right = error.sum(), np.cumsum(weight - error)
+    if n_wrong == 0 or accepted_right[-1] <= 0:
+        return float("nan")
+    enough = np.argmax(accepted_right >= 0.95 * (1 - ROUNDING) * accepted_right[-1])
+    return error[: enough + 1].sum() / n_wrong
 
 
 def _losses(is_error, error_proba):
@@ -203,16 +268,6 @@ def _losses(is_error, error_proba):
     eps = np.finfo(np.float64).eps
     proba_of_outcome = np.clip(np.where(is_error, error_proba, 1 - error_proba), eps, 1 - eps)
     return np.stack([-np.log(proba_of_outcome), (error_proba - is_error) ** 2])
-
-
-def _interval(values, confidence_level):
-    """Return the quantiles of the finite values that bound the given level."""
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return float("nan"), float("nan")
-    tail = (1 - confidence_level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _format_report(report, digits):
@@ -233,8 +288,8 @@ def _format_report(report, digits):
     if report["n_bootstrap"]:
         head += f" ({interval(report['error_rate_interval'], None, joint=' to ')})"
         note += (
-            f"\n{100 * report['confidence_level']:g} % intervals from {report['n_bootstrap']} "
-            "bootstrap draws."
+            f"\n{100 * report['confidence_level']:g} % intervals; those of FPR95 from "
+            f"{report['n_bootstrap']} bootstrap draws."
         )
     lines = [head, note]
     if report["difference"]:
@@ -267,6 +322,7 @@ def _format_report(report, digits):
 # The columns of the report. Those after the first four need probabilities.
 _REPORTED = (error_roc_auc, aurc, augrc, fpr_at_tpr, error_log_loss, error_brier_score)
 _N_RANKING = 4
+_LOSSES = tuple(metric.__name__ for metric in _REPORTED[_N_RANKING:])
 _COLUMNS = dict(
     zip(
         (metric.__name__ for metric in _REPORTED),
