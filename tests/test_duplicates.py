@@ -334,3 +334,11 @@ def test_objects_in_columns_are_compared_by_value():
     objects[3, 2] = None
     twice = find_duplicates(np.r_[objects, objects], np.r_[y, y])
     assert_array_equal(twice.row_id, np.tile(np.arange(60), 2))
+
+
+def test_an_oversampled_class_is_seen_beside_a_frequent_row_of_another_class():
+    rng = np.random.default_rng(0)
+    X = np.r_[np.full((330, 4), 0.5), rng.normal(size=(650, 4)), rng.normal(size=(23, 4))]
+    rows = np.r_[np.arange(980), rng.integers(980, 1003, size=980)]
+    assert find_duplicates(X[rows], rows >= 980).kept_together
+    assert not find_duplicates(X[:980], np.arange(980) % 2).kept_together

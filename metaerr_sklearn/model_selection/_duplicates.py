@@ -239,17 +239,20 @@ def _excess_variance(count):
 
 def _is_class_repeated(row_id, y_encoded, n_repeated, is_rich):
     """Return whether rows of one class were copied, and those of another class were not."""
-    class_size = np.bincount(y_encoded)
-    share = n_repeated / class_size
+    # Distinct rows are counted, of which one frequent row is only one.
+    first, count = np.unique(row_id, return_index=True, return_counts=True)[1:]
+    n_distinct = np.bincount(y_encoded[first], minlength=len(n_repeated))
+    n_copied = np.bincount(y_encoded[first], count > 1, minlength=len(n_repeated))
+    share = n_copied / np.maximum(n_distinct, 1)
     most = int(np.argmax(share * (n_repeated > _MIN_ROWS)))
-    if n_repeated[most] <= _MIN_ROWS or share[most] < (0.1 if is_rich else 0.5):
+    if n_repeated[most] <= _MIN_ROWS or share[most] < (0.05 if is_rich else 0.3):
         return False
-    expected = share[most] * class_size
-    if not ((expected >= _MIN_EXPECTED) & (n_repeated <= expected / 3)).any():
+    expected = share[most] * n_distinct
+    if not ((expected >= _MIN_EXPECTED) & (n_copied <= expected / 3)).any():
         return False
     # Rows that are equal by chance repeat less evenly: a profile without any symptom is frequent.
-    count = np.bincount(row_id[y_encoded == most])
-    return not _compare_with_draws(count[count > 0])[1]
+    of_class = np.bincount(row_id[y_encoded == most])
+    return not _compare_with_draws(of_class[of_class > 0])[1]
 
 
 class _Table(NamedTuple):
