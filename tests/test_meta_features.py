@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from metaerr_sklearn._base_estimator.observations import Observations
 from metaerr_sklearn._utils.lightgbm import BoostedTrees
 from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predicted
+from metaerr_sklearn.error_model._sampling import make_folds
 from metaerr_sklearn.meta_features._base import TrainingRows
 from metaerr_sklearn.meta_features._blocks import (
     ConfidenceBlock,
@@ -25,6 +26,7 @@ from metaerr_sklearn.meta_features._blocks import (
 )
 from metaerr_sklearn.meta_features._neighbors import NeighborIndex, NeighborsBlock, _effective_rank
 from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
+from metaerr_sklearn.model_selection._splitting import make_splits
 from metaerr_sklearn.representation import NumericRepresentation
 from metaerr_sklearn.representation._choice import is_of_images
 
@@ -47,10 +49,16 @@ def new(rows, part):
     return Observations(rows.X, rows.proba, rows.pred_encoded, representation=rows.representation)
 
 
+def three_folds(n_rows):
+    return make_splits(3, None, np.zeros(n_rows), seed=0, warn=False) if n_rows > 1 else None
+
+
 def fit_transform(block, rows, seed=0, *, folds=None, reference=None, is_image=False):
-    """Fit a block on training rows as the error model does."""
+    """Fit a block on training rows as the error model does; given `folds` hold related rows."""
     reference = np.arange(len(rows)) if reference is None else reference
-    training = TrainingRows(rows, reference, folds, seed, None, is_image)
+    is_related, folds = folds is not None, folds or three_folds(len(rows))
+    part = TrainingRows(rows, reference, folds).fold_of_rows()
+    training = TrainingRows(rows, reference, folds, part, is_related, seed, is_image=is_image)
     return block.fit_transform(training)
 
 
@@ -136,7 +144,7 @@ def test_tree_and_full_search_find_the_nearest(exact_search, n_columns, n_indepe
     mixed = np.eye(n_independent, n_columns) + (n_independent < n_columns)
     matrix, queries = (rng.normal(size=(n, n_independent)) @ mixed for n in (500, 50))
     index = NeighborIndex(matrix)
-    assert (index._all is None) == (n_independent < 60)
+    assert (index._axes is None) == (n_independent == 60)
     expected = NearestNeighbors(n_neighbors=7).fit(matrix).kneighbors(queries)
     for _ in range(2):
         distance, position = index.query(queries, 7)
@@ -205,7 +213,7 @@ def test_training_row_is_described_by_other_folds(rows):
     """Red under leave-one-out: a mean without the row, beside the mean of its place, tells it."""
     block = NeighborsBlock()
     before = fit_transform(block, rows, 0)
-    (train, test), *_ = NeighborsBlock._folds(300, 0)
+    (train, test), *_ = three_folds(300)
     flipped = replace(rows, y_encoded=rows.y_encoded.copy(), is_error=rows.is_error.copy())
     flipped.y_encoded[test[1:]] = (flipped.y_encoded[test[1:]] + 1) % 3
     flipped.is_error[test[1:]] ^= True
@@ -232,7 +240,7 @@ def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, ex
     block = NeighborsBlock()
     features = fit_transform(block, replace(rows, fold=base_fold), 0)
     position = block.names_.index("local_error_25")
-    for train, test in NeighborsBlock._folds(300, 0):
+    for train, test in three_folds(300):
         for row in test[:10]:
             same = train[base_fold[train] == base_fold[row]]
             distance = np.linalg.norm(rows.X[same] - rows.X[row], axis=1)
@@ -240,7 +248,7 @@ def test_errors_of_neighbors_come_from_the_clone_that_predicted_the_row(rows, ex
             expected = (errors.sum() + 5 * rows.is_error.mean()) / 30
             assert_allclose(features[row, position], expected, rtol=1e-6)
     block.drop_training_state()
-    assert block._parts == {}
+    assert not hasattr(block, "_training")
 
 
 def test_rows_that_coincide_by_chance_are_neighbors(rows):
@@ -431,3 +439,51 @@ def test_block_names_are_checked():
     for wrong in ("confidenc", ["neighbors", "x"], [], 3, None):
         with pytest.raises(ValueError, match='expected "auto" or a list of'):
             check_meta_features(wrong)
+
+
+def test_labels_of_test_rows_describe_no_row_that_trains_the_meta_learner(rows):
+    """Red if the columns of a fold are those of all rows: two neighbours describe each other."""
+    rows = replace(rows, fold=np.arange(300) % 2)
+    train, test = three_folds(300)[1]
+    flipped = replace(rows, y_encoded=rows.y_encoded.copy(), is_error=rows.is_error.copy())
+    flipped.y_encoded[test] = (flipped.y_encoded[test] + 1) % 3
+    flipped.is_error[test] ^= True
+    columns = []
+    for observations in (rows, flipped):
+        block = NeighborsBlock()
+        features = fit_transform(block, observations)
+        block._error_rate = 0.5
+        columns.append((features, block.transform_fold(features, 1)))
+    (before, of_fold), (after, of_fold_after) = columns
+    assert_array_equal(of_fold, of_fold_after)
+    by_labels = slice(0, -1)
+    assert (before[train, by_labels] != after[train, by_labels]).any(axis=0).all()
+
+
+def test_columns_of_a_fold_are_those_of_its_training_rows_alone(rows, exact_search):
+    """The slow definition: a block that was fitted without the test rows of the fold."""
+    rows = replace(rows, fold=np.arange(300) % 2)
+    block = NeighborsBlock()
+    features = fit_transform(block, rows)
+    part = np.empty(300, dtype=int)
+    for number, (_, test) in enumerate(three_folds(300)):
+        part[test] = number
+    for number, (train, _) in enumerate(three_folds(300)):
+        alone = NeighborsBlock()
+        training = TrainingRows(rows.take(train), np.arange(len(train)), part=part[train])
+        expected = alone.fit_transform(training)
+        block._error_rate = alone._error_rate
+        got = block.transform_fold(features, number)[train]
+        assert_allclose(got[:, :-1], expected[:, :-1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("cv", "n_folds", "n_parts"), [(2, 2, 6), (3, 3, 6), (None, 5, 5)])
+def test_a_fold_tests_whole_parts_and_leaves_others(rows, cv, n_folds, n_parts):
+    folds, part = make_folds(replace(rows, groups=np.arange(300) // 5), cv, 0)
+    assert len(folds) == n_folds
+    assert len(np.unique(part)) == n_parts
+    assert_array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(300))
+    for train, test in folds:
+        assert not set(part[train]) & set(part[test])
+        assert len(set(part[train])) > 1
+    assert all(len(set(part[i : i + 5])) == 1 for i in range(0, 300, 5))

@@ -50,7 +50,8 @@ from metaerr_sklearn.representation._choice import net_representation
 
 def train_residual_mlps(Z, is_error, offset, *args, **kwargs):
     """Return the logits of each net after each epoch on all rows, and the weights."""
-    weights = _residual_mlp.train_residual_mlps(Z, is_error, offset, *args, **kwargs)
+    of_nets = np.repeat(Z[None], len(args[1]), axis=0)
+    weights = _residual_mlp.train_residual_mlps(of_nets, is_error, offset, *args, **kwargs)
     return np.stack([offset + mlp_correction(epoch, Z) for epoch in weights]), weights
 
 

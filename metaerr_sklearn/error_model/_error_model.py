@@ -37,6 +37,7 @@ from ..meta_features._blocks import (
     check_meta_features,
     check_no_observers,
     choose_blocks,
+    columns_of_folds,
     make_blocks,
     needs_representation,
 )
@@ -49,13 +50,13 @@ from ._novelty import PredictsNovelty
 from ._offset import CalibratedOffset
 from ._results import ErrorExplanation
 from ._sampling import (
-    MIN_ERRORS,
     explain_fallback,
     learned_share,
     make_folds,
     sample_rows,
     spread_weights,
     why_no_folds,
+    why_nothing_is_learned,
     without_zero_weights,
 )
 
@@ -331,19 +332,18 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         reason = why_no_folds(sampled)
         if reason is not None:
             self._blocks = []
-        folds_by = partial(make_folds, sampled, self.cv, seed)
-        is_related = relation is not None and reason is None
         training = TrainingRows(
             sampled,
             np.arange(len(sampled)) if sample.reference is None else sample.reference,
-            folds_by(sampled.y_encoded) if is_related else None,
+            *((None, None) if reason is not None else make_folds(sampled, self.cv, seed)),
+            relation is not None and reason is None,
             seed,
             self.n_jobs,
             is_of_images(self.representation_),
         )
         features = [block.fit_transform(training) for block in self._blocks]
         self._novelty = self._fit_novelty(training, features, observations.X, sample.rows)
-        oof = self._learn(training, features, learner, sample.weight, folds_by, reason)
+        oof = self._learn(training, features, learner, sample.weight, reason)
 
         oof_error_proba = np.full(len(observations), np.nan)
         oof_error_proba[slice(None) if sample.rows is None else sample.rows] = expit(oof)
@@ -530,7 +530,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             sampled = replace(sampled, representation=matrix)
         return observations, sampled
 
-    def _learn(self, training, features, learner, outcome_weight, folds_by, no_folds):
+    def _learn(self, training, features, learner, outcome_weight, no_folds):
         """Fit offset and meta-learner; return the cross-fitted log-odds of an error.
 
         `no_folds` is the reason why the rows cannot be split into folds, or None.
@@ -545,32 +545,27 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         self.fallback_reason_ = self.meta_learner_ = None
         self.meta_feature_names_ = []
 
-        n_errors = int(is_error.sum())
-        n_rare, folds = min(n_errors, len(is_error) - n_errors), None
-        known = " and ".join(terms).replace("_", " ")
-        rare = "errors" if n_errors == n_rare else "correct predictions"
-        if n_rare >= MIN_ERRORS and no_folds is None:
-            folds = folds_by(is_error)
-            if any(np.ptp(is_error[train].astype(int)) == 0 for train, _ in folds):
-                no_folds = (
-                    f"The {n_rare} {rare} are related (groups, duplicates of a row), so that none "
-                    "is left for training when the others are tested"
-                )
-        if n_rare < MIN_ERRORS or no_folds is not None:
-            too_few = f"{n_rare} {rare} among {len(is_error)} rows"
-            self.fallback_reason_ = explain_fallback(no_folds, too_few, known, n_errors)
+        folds, known = training.folds, " and ".join(terms).replace("_", " ")
+        reason = why_nothing_is_learned(is_error, folds, no_folds)
+        if reason is not None:
+            self.fallback_reason_ = explain_fallback(reason, known, is_error)
             oof = self._offset.fit_level(terms, is_error, weight)
             warn_caller(self.fallback_reason_)
         else:
             offset = self._offset.fit(terms, is_error, weight, folds)
             self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
             is_for_trees = [block.is_for_trees for block in self._blocks for _ in block.names_]
+            Z, Z_folds = rows.X, None
+            if not self._raw_input:
+                Z = np.column_stack(features)
+                Z_folds = columns_of_folds(self._blocks, features, folds)
             try:
                 self.meta_learner_ = learner.fit(
-                    rows.X if self._raw_input else np.column_stack(features),
+                    Z,
                     is_error,
                     offset,
                     folds=folds,
+                    Z_folds=Z_folds,
                     is_for_trees=None if self._raw_input else np.array(is_for_trees),
                     sample_weight=sample_weight,
                     seed=training.seed,

@@ -8,24 +8,35 @@ from .._base_estimator.observations import Observations
 
 
 class TrainingRows(NamedTuple):
-    """Rows that blocks are fitted on, and the folds in which they are described.
+    """Rows that blocks are fitted on, and the folds in which the meta-learner is cross-fitted.
 
     ``reference`` holds the positions of the rows on which auxiliary models are trained and among
     which neighbours are searched: all rows except those of a rare outcome that were added to the
-    sample. ``folds`` holds (train, test) positions if rows are related, else None. A related row
-    can reveal the label of a row, so a row is then described by rows of other folds only.
-    ``is_image`` is True if the representation holds principal components of images.
+    sample. ``folds`` holds (train, test) positions; None if nothing is learned from the rows.
+    ``part`` holds the number of the part of each row: a fold tests one or more parts.
+    ``is_related`` is True if rows are related. A related row can reveal the label of a row, so a
+    row is then described by models of other folds only. ``is_image`` is True if the representation
+    holds principal components of images.
     """
 
     observations: Observations
     reference: np.ndarray
     folds: list = None
+    part: np.ndarray = None
+    is_related: bool = False
     seed: int = 0
     n_jobs: int = None
     is_image: bool = False
 
     def __len__(self):
         return len(self.observations)
+
+    def fold_of_rows(self):
+        """Return the number of the fold that tests each row; -1 without folds."""
+        fold = np.full(len(self), -1)
+        for number, (_, test) in enumerate(self.folds or ()):
+            fold[test] = number
+        return fold
 
 
 class Block:
@@ -47,6 +58,25 @@ class Block:
     is_for_trees = False
     #: Whether the columns of one net cannot be compared with those of another clone of the net.
     is_specific_to_net = False
+
+    def transform_fold(self, features, number):
+        """Describe the training rows for a fold in which the meta-learner is trained and tested.
+
+        A block whose columns hold labels of other rows must leave out the rows that the fold tests.
+        By default, the columns stay the same.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n_columns)
+            Result of ``fit_transform``.
+        number : int
+            Position of the fold in ``training.folds``.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_columns)
+        """
+        return features
 
     def offset_terms(self, features):
         """Return log-odds of an error by name, which the offset averages; none by default."""

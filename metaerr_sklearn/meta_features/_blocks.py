@@ -208,6 +208,29 @@ def make_blocks(sources, estimator=None):
     return blocks
 
 
+def columns_of_folds(blocks, features, folds):
+    """Return the columns of all rows for each fold, made without the labels of its test rows.
+
+    Parameters
+    ----------
+    blocks : list of fitted Block
+    features : list of ndarray
+        Result of ``fit_transform`` of each block.
+    folds : list of (train, test)
+        The folds that the blocks were fitted with.
+
+    Returns
+    -------
+    columns : list of ndarray of shape (n_samples, n_columns)
+    """
+    return [
+        np.column_stack(
+            [block.transform_fold(columns, number) for block, columns in zip(blocks, features)]
+        )
+        for number in range(len(folds))
+    ]
+
+
 def observers_in(meta_features):
     """Return the objects in `meta_features` that observe the base, in their order."""
     return [block for block in check_meta_features(meta_features) if is_observer(block)]

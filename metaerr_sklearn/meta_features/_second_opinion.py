@@ -28,8 +28,8 @@ class SecondOpinionBlock(Block):
       Boosted trees are slow on such columns and gain nothing.
 
     The forest predicts a training row by the trees that were grown without this row (out-of-bag).
-    Boosted trees are cross-fitted. If rows are related (``TrainingRows.folds``), the forest is
-    cross-fitted, too: a tree that was grown without a row may have been grown with its duplicate.
+    Boosted trees are cross-fitted. If rows are related, the forest is cross-fitted, too: a tree
+    that was grown without a row may have been grown with its duplicate.
     """
 
     name = "second_opinion"
@@ -93,9 +93,10 @@ class SecondOpinionBlock(Block):
         chosen = training.reference
         is_many = len(chosen) > self.many_rows
         # With many rows, training on two thirds of them is nearly as good as on four fifths.
-        folds = training.folds or make_splits(
-            3 if is_many else 5, None, rows.y_encoded, seed=training.seed, warn=False
-        )
+        folds = training.folds
+        if not training.is_related:
+            n_folds = 3 if is_many else 5
+            folds = make_splits(n_folds, None, rows.y_encoded, seed=training.seed, warn=False)
         of_folds = (partial(fit_and_predict, *fold) for fold in folds)
         trees, *parts = run_in_threads(training.n_jobs, [partial(fit, chosen), *of_folds])
         proba = np.empty((len(rows), self.n_classes_))
@@ -106,7 +107,7 @@ class SecondOpinionBlock(Block):
     def _fit_forest(self, rows, training):
         """Return a forest, and out-of-bag or cross-fitted probabilities of the training rows."""
         chosen = training.reference
-        out_of_bag = training.folds is None
+        out_of_bag = not training.is_related
         forest = self._grow_forest(rows, chosen, training, oob_score=out_of_bag)
         proba = np.empty((len(rows), self.n_classes_))
         if out_of_bag:

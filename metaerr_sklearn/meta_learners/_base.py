@@ -1,5 +1,7 @@
 """Base class and helpers of the meta-learners."""
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
@@ -7,6 +9,15 @@ from sklearn.utils import check_scalar
 
 from .._utils.probabilities import log_loss_of_logits
 from .._utils.random import draw_seed
+
+
+class Fold(NamedTuple):
+    """A fold of the cross-fitting: positions of rows, and their meta-features."""
+
+    train: np.ndarray
+    test: np.ndarray
+    Z_train: np.ndarray
+    Z_test: np.ndarray
 
 
 class ClippedScaler:
@@ -59,7 +70,18 @@ class ResidualMetaLearner(BaseEstimator):
     def _check_number(self, name, kind, **bounds):
         check_scalar(getattr(self, name), f"{name} of {type(self).__name__}", kind, **bounds)
 
-    def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
+    def fit(
+        self,
+        Z,
+        is_error,
+        offset,
+        *,
+        folds,
+        Z_folds=None,
+        is_for_trees=None,
+        sample_weight=None,
+        seed=0,
+    ):
         """Learn the correction.
 
         Parameters
@@ -72,6 +94,9 @@ class ResidualMetaLearner(BaseEstimator):
             Calibrated log-odds of an error, cross-fitted.
         folds : list of (train, test)
             Folds in which the strength of the correction is chosen.
+        Z_folds : list of ndarray of shape (n_samples, n_meta_features), default=None
+            Meta-features for each fold, computed without the labels of its test rows. None takes
+            `Z` for every fold, which is right if no row is described by labels of other rows.
         is_for_trees : ndarray of bool, shape (n_meta_features,), default=None
             Columns that only tree learners use; None means none.
         sample_weight : ndarray of shape (n_samples,), default=None
@@ -91,6 +116,10 @@ class ResidualMetaLearner(BaseEstimator):
         self._used = np.ones(Z.shape[1], dtype=bool)
         if is_for_trees is not None and not self.takes_tree_columns:
             self._used = ~np.asarray(is_for_trees, dtype=bool)
+        folds = [
+            Fold(train, test, Z_fold[train][:, self._used], Z_fold[test][:, self._used])
+            for (train, test), Z_fold in zip(folds, Z_folds or [Z] * len(folds))
+        ]
         self._fit(Z[:, self._used], np.asarray(is_error, bool), offset, folds, weight, seed)
         return self
 

@@ -67,7 +67,18 @@ class AverageMetaLearner(ResidualMetaLearner):
         """Whether the correction of every learner splits into parts."""
         return all(learner.is_additive for learner in self.learners)
 
-    def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
+    def fit(
+        self,
+        Z,
+        is_error,
+        offset,
+        *,
+        folds,
+        Z_folds=None,
+        is_for_trees=None,
+        sample_weight=None,
+        seed=0,
+    ):
         """Fit a clone of each learner; for the parameters see `ResidualMetaLearner.fit`.
 
         Returns
@@ -78,6 +89,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         self.n_features_in_ = Z.shape[1]
         learn = {
             "folds": folds,
+            "Z_folds": Z_folds,
             "is_for_trees": is_for_trees,
             "sample_weight": sample_weight,
             "seed": seed,
@@ -141,7 +153,18 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         if not self.raw_input:
             adapt(self.estimator).check_takes_table()
 
-    def fit(self, Z, is_error, offset, *, folds, is_for_trees=None, sample_weight=None, seed=0):
+    def fit(
+        self,
+        Z,
+        is_error,
+        offset,
+        *,
+        folds,
+        Z_folds=None,
+        is_for_trees=None,
+        sample_weight=None,
+        seed=0,
+    ):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
 
         Returns
@@ -162,21 +185,23 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         # Metadata routing is off here: weights are passed by name, without a request of the user.
         off = config_context(enable_metadata_routing=False)
         with off, noted("fitting the meta-learner"):
-            predictions, *_ = cross_fit(
-                self.estimator,
-                features,
-                target,
-                splits=folds,
-                seed=seed,
-                mend_folds=False,
-                **options,
-            )
+            proba = np.full(len(target), np.mean(target))
+            for (train, test), Z_fold in zip(folds, Z_folds or [Z] * len(folds)):
+                predictions, *_ = cross_fit(
+                    self.estimator,
+                    self._features(Z_fold, offset),
+                    target,
+                    splits=[(train, test)],
+                    seed=seed,
+                    mend_folds=False,
+                    **options,
+                )
+                proba[test] = predictions.proba[test, 1]
             self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
         if not any(hasattr(self.estimator_, m) for m in ("predict_proba", "decision_function")):
             raise OutputError(
                 f"{type(base.final).__name__} has neither predict_proba nor decision_function."
             )
-        proba = np.where(predictions.fold < 0, np.mean(target), predictions.proba[:, 1])
         self.oof_logit_ = clipped_logit(proba, _EPS)
         return self
 

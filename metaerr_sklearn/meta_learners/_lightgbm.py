@@ -128,16 +128,20 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         }
         steps = np.append(np.arange(0, n_rounds, self._step), n_rounds)
         pooled = np.repeat(np.asarray(offset, float)[None], len(steps), axis=0)
-        data = lightgbm.Dataset(
-            Z, label=is_error.astype(float), weight=weight, init_score=offset, params=params
-        )
-        data.construct()
 
-        def fit_and_correct(train, test):
-            booster = lightgbm.train(params, data.subset(train), n_rounds)
+        def dataset(Z, rows, **options):
+            label, weights = is_error[rows].astype(float), weight[rows]
+            start = {"label": label, "weight": weights, "init_score": offset[rows]}
+            return lightgbm.Dataset(Z, **start, **options, params=params)
+
+        data = dataset(Z, slice(None)).construct()
+
+        def fit_and_correct(fold):
+            part = dataset(fold.Z_train, fold.train, reference=data)
+            booster = lightgbm.train(params, part, n_rounds)
             added = [
                 booster.predict(
-                    Z[test],
+                    fold.Z_test,
                     start_iteration=start,
                     num_iteration=int(end - start),
                     raw_score=True,
@@ -147,9 +151,9 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             ]
             return np.cumsum(added, axis=0)
 
-        works = [partial(fit_and_correct, *fold) for fold in folds]
-        for corrections, (_, test) in zip(run_in_threads(self.n_jobs, works), folds):
-            pooled[1:, test] += corrections
+        works = [partial(fit_and_correct, fold) for fold in folds]
+        for corrections, fold in zip(run_in_threads(self.n_jobs, works), folds):
+            pooled[1:, fold.test] += corrections
         best = index_of_least_loss(is_error, pooled, weight)
         self.n_rounds_ = int(steps[best])
         self.oof_logit_ = pooled[best]

@@ -64,9 +64,9 @@ class LogisticMetaLearner(ResidualMetaLearner):
     def _fit_path(self, Z, is_error, offset, folds, weight):
         alphas = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
         pooled = np.repeat(np.asarray(offset, float)[None], len(alphas) + 1, axis=0)
-        for train, test in folds:
-            scaler = ClippedScaler().fit(Z[train], weight[train])
-            Z_train, Z_test = scaler.transform(Z[train]), scaler.transform(Z[test])
+        for train, test, *matrices in folds:
+            scaler = ClippedScaler().fit(matrices[0], weight[train])
+            Z_train, Z_test = map(scaler.transform, matrices)
             beta = np.zeros(Z.shape[1] + 1)
             for number, alpha in enumerate(alphas, start=1):
                 beta = _fit_ridge(

@@ -81,9 +81,11 @@ class MLPMetaLearner(ResidualMetaLearner):
 
         self._scaler = ClippedScaler().fit(Z, weight)
         in_training = np.zeros((len(folds), len(Z)), dtype=bool)
-        for number, (train, _) in enumerate(folds):
+        standardised = np.empty((len(folds), *Z.shape))
+        for number, (train, test, Z_train, Z_test) in enumerate(folds):
             in_training[number, train] = True
-        standardised = self._scaler.transform(Z)
+            standardised[number, train] = self._scaler.transform(Z_train)
+            standardised[number, test] = self._scaler.transform(Z_test)
         weights = train_residual_mlps(
             standardised,
             is_error,
@@ -99,9 +101,9 @@ class MLPMetaLearner(ResidualMetaLearner):
         )
         pooled = np.repeat(np.asarray(offset, float)[None], len(weights), axis=0)
         for epoch, epoch_weights in enumerate(weights):
-            corrections = mlp_correction(epoch_weights, standardised)
-            for number, (_, test) in enumerate(folds):
-                pooled[epoch, test] += corrections[number, test]
+            for number, (_, test, *_) in enumerate(folds):
+                net = tuple(part[[number]] for part in epoch_weights)
+                pooled[epoch, test] += mlp_correction(net, standardised[number, test])[0]
         best = index_of_least_loss(is_error, pooled, weight)
         self.n_epochs_ = best
         self.oof_logit_ = pooled[best]

@@ -32,8 +32,8 @@ def train_residual_mlps(
 
     Parameters
     ----------
-    Z : ndarray of shape (n_samples, n_features)
-        Standardised meta-features, finite.
+    Z : ndarray of shape (n_nets, n_samples, n_features)
+        Standardised meta-features for each net, finite.
 
     is_error : ndarray of bool, shape (n_samples,)
         True where the base classifier is wrong.
@@ -75,8 +75,7 @@ def train_residual_mlps(
         The parameters after each epoch, in the form that `mlp_correction` takes. The correction of
         row i by net k is out-of-fold if ``train_masks[k][i]`` is False.
     """
-    n_samples, n_features = Z.shape
-    n_nets = len(train_masks)
+    n_nets, n_samples, n_features = Z.shape
     w = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, float)
     rows = [torch.from_numpy(np.flatnonzero(mask & (w > 0))) for mask in train_masks]
     if batch_size is None:
@@ -114,7 +113,7 @@ def train_residual_mlps(
             shuffled = r[torch.randperm(len(r), generator=generator)]
             passes.append(shuffled[torch.arange(n_steps * batch_size) % len(r)])
         for batch in torch.stack(passes).split(batch_size, dim=1):
-            hidden = torch.relu(torch.baddbmm(b1, inputs[batch], W1))
+            hidden = torch.relu(torch.baddbmm(b1, inputs[net_index, batch], W1))
             kept = torch.rand(hidden.shape, generator=generator, **as_tensor) >= dropout
             correction = torch.baddbmm(b2, hidden * kept / (1 - dropout), w2).squeeze(2)
             loss = F.binary_cross_entropy_with_logits(
