@@ -124,6 +124,7 @@ class PredictsErrors:
         --------
         >>> from sklearn.datasets import load_digits
         >>> from sklearn.naive_bayes import GaussianNB
+        >>> from metaerr_sklearn import MetaErrorClassifier
         >>> X, y = load_digits(return_X_y=True)
         >>> clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
         >>> _ = clf.fit(X[:900], y[:900])
@@ -179,6 +180,7 @@ class PredictsErrors:
         --------
         >>> from sklearn.datasets import load_digits
         >>> from sklearn.naive_bayes import GaussianNB
+        >>> from metaerr_sklearn import MetaErrorClassifier
         >>> X, y = load_digits(return_X_y=True)
         >>> clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
         >>> _ = clf.fit(X[:900], y[:900])
@@ -238,6 +240,7 @@ class PredictsErrors:
         >>> import numpy as np
         >>> from sklearn.datasets import load_breast_cancer
         >>> from sklearn.naive_bayes import GaussianNB
+        >>> from metaerr_sklearn import MetaErrorClassifier
         >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
         >>> clf = MetaErrorClassifier(GaussianNB(), random_state=0).fit(X[:400], y[:400])
         >>> contributions, names, base_value = clf.explain_error(X[400:])
@@ -273,6 +276,7 @@ class PredictsErrors:
         >>> from sklearn.datasets import load_breast_cancer
         >>> from sklearn.metrics import RocCurveDisplay, roc_auc_score
         >>> from sklearn.naive_bayes import GaussianNB
+        >>> from metaerr_sklearn import MetaErrorClassifier
         >>> X, y = load_breast_cancer(return_X_y=True)
         >>> clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
         >>> clf = clf.fit(X[::2], y[::2])
