@@ -13,6 +13,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.neighbors import NearestNeighbors
 
 from metaerr_sklearn._base_estimator.observations import Observations
+from metaerr_sklearn._utils.forest import SparseForest
 from metaerr_sklearn._utils.lightgbm import BoostedTrees
 from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predicted
 from metaerr_sklearn.error_model._sampling import make_folds
@@ -291,7 +292,7 @@ def test_second_opinion_equals_the_forest_where_rows_are_few(monkeypatch, rows):
     forest.fit(rows.X, rows.y_encoded)
     own = forest.predict_proba(rows.X)[np.arange(300), rows.pred_encoded]
     assert_allclose(second_proba(block, rows), own)
-    assert not hasattr(block._models[0], "oob_decision_function_")
+    assert not hasattr(block._models[0], "oob_proba")
 
 
 def test_second_opinion_equals_the_boosted_trees_where_rows_are_many(monkeypatch, rows):
@@ -319,7 +320,7 @@ def test_second_opinion_takes_the_models_with_the_lower_loss_on_unseen_rows():
     assert models(X, 1 * ((X[:, 0] > 0.5) ^ (X[:, 1] > 0.7))) == ["BoostedTrees"]
     y = rng.integers(2, size=400)
     X = rng.normal(size=(400, 10)) + 0.3 * y[:, None]
-    assert models(X, y) == ["ExtraTreesClassifier", "BoostedTrees"]
+    assert models(X, y) == ["SparseForest", "BoostedTrees"]
 
 
 def test_on_components_of_images_the_forest_is_alone_up_to_many_rows(monkeypatch, rows):
@@ -335,8 +336,8 @@ def test_on_components_of_images_the_forest_is_alone_up_to_many_rows(monkeypatch
         return block._models
 
     (forest,) = models()
-    assert isinstance(forest, ExtraTreesClassifier)
-    assert len(forest.estimators_) == SecondOpinionBlock.n_estimators // 2
+    assert isinstance(forest, SparseForest)
+    assert len(forest._trees) == SecondOpinionBlock.n_estimators // 2
     monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
     assert [type(model) for model in models()] == [BoostedTrees]
 

@@ -15,6 +15,8 @@ PREDICT_CHUNK = 100_000
 # Rows for which the error model predicts at once. The number does not depend on the number of
 # threads, so that the results are equal to the last bit.
 ERROR_MODEL_CHUNK = 5_000
+# Probabilities (rows x classes) that are computed at once.
+MAX_PROBABILITIES = 2_500_000
 # With more columns than this, a search for nearest neighbours is slow and no more accurate: they
 # are projected. A vector of more numbers is not a group of columns that a user reads one by one.
 MAX_COLUMNS = 200

@@ -1,7 +1,11 @@
 """Arithmetic of class probabilities and of log-odds."""
 
 import numpy as np
+from scipy import sparse
 from scipy.special import logit
+from sklearn.utils import gen_batches
+
+from . import limits
 
 
 def label_positions(labels, classes):
@@ -67,6 +71,28 @@ def split_predicted(proba, pred_encoded):
     proba_other = np.array(proba, dtype=np.float64)
     proba_other[rows, pred_encoded[rows]] = 0
     return proba_pred, proba_other.sum(axis=1), proba_other
+
+
+def error_logit(proba, pred_encoded):
+    """Return the log-odds of an error that the probabilities give; see `soft_clipped_logit`."""
+    proba_pred, proba_wrong, _ = split_predicted(proba, pred_encoded)
+    return soft_clipped_logit(proba_wrong, proba_pred)
+
+
+def in_batches(function, proba, pred_encoded):
+    """Call a function of probabilities and predicted classes on batches of rows, and concatenate.
+
+    The memory of the function is then bounded if there are many classes. A batch of a sparse matrix
+    of probabilities is passed as an array.
+    """
+    n_samples, n_classes = proba.shape
+    batches = list(gen_batches(n_samples, max(1, limits.MAX_PROBABILITIES // n_classes)))
+    results = []
+    for batch in batches or [slice(0)]:
+        part = proba[batch]
+        part = part.toarray() if sparse.issparse(part) else part
+        results.append(function(part, pred_encoded[batch]))
+    return np.concatenate(results)
 
 
 def log_loss_of_logits(is_error, logits, sample_weight=None):

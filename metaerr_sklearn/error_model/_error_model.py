@@ -15,10 +15,10 @@ from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
 from .._utils.labels import read_labels
 from .._utils.probabilities import (
+    error_logit,
+    in_batches,
     label_positions,
     log_loss_of_logits,
-    soft_clipped_logit,
-    split_predicted,
 )
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
@@ -624,8 +624,8 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
     def _offset_terms(self, observations, features):
         """Return log-odds of an error by name, which the offset averages."""
-        proba_pred, proba_wrong, _ = split_predicted(observations.proba, observations.pred_encoded)
-        terms = {"confidence": soft_clipped_logit(proba_wrong, proba_pred)}
+        proba, pred_encoded = observations.proba, observations.pred_encoded
+        terms = {"confidence": in_batches(error_logit, proba, pred_encoded)}
         for block, columns in zip(self._blocks, features):
             terms.update(block.offset_terms(columns))
         return terms

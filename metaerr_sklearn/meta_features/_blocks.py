@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from .._utils.probabilities import soft_clipped_logit, split_predicted
+from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
 from .._utils.validation import as_columns
 from ..representation._choice import source_names
 from ._base import Block
@@ -27,14 +27,15 @@ class ConfidenceBlock(Block):
 
     def transform(self, observations):
         """Describe new rows."""
+        return in_batches(self._describe, observations.proba, observations.pred_encoded)
+
+    def _describe(self, proba, pred_encoded):
         tiny = 1e-12
-        proba_pred, proba_wrong, proba_other = split_predicted(
-            observations.proba, observations.pred_encoded
-        )
+        proba_pred, proba_wrong, proba_other = split_predicted(proba, pred_encoded)
         n_top = min(2, self.n_classes_)
         top = -np.sort(-np.partition(proba_other, -n_top, axis=1)[:, -n_top:], axis=1)
         second = top[:, 0]
-        p = np.maximum(observations.proba, tiny)
+        p = np.maximum(proba, tiny)
         columns = [
             -soft_clipped_logit(proba_wrong, proba_pred),
             proba_pred,

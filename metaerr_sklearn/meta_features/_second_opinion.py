@@ -1,14 +1,14 @@
 """Describe a prediction by other models of the labels."""
 
-import warnings
 from functools import partial
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
+from scipy import sparse
 
 from .._utils import limits
+from .._utils.forest import SparseForest
 from .._utils.lightgbm import BoostedTrees
-from .._utils.probabilities import soft_clipped_logit, split_predicted
+from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
 from .._utils.threads import run_in_threads
 from ..model_selection._splitting import make_splits
 from ._base import Block
@@ -59,16 +59,16 @@ class SecondOpinionBlock(Block):
         if use_boosting:
             fits.append(self._fit_boosting)
         models, opinions = zip(*(fit(rows, training) for fit in fits))
-        opinion = np.mean(opinions, axis=0)
-        if _log_loss(rows, opinions[-1]) < _log_loss(rows, opinion):
+        opinion = _mean(opinions)
+        if len(models) > 1 and _log_loss(rows, opinions[-1]) < _log_loss(rows, opinion):
             models, opinion = models[-1:], opinions[-1]
         self._models = models
-        return self._describe(rows, opinion)
+        return in_batches(_describe, opinion, rows.pred_encoded)
 
     def transform(self, observations):
         """Describe new rows by the models of all training rows."""
         opinions = [self._predict(model, observations) for model in self._models]
-        return self._describe(observations, np.mean(opinions, axis=0))
+        return in_batches(_describe, _mean(opinions), observations.pred_encoded)
 
     def offset_terms(self, features):
         """Return the log-odds that the auxiliary models give to an error."""
@@ -106,74 +106,67 @@ class SecondOpinionBlock(Block):
 
     def _fit_forest(self, rows, training):
         """Return a forest, and out-of-bag or cross-fitted probabilities of the training rows."""
-        chosen = training.reference
-        out_of_bag = not training.is_related
-        forest = self._grow_forest(rows, chosen, training, oob_score=out_of_bag)
-        proba = np.empty((len(rows), self.n_classes_))
+        chosen, out_of_bag = training.reference, not training.is_related
+        forest = self._grow_forest(rows, chosen, training, out_of_bag)
         if out_of_bag:
             others = np.setdiff1d(np.arange(len(rows)), chosen)
-            votes = forest.oob_decision_function_
-            shares = [np.mean(rows.y_encoded[chosen] == c) for c in forest.classes_]
-            votes = np.where(np.isfinite(votes), votes, shares)
-            proba[chosen] = self._align(votes, forest.classes_)
-            proba[others] = self._predict(forest, rows.take(others))
-            # The votes are needed only here, and take as much memory as the training set.
-            del forest.oob_decision_function_
+            order, parts = np.concatenate([chosen, others]), [forest.oob_proba]
+            parts.append(self._predict(forest, rows.take(others)))
+            # The votes are needed only here.
+            del forest.oob_proba
         else:
+            order, parts = np.concatenate([test for _, test in training.folds]), []
             for train, test in training.folds:
-                part = np.intersect1d(chosen, train)
-                part = self._grow_forest(rows, part, training, oob_score=False)
-                proba[test] = self._predict(part, rows.take(test))
-        return forest, proba
+                part = self._grow_forest(rows, np.intersect1d(chosen, train), training)
+                parts.append(self._predict(part, rows.take(test)))
+        return forest, sparse.vstack(parts, format="csr")[np.argsort(order)]
 
-    def _grow_forest(self, rows, chosen, training, oob_score):
-        weight = None if rows.sample_weight is None else rows.sample_weight[chosen]
+    def _grow_forest(self, rows, chosen, training, out_of_bag=False):
         takes_half = training.is_image or len(chosen) > self.many_rows
-        forest = ExtraTreesClassifier(
+        return SparseForest(
+            rows.representation[chosen],
+            rows.y_encoded[chosen],
+            self.n_classes_,
             self.n_estimators // 2 if takes_half else self.n_estimators,
-            min_samples_leaf=2,
-            bootstrap=True,
-            oob_score=oob_score,
+            sample_weight=None if rows.sample_weight is None else rows.sample_weight[chosen],
+            out_of_bag=out_of_bag,
             n_jobs=training.n_jobs,
-            random_state=training.seed,
+            seed=training.seed,
         )
-        with warnings.catch_warnings():
-            # A row may be used by every tree: its votes are then the shares of the classes.
-            warnings.filterwarnings("ignore", "Some inputs do not have OOB scores", UserWarning)
-            forest.fit(rows.representation[chosen], rows.y_encoded[chosen], sample_weight=weight)
-        return forest
 
     def _predict(self, model, rows):
         Z = np.ascontiguousarray(rows.representation, dtype=np.float32)
-        if not len(Z):
-            return np.empty((0, self.n_classes_))
-        if isinstance(model, BoostedTrees):
-            return self._align(model.predict_proba(Z), model.classes_)
-        # The forest's own method is not used: it distributes the trees to threads once more, and
-        # changes the warning filters in each of them.
-        votes = sum(tree.predict_proba(Z, check_input=False) for tree in model.estimators_)
-        return self._align(votes / len(model.estimators_), model.classes_)
-
-    def _align(self, proba, classes):
-        known = classes >= 0
+        proba = model.predict_proba(Z)
+        if isinstance(model, SparseForest):
+            return proba
+        known = model.classes_ >= 0
         aligned = np.zeros((len(proba), self.n_classes_))
-        aligned[:, classes[known]] = proba[:, known]
+        aligned[:, model.classes_[known]] = proba[:, known]
         return aligned
 
-    def _describe(self, rows, proba):
-        proba_pred, _, proba_other = split_predicted(proba, rows.pred_encoded)
-        best_other = proba_other.max(axis=1)
-        logit_pred = -soft_clipped_logit(1 - proba_pred, proba_pred)
-        logit_other = -soft_clipped_logit(1 - best_other, best_other)
-        return np.column_stack(
-            [
-                logit_pred,
-                proba_pred,
-                logit_other,
-                logit_pred - logit_other,
-                best_other > proba_pred,
-            ]
-        )
+
+def _mean(opinions):
+    """Return the mean probabilities; those of one model may be sparse."""
+    if len(opinions) == 1:
+        return opinions[0]
+    dense = (part.toarray() if sparse.issparse(part) else part for part in opinions)
+    return np.mean(list(dense), axis=0)
+
+
+def _describe(proba, pred_encoded):
+    proba_pred, _, proba_other = split_predicted(proba, pred_encoded)
+    best_other = proba_other.max(axis=1)
+    logit_pred = -soft_clipped_logit(1 - proba_pred, proba_pred)
+    logit_other = -soft_clipped_logit(1 - best_other, best_other)
+    return np.column_stack(
+        [
+            logit_pred,
+            proba_pred,
+            logit_other,
+            logit_pred - logit_other,
+            best_other > proba_pred,
+        ]
+    )
 
 
 def _log_loss(rows, proba):
