@@ -181,20 +181,67 @@ def test_rows_are_labeled_by_models_that_were_not_trained_on_them(spied, criteri
     assert n_predicted >= 110
     n_rounds = model.n_iter_ - 1 if criterion in ("threshold", "k_best") else 0
     n_folds = 0 if meta_learner is None else 5
-    assert len(Spy.log) == n_folds + 1 + n_rounds + 1
+    n_level = 0 if meta_learner is None else 1  # the fit that measures the level of the errors
+    assert len(Spy.log) == n_folds + 1 + n_rounds + 1 + n_level
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_error_probabilities_have_their_level_on_noise(criterion):
+    """A base that was trained on its own labels is sure of them: it said .23 to .44."""
+    said = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(600, 4)), rng.integers(2, size=600)
+        y[100:] = -1
+        model = SelfTrainingWithMetaErr(
+            LogisticRegression(), criterion=criterion, threshold=0.6, random_state=seed
+        ).fit(X, y)
+        new = model.predict_error_proba(rng.normal(size=(1000, 4))).mean()
+        said.append([new, np.nanmean(model.pseudo_error_proba_)])
+    assert_allclose(np.mean(said, axis=0), 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_error_probabilities_have_the_level_of_the_errors(criterion, digits):
+    X_train, X, y_train, y = digits
+    partly = y_train.astype(object)
+    gaps = []
+    for seed in range(3):
+        labeled = np.random.default_rng(seed).permutation(len(partly))[:100]
+        given = np.full(len(partly), -1, dtype=object)
+        given[labeled] = partly[labeled]
+        base = RandomForestClassifier(30, random_state=0)
+        model = SelfTrainingWithMetaErr(base, criterion=criterion, random_state=seed)
+        model.fit(X_train, given)
+        gaps.append(model.predict_error_proba(X).mean() - np.mean(model.predict(X) != y))
+    assert abs(np.mean(gaps)) < 0.08
+
+
+def test_level_is_measured_on_rows_that_the_base_was_not_trained_on(spied):
+    X, partly, _ = spied
+    model = SelfTrainingWithMetaErr(Spy(), criterion="weight", random_state=0).fit(X, partly)
+    held = np.setdiff1d(np.arange(40, 150), Spy.log[-1]["ids"])
+    assert len(held) == 110 // 4
+    assert_array_equal(np.unique(np.concatenate(Spy.log[-1]["predicted"])), held)
+    # The final base gives no other level if it was not trained on pseudo-labels.
+    alone = SelfTrainingWithMetaErr(Spy(), max_iter=0, random_state=0).fit(X, partly)
+    pool = alone.error_model_
+    expected = pool.predict_error_proba(X, alone.predict_proba(X), y_pred=alone.predict(X))
+    assert_allclose(alone.predict_error_proba(X), expected)
+    assert model._error_level != 0
 
 
 def test_weight_is_pseudo_weight_times_one_minus_predicted_error(spied):
     X, partly, _ = spied
     model = SelfTrainingWithMetaErr(Spy(), criterion="weight", pseudo_weight=0.7, random_state=0)
     model.fit(X, partly)
-    last = Spy.log[-1]
+    last = Spy.log[-2]  # the fit after it measures the level of the errors
     assert_array_equal(last["ids"], np.arange(150))
     assert_allclose(last["weight"][:40], 1)
     assert_allclose(last["weight"][40:], 0.7 * (1 - model.pseudo_error_proba_[40:]))
     assert_array_equal(last["y"], model.transduction_)
     assert np.isnan(model.pseudo_error_proba_[:40]).all()
-    assert Spy.log[-2]["weight"] is None
+    assert Spy.log[-3]["weight"] is None
 
 
 def test_consensus_takes_label_and_weight_from_the_pool(spied):
@@ -204,7 +251,7 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
         model.fit(X, partly)
         assert model.criterion_ == "consensus"
         supervised = GaussianNB().fit(X[:40, 1:], y[:40])
-        last = Spy.log[-1]
+        last = Spy.log[-2]
         assert_array_equal(last["ids"][:150], np.arange(150))
         assert_array_equal(last["y"][:150], model.transduction_)
         pool, weight = model.error_model_, last["weight"][40:150]
@@ -227,7 +274,8 @@ def test_consensus_takes_label_and_weight_from_the_pool(spied):
             pooled = adjust_to_class_prior(pooled, pool.class_prior_, class_prior)
         labels = model.transduction_[40:]
         assert np.mean(labels == pooled.argmax(axis=1)) > 0.95
-        assert np.abs(model.pseudo_error_proba_[40:] - 1 + pooled.max(axis=1)).mean() < 0.02
+        error_proba = pool.error_proba(pooled, pooled.argmax(axis=1), of_pool=True)
+        assert np.abs(model.pseudo_error_proba_[40:] - error_proba).mean() < 0.02
         expected = 0.5 * (1 - model.pseudo_error_proba_[40:])
         if class_prior is None:
             assert_allclose(weight, expected)
@@ -310,8 +358,8 @@ def test_user_weights_multiply(spied):
     model = SelfTrainingWithMetaErr(Spy(), criterion="weight", random_state=0)
     model.fit(X, partly, sample_weight=weight)
     expected = weight * np.where(partly < 0, 0.5 * (1 - model.pseudo_error_proba_), 1)
-    assert_allclose(Spy.log[-1]["weight"], expected)
-    for fit in Spy.log[:-1]:
+    assert_allclose(Spy.log[-2]["weight"], expected)
+    for fit in Spy.log[:-2]:
         assert_array_equal(fit["weight"], weight[fit["ids"]])
 
 
@@ -388,7 +436,7 @@ def test_class_prior_limits_each_class(criterion):
         Spy.log = []
         rows = np.column_stack([np.arange(400), X])
         spied = SelfTrainingWithMetaErr(Spy(), class_prior=prior, **params).fit(rows, partly)
-        weight = Spy.log[-1]["weight"][60:]
+        weight = Spy.log[-2]["weight"][60:]
         full = 0.5 * (1 - spied.pseudo_error_proba_[60:])
         sums = np.bincount(spied.transduction_[60:], weights=weight, minlength=3)
         assert (sums <= prior * full.sum() + 1e-9).all()
@@ -521,7 +569,7 @@ def test_weights_reach_the_last_step_of_a_pipeline(spied):
         with config_context(enable_metadata_routing=routing):
             model = SelfTrainingWithMetaErr(nested, random_state=0).fit(X, partly)
         expected = np.where(partly < 0, 0.5 * (1 - model.pseudo_error_proba_), 1)
-        assert_allclose(Spy.log[-1]["weight"][: len(X)], expected)
+        assert_allclose(Spy.log[-2]["weight"][: len(X)], expected)
 
 
 def test_labels_of_mixed_types_are_refused():
@@ -751,7 +799,7 @@ def test_few_labels_take_fewer_folds_silently(spied):
     rows = np.concatenate([np.flatnonzero(y == label)[:3] for label in range(3)])
     partly[rows] = y[rows]
     SelfTrainingWithMetaErr(Spy(), criterion="weight", random_state=0).fit(X, partly)
-    assert len(Spy.log) == 1 + 3 + 1
+    assert len(Spy.log) == 1 + 3 + 1 + 1
     partly[rows[:2]] = -1
     with pytest.warns(UserWarning, match="has 1 rows, fewer than the 5 folds"):
         SelfTrainingWithMetaErr(Spy(), random_state=0).fit(X, partly)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy import sparse
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.utils import gen_batches
 
 from . import limits
@@ -139,3 +139,8 @@ def proba_not_max(proba):
 def clipped_logit(proba, eps):
     """Return the log-odds of probabilities that are clipped to [eps, 1 - eps]."""
     return logit(np.clip(proba, eps, 1 - eps))
+
+
+def add_log_odds(proba, shift):
+    """Return probabilities whose log-odds are shifted; 0 and 1 stay."""
+    return proba if shift == 0 else expit(logit(proba) + shift)

@@ -10,9 +10,11 @@ from functools import partial
 import numpy as np
 
 from .._base_estimator.observations import Observations
-from .._utils.probabilities import proba_of_other_classes
+from .._utils import limits
+from .._utils.probabilities import add_log_odds, clipped_logit
 from .._utils.rows import in_chunks
 from ..error_model import ErrorModel
+from ..error_model._offset import shift_to_rate
 from ._class_prior import adjust_to_class_prior, class_prior_reliability, estimate_class_prior
 from ._nets import NetEmbedding, is_certain, is_plain_net
 from ._opinion_pool import OpinionPool
@@ -25,6 +27,8 @@ _FULL_TRUST, _MIN_RELIANCE = 0.5, 0.25
 # If the pool and the base disagree, the label of the base counts half more than its pooled
 # probability.
 _BASE_LABEL_FACTOR = 1.5
+# The level of the final classifier is measured on a quarter of the unlabeled rows, at least ten.
+_HELD_SHARE, _MIN_HELD = 4, 10
 
 
 class PseudoLabels:
@@ -69,6 +73,7 @@ class PseudoLabels:
         self.target = y_encoded.copy()
         self.labeled_iter = np.where(y_encoded < 0, -1, 0)
         self.error_proba = np.full(len(y_encoded), np.nan)
+        self._first_error_proba = self.error_proba.copy()
         self.n_iter, self.history = 0, []
         self._supervised, self._on_round = None, on_round
         # Position of each unlabeled row among all unlabeled rows.
@@ -110,11 +115,50 @@ class PseudoLabels:
 
     def pseudo_label(self, model, rows):
         """Return the labels that a classifier predicts for unlabeled rows, and their confidence."""
+        pred_encoded, confidence = self._rate(model, rows)
+        if self.error_model is not None and not np.isnan(self._first_error_proba[rows]).any():
+            # The error rate is known for the first round only, from out-of-fold predictions. A base
+            # that was trained on its own labels is surer of itself, but hardly more accurate.
+            # The mean over all rows is kept: rows of earlier rounds were chosen for low values.
+            first, others = self._first_error_proba, np.flatnonzero(self.labeled_iter > 0)
+            others = np.setdiff1d(others, rows)
+            both = np.concatenate([rows, others])
+            total = first[both].sum() - self.error_proba[others].sum()
+            error_proba = 1 - confidence
+            shift = _shift_to_mean(error_proba, total / max(len(rows), 1))
+            confidence = 1 - add_log_odds(error_proba, shift)
+        self.set_error_proba(rows, 1 - confidence)
+        return pred_encoded, confidence
+
+    def set_error_proba(self, rows, error_proba):
+        """Set the error probabilities of the labels of some rows."""
+        self.error_proba[rows] = error_proba
+        first = self._first_error_proba
+        first[rows] = np.where(np.isnan(first[rows]), error_proba, first[rows])
+
+    def _rate(self, model, rows):
+        """Return the labels that a classifier predicts for unlabeled rows, and their confidence."""
         pred_encoded, proba, confidence = self.predict(model, rows)
         if isinstance(self.error_model, OpinionPool):
-            confidence = 1 - proba_of_other_classes(self.pool(proba, rows), pred_encoded)
-        self.error_proba[rows] = 1 - confidence
+            error_proba = self.error_model.error_proba(self.pool(proba, rows), pred_encoded)
+            confidence = 1 - error_proba
         return pred_encoded, confidence
+
+    def deployed_level(self, model):
+        """Return the shift of log-odds that sets the level of the errors of the final classifier.
+
+        A classifier that was trained on pseudo-labels is surer of itself than its error model
+        expects. How much surer on new rows shows a classifier that is trained without a part of the
+        unlabeled rows, on this part.
+        """
+        rows = np.flatnonzero(self.labeled_iter != 0)
+        n_held = min(len(rows) // _HELD_SHARE, limits.MANY_ROWS)
+        if self.error_model is None or model is self._supervised or n_held < _MIN_HELD:
+            return 0.0
+        rng = np.random.default_rng(self.seed)
+        held = np.sort(rng.permutation(rows)[:n_held])
+        _, confidence = self._rate(self.base.fit_again_without(held), held)
+        return _shift_to_mean(1 - confidence, self._first_error_proba[held].mean())
 
     def update_graph(self, model):
         """Build the graph on the hidden layer of a new net, if it was built on that of a net."""
@@ -192,8 +236,8 @@ def use_consensus(state, params):
     base_label, proba, _ = state.predict(supervised, rows)
     pooled = _correct_class_prior(state, state.pool(proba, rows), proba)
     pred_encoded = pooled.argmax(axis=1)
-    confidence = 1 - proba_of_other_classes(pooled, pred_encoded)
-    state.error_proba[rows] = 1 - confidence
+    confidence = 1 - state.error_model.error_proba(pooled, pred_encoded, of_pool=True)
+    state.set_error_proba(rows, 1 - confidence)
     weight = state.limit_weight(params.pseudo_weight * confidence, pred_encoded)
     # If the class prior is estimated, the pool may prefer a label for a wrong prior: the label of
     # the base counts as well. If the user gives the class prior, this reason does not exist.
@@ -202,6 +246,13 @@ def use_consensus(state, params):
     base_weight = params.pseudo_weight * _BASE_LABEL_FACTOR * pooled[differs, base_label]
     extra = rows[differs], base_label, base_weight
     return state.fit_on_all(rows, pred_encoded, weight, extra), "all_labeled"
+
+
+def _shift_to_mean(error_proba, mean):
+    """Return the shift of log-odds that gives probabilities this mean; 0 if there is none."""
+    if not len(error_proba) or not 0 < mean < 1:
+        return 0.0
+    return shift_to_rate(clipped_logit(error_proba, 1e-12), mean, np.ones(len(error_proba)))
 
 
 def _may_be_guessing(pool):

@@ -21,7 +21,7 @@ from .._base_estimator.routing import route_fit, route_output, weight_route
 from .._compat import CallbackSupportMixin, num_samples, raise_for_params, with_callbacks
 from .._utils.failures import keeps_earlier_fit
 from .._utils.labels import as_one_dtype, is_missing, read_labels
-from .._utils.probabilities import proba_of_other_classes
+from .._utils.probabilities import add_log_odds, proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
@@ -98,9 +98,9 @@ class SelfTrainingWithMetaErr(
           `meta_features` is not "auto".
         - "consensus": all unlabeled rows are used once. An `OpinionPool` combines the base with
           other models; each row gets the label that is most probable in the pool, with weight
-          `pseudo_weight` * its probability. If `class_prior` is None, the class prior of the
-          unlabeled rows is estimated; because the estimate may be wrong, a row for which the base
-          predicts another label is added a second time, with the label of the base and weight
+          `pseudo_weight` * (1 - error probability). If `class_prior` is None, the class prior of
+          the unlabeled rows is estimated; because the estimate may be wrong, a row for which the
+          base predicts another label is added a second time, with the label of the base and weight
           1.5 * `pseudo_weight` * its probability. No unlabeled row is used if `class_prior` is None
           and the cross-fitted base is not better than guessing by one standard error: the final
           base is then trained on the labels alone. Needs ``meta_learner="auto"`` and
@@ -190,7 +190,8 @@ class SelfTrainingWithMetaErr(
 
     pseudo_error_proba_ : ndarray of shape (n_samples,)
         Error probability of the last label of each unlabeled row, predicted by a model that was
-        not trained on it. NaN for labeled rows, and if there was no round.
+        not trained on it. Out-of-fold errors of the labeled rows decide the mean over all rows.
+        NaN for labeled rows, and if there was no round.
 
     history_ : list of dict
         One entry per round; a last round that found no row has none, unless it is the only one.
@@ -354,9 +355,11 @@ class SelfTrainingWithMetaErr(
             if len(state.unlabeled):
                 run_criterion = CRITERIA[self.criterion_]
                 self.estimator_, self.termination_condition_ = run_criterion(state, self)
+                self._error_level = state.deployed_level(self.estimator_)
             else:
                 state.n_iter = 0 if self.meta_learner is None else 1
                 self.estimator_, self.termination_condition_ = state.fit_supervised(), "all_labeled"
+                self._error_level = 0.0
         progress.close()
         self._finish(state, X, y)
         return self
@@ -365,7 +368,10 @@ class SelfTrainingWithMetaErr(
         """Estimate the probability that `predict` is wrong on each sample.
 
         The error model was trained on predictions of the base without pseudo-labels. The final
-        base is usually more accurate and more confident.
+        base is surer of itself. Therefore its error probabilities are shifted in log-odds: their
+        mean is that of the pseudo-labels, measured on a quarter of the unlabeled rows with a
+        further clone of the base, which is trained like the final base but without these rows.
+        Unlabeled rows are taken to be as hard to classify as new rows.
 
         Parameters
         ----------
@@ -386,7 +392,7 @@ class SelfTrainingWithMetaErr(
         if model is None:
             return proba_of_other_classes(proba, pred_encoded)
         observations = Observations(X, proba, pred_encoded)
-        return model.predict_observations(observations)
+        return add_log_odds(model.predict_observations(observations), self._error_level)
 
     def score(self, X, y, sample_weight=None, **params):
         """Return the accuracy of `predict`.

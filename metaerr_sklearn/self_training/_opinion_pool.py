@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from scipy.optimize import brentq, minimize
+from scipy.special import expit, logsumexp, softmax
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
@@ -15,7 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import Observations
 from .._utils import limits
-from .._utils.probabilities import label_positions, proba_of_other_classes
+from .._utils.probabilities import (
+    add_log_odds,
+    clipped_logit,
+    label_positions,
+    proba_of_other_classes,
+)
 from .._utils.random import draw_seed
 from .._utils.rows import row_chunks
 from .._utils.validation import check_proba
@@ -92,7 +97,8 @@ class OpinionPool(BaseEstimator):
     rows [2]_. The weights maximise the posterior of the labeled rows under a strong prior: normal
     around (0.65, 0.35, 0.35, 0.2) with precision 30. If the out-of-fold accuracy of the pool is
     hardly better than guessing, only the opinion of the base is used. The error probability of a
-    label is 1 - P(label | x).
+    label is 1 - P(label | x), shifted in log-odds to the level of the out-of-fold errors of such
+    labels.
 
     The weights are learned from out-of-fold opinions: each opinion on a labeled row comes from
     models, and from a graph, that were trained without its label.
@@ -151,6 +157,8 @@ class OpinionPool(BaseEstimator):
 
     _prior_weights = (0.65, 0.35, 0.35, 0.2)
     _precision = 30.0
+    # Precision of the normal prior of a shift of log-odds: 100 rows of noise have precision 25.
+    _level_precision = 4.0
     # Opinions that are hardly better than guessing would change labels at random.
     _min_adjusted_accuracy = 0.25
 
@@ -206,7 +214,13 @@ class OpinionPool(BaseEstimator):
             self.opinions_ += _AuxiliaryModels.names
             others = self._cross_fit_auxiliary(X, cross_fitted, embeddings)
             opinions = np.concatenate([opinions, others], axis=2)
-        self._learn(_log(opinions[tested]), y, weight)
+        log_opinions = _log(opinions[tested])
+        self._learn(log_opinions, y, weight)
+        pooled, base_label = softmax(log_opinions @ self.weights_, axis=1), oof.pred_encoded[tested]
+        self._base_level, self._pool_level = (
+            self._learn_level(proba_of_other_classes(pooled, label), label != y, weight)
+            for label in (base_label, pooled.argmax(axis=1))
+        )
         return self
 
     def _cross_fit_auxiliary(self, X, cross_fitted, embeddings):
@@ -271,6 +285,37 @@ class OpinionPool(BaseEstimator):
         weights = np.zeros(len(prior))
         weights[used] = minimize(loss, prior[used], jac=True, method="L-BFGS-B").x
         return weights
+
+    def _learn_level(self, error_proba, is_error, weight):
+        """Return the most probable shift of log-odds, given the errors of out-of-fold labels."""
+        score = clipped_logit(error_proba, 1e-12)
+
+        def slope(shift):
+            return weight @ (expit(score + shift) - is_error) + self._level_precision * shift
+
+        bound = (weight.sum() + 1) / self._level_precision
+        return brentq(slope, -bound, bound)
+
+    def error_proba(self, pooled, pred_encoded, *, of_pool=False):
+        """Return the probability that labels are wrong.
+
+        Parameters
+        ----------
+        pooled : ndarray of shape (n_rows, n_classes)
+            Pooled class probabilities.
+
+        pred_encoded : ndarray of int, shape (n_rows,)
+            Positions of the labels.
+
+        of_pool : bool, default=False
+            Whether the pool gave the labels, not the base. The two err at different rates.
+
+        Returns
+        -------
+        error_proba : ndarray of shape (n_rows,)
+        """
+        level = self._pool_level if of_pool else self._base_level
+        return add_log_odds(proba_of_other_classes(pooled, pred_encoded), level)
 
     def pool_unlabeled(self, proba, rows=None):
         """Return the pooled class probabilities of unlabeled rows of the fit.
@@ -378,7 +423,7 @@ class OpinionPool(BaseEstimator):
     def predict_observations(self, observations):
         """Predict error probabilities as `ErrorModel.predict_observations`."""
         pooled = self.pool(observations.X, observations.proba)
-        return proba_of_other_classes(pooled, observations.pred_encoded)
+        return self.error_proba(pooled, observations.pred_encoded)
 
 
 def _adjusted_balanced_accuracy(y, pred_encoded, weight):

@@ -87,6 +87,7 @@ class WeightedBase:
         extra : tuple of (rows, classes, weights), default=None
             Further training rows, which may repeat rows with other classes.
         """
+        self._last_fit = rows, target, weight, extra
         encoded = target[rows]
         weight = None if weight is None else weight[rows]
         if extra is not None:
@@ -113,6 +114,14 @@ class WeightedBase:
             unit=self.unit,
             random_state=self.random_state,
         )
+
+    def fit_again_without(self, rows):
+        """Return a clone that is fitted as in the last fit, but without some rows."""
+        trained, target, weight, extra = self._last_fit
+        if extra is not None:
+            kept = ~np.isin(extra[0], rows)
+            extra = tuple(part[kept] for part in extra)
+        return self.fit(np.setdiff1d(trained, rows), target, weight, extra)
 
     def predict(self, model, X):
         """Return the positions of the predicted classes, and all class probabilities."""
