@@ -75,7 +75,7 @@ class SparseForest:
 
     def _mean_shares(self, Z, counts):
         """Return the mean over the trees that count for each row."""
-        leaves = np.column_stack([tree.apply(Z) for tree in self._trees]) + self._first_node
+        leaves = np.array([tree.apply(Z) for tree in self._trees]).T + self._first_node
         n_counted = counts.sum(axis=1)
         shape = len(Z), self._shares.shape[0]
         start = np.append(0, np.cumsum(n_counted))

@@ -86,9 +86,11 @@ def in_batches(function, proba, pred_encoded):
     of probabilities is passed as an array.
     """
     n_samples, n_classes = proba.shape
-    batches = list(gen_batches(n_samples, max(1, limits.MAX_PROBABILITIES // n_classes)))
+    n_rows, batches = max(1, limits.MAX_PROBABILITIES // n_classes), [slice(0, n_samples)]
+    if n_samples > n_rows:
+        batches = gen_batches(n_samples, n_rows)
     results = []
-    for batch in batches or [slice(0)]:
+    for batch in batches:
         part = proba[batch]
         part = part.toarray() if sparse.issparse(part) else part
         results.append(function(part, pred_encoded[batch]))

@@ -46,8 +46,11 @@ def run_in_threads(n_jobs, works):
     works = iter(works)
     first = list(islice(works, 2))
     works = chain(first, works)
+    # The first check saves a tenth of a millisecond, which counts if one row is predicted.
+    if len(first) < 2:
+        return [work() for work in works]
     parallel = Parallel(n_jobs, require="sharedmem")
-    if len(first) < 2 or parallel.n_jobs == 1:
+    if parallel.n_jobs == 1:
         return [work() for work in works]
     config, controller = get_config(), ThreadpoolController()
     # `limit(user_api="openmp")` would also restore the other libraries, to their counts at this
