@@ -124,6 +124,7 @@ def sampled(last):
         (StackingClassifier([("a", GaussianNB())], LinearDiscriminantAnalysis()), None),
     ],
 )
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 def test_one_rule_decides_who_takes_weights(base, name, data):
     assert fit_param(base, "sample_weight") == name
     X, y, partly = data
