@@ -47,7 +47,7 @@ def test_level_with_few_errors(n_samples, rate, kind):
     """Quantiles of bootstrap draws contain the AURC in 83 % of samples with ten errors."""
     rng = np.random.default_rng(0)
     is_error, scores, _ = draw(rng, 400_000, rate, 1.5, kind)
-    truth = np.array([[metric(is_error, score) for metric in RANKING] for score in scores])
+    true_value = np.array([[metric(is_error, score) for metric in RANKING] for score in scores])
     held, n_runs = np.zeros((3, 3)), 600
     rates = []
     for _ in range(n_runs):
@@ -59,9 +59,9 @@ def test_level_with_few_errors(n_samples, rate, kind):
         rates.append(intervals.rate_interval[0] <= rate <= intervals.rate_interval[1])
         for j in range(3):
             low, high = intervals.difference(one[j], other[j])
-            held[0, j] += one[j].low <= truth[0, j] <= one[j].high
-            held[1, j] += other[j].low <= truth[1, j] <= other[j].high
-            held[2, j] += low <= truth[0, j] - truth[1, j] <= high
+            held[0, j] += one[j].low <= true_value[0, j] <= one[j].high
+            held[1, j] += other[j].low <= true_value[1, j] <= other[j].high
+            held[2, j] += low <= true_value[0, j] - true_value[1, j] <= high
     # The level of 93 to 97 %, and two standard errors of 600 runs.
     assert_allclose(held / n_runs, 0.95, atol=0.04)
     assert_allclose(np.mean(rates), 0.95, atol=0.04)
@@ -70,11 +70,11 @@ def test_level_with_few_errors(n_samples, rate, kind):
 def test_level_of_a_nearly_perfect_score():
     """DeLong's interval contains the AUROC in 87 to 92 % of such samples."""
     rng = np.random.default_rng(0)
-    truth, held = norm.cdf(3 / np.sqrt(2)), []
+    true_value, held = norm.cdf(3 / np.sqrt(2)), []
     for _ in range(600):
         is_error, scores, _ = draw(rng, 300, 0.1, 3.0)
         _, (one, *_) = estimates(is_error, scores[0])
-        held.append(one.low <= truth <= one.high)
+        held.append(one.low <= true_value <= one.high)
     assert 0.93 < np.mean(held) < 0.99
 
 

@@ -83,13 +83,13 @@ def test_the_names_of_a_prefit_net_decide_what_its_outputs_mean(names, wrap, lea
 def test_the_names_decide_in_every_wrapper(rows, module):
     _, X, X_new, _, y, _ = rows
     net = initialized(module, classes=list(NAMES))
-    truth = NAMES[net.predict(X_new)]
+    predicted = NAMES[net.predict(X_new)]
     clf = fit(net, X, NAMES[y], cv="prefit")
     for base in (net, clf):
         selective = SelectiveClassifier(FrozenEstimator(base), target_coverage=0.9)
         selective.fit(X, NAMES[y])
         answers, accepted = selective.predict(X_new), selective.accepts(X_new)
-        assert_array_equal(answers[accepted], truth[accepted])
+        assert_array_equal(answers[accepted], predicted[accepted])
 
 
 @pytest.mark.parametrize("labels", [NAMES, NAMES.astype(object)])
