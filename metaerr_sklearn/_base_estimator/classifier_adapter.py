@@ -9,6 +9,7 @@ from sklearn.utils import get_tags
 
 from .._utils.labels import as_array_like
 from .._utils.probabilities import label_positions
+from .._utils.random import random_state_params
 from .._utils.rows import take_rows
 from .._utils.validation import SCORES_ADVICE, OutputError, check_proba
 from .encoded_labels import EncodedLabels
@@ -84,12 +85,9 @@ class ClassifierAdapter:
         -------
         estimator : fitted estimator
         """
-        if seed is not None and hasattr(self.estimator, "get_params"):
-            unset = {
-                name: seed
-                for name, value in sorted(self.estimator.get_params(deep=True).items())
-                if value is None and name.split("__")[-1] == "random_state"
-            }
+        if seed is not None:
+            states = random_state_params(self.estimator)
+            unset = {name: seed for name, value in states.items() if value is None}
             if unset:
                 self.estimator.set_params(**unset)
         with context:

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .adapter import adapt
 from .fresh_nets import check_untrained
+from .inspection import means_prefit
 from .routing import make_router, route_output
 
 
@@ -143,8 +144,7 @@ class DelegatesToBase:
         search or a cross-validation around this object would find no fault.
         """
         parameters = self.get_params(deep=False)
-        options = [parameters.get(name) for name in ("cv", "calibration")]
-        is_prefit = any(isinstance(option, str) and option == "prefit" for option in options)
+        is_prefit = any(means_prefit(parameters.get(name)) for name in ("cv", "calibration"))
         if not is_prefit and parameters.get("meta_learner", "auto") is not None:
             check_untrained(self.estimator)
         return super().__sklearn_clone__()

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import binom, hypergeom
 from sklearn.base import clone
 
+from .._utils.random import random_state_params
 from .._utils.validation import warn_caller
 
 # A fold of ordinary rows is suspected with this probability, over all folds of a cross-fitting. It
@@ -104,10 +105,9 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
 def with_other_seed(estimator, seed):
     """Return a clone whose random states are unset, and another seed than `seed`."""
     estimator = clone(estimator)
-    names = estimator.get_params(deep=True) if hasattr(estimator, "get_params") else ()
-    unset = {name: None for name in names if name.split("__")[-1] == "random_state"}
-    if unset:
-        estimator.set_params(**unset)
+    states = random_state_params(estimator)
+    if states:
+        estimator.set_params(**dict.fromkeys(states))
     return estimator, 1 if seed is None else seed + 1
 
 

@@ -143,6 +143,11 @@ def unwrap(estimator, X):
     return estimator, X
 
 
+def means_prefit(option):
+    """Return whether an option (``cv`` or ``calibration``) says that the base is fitted."""
+    return isinstance(option, str) and option == "prefit"
+
+
 def check_prefit(estimator, option):
     """Return whether the base is fitted already: a `FrozenEstimator`, or by the option "prefit".
 
@@ -166,8 +171,7 @@ def check_prefit(estimator, option):
     """
     final = final_estimator(estimator)
     check_not_a_module(final)
-    is_prefit = isinstance(option, str) and option == "prefit"
-    if is_prefit or isinstance(estimator, FrozenEstimator):
+    if means_prefit(option) or isinstance(estimator, FrozenEstimator):
         if hasattr(final, "initialize") and not getattr(final, "initialized_", True):
             raise NotFittedError(
                 f"This {type(final).__name__} is not fitted. If its module is trained already, "

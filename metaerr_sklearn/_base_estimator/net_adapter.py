@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from .._compat import num_samples
-from .._utils.probabilities import label_positions
+from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.random import draw_seed
 from .._utils.rows import take_rows
 from .._utils.validation import check_has_rows, warn_caller
@@ -50,13 +50,10 @@ class NetAdapter(ClassifierAdapter):
 
     def as_input(self, X):
         """Return X as float32, see `neural.as_net_input`."""
-        from ..neural import as_net_input
+        from ..neural._inputs import as_net_input, as_pipeline_input
 
-        if not isinstance(without_wrappers(self.estimator), Pipeline):
-            return as_net_input(X)
-        # The steps before the net may need a frame. Only an array of float64 is converted.
-        is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
-        return X.astype(np.float32) if is_double else X
+        is_pipeline = isinstance(without_wrappers(self.estimator), Pipeline)
+        return as_pipeline_input(X) if is_pipeline else as_net_input(X)
 
     def take_rows(self, X, rows):
         """Return some rows of X; rows of a memory map are read only when the net needs them."""
@@ -339,10 +336,7 @@ class NetAdapter(ClassifierAdapter):
 
         A net may have more outputs than y has classes. It was not trained for the others.
         """
-        proba = proba[:, is_known]
-        total = proba.sum(axis=1, keepdims=True)
-        even = np.full_like(proba, 1 / proba.shape[1])
-        return np.divide(proba, total, out=even, where=total > 0)
+        return scaled_to_sum_1(proba[:, is_known], 1 / is_known.sum())
 
     def fill_zero_rows(self, proba):
         """Return the probabilities unchanged: a row of zeros from a net is a failure."""

@@ -71,6 +71,11 @@ class Observations:
     def __len__(self):
         return len(self.proba)
 
+    @property
+    def relation(self):
+        """Equal values mark related rows: groups, else duplicates; None without these."""
+        return self.duplicate_id if self.groups is None else self.groups
+
     def take(self, rows):
         """Return the observations of some rows, given as positions, mask or slice."""
         arrays = {

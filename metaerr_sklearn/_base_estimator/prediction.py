@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._compat import num_samples
-from .._utils.probabilities import label_positions
+from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.rows import in_chunks, read_once, take_rows
 from .._utils.validation import as_columns
 from .adapter import adapt
@@ -99,16 +99,10 @@ def without_missing_classes(predictions, is_trained):
     proba, pred_encoded = predictions.proba, predictions.pred_encoded
     if not proba[:, ~is_trained].any():
         return predictions
-    proba = np.where(is_trained, proba, 0)
-    total = proba.sum(axis=1, keepdims=True)
-    proba = np.where(
-        total > 0, proba / np.where(total > 0, total, 1), is_trained / is_trained.sum()
-    )
+    proba = scaled_to_sum_1(np.where(is_trained, proba, 0), is_trained / is_trained.sum())
     is_missing = np.isin(pred_encoded, np.flatnonzero(~is_trained))
     pred_encoded = np.where(is_missing, proba.argmax(axis=1), pred_encoded)
-    return predictions._replace(
-        proba=proba.astype(predictions.proba.dtype), pred_encoded=pred_encoded
-    )
+    return predictions._replace(proba=proba, pred_encoded=pred_encoded)
 
 
 def _argmax_labels(base, X, proba, classes):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._compat import safe_indexing
 from . import limits
-from .labels import is_missing
+from .labels import as_list, is_missing
 
 # A column holds categories if the name of its dtype, in any library, begins with one of these. Its
 # values do not decide this, because all of them may be missing.
@@ -317,12 +317,7 @@ def to_str(column, missing="nan"):
     """Return a column of categories as an array of str, with one name for all missing values."""
     if hasattr(column, "cat") and hasattr(column, "isna"):
         column = column.astype(object)  # an array would have 1.0 for the integer 1 beside a NaN
-    for method in ("to_pylist", "to_list"):  # of pyarrow; of pandas and polars
-        if hasattr(column, method):
-            values = getattr(column, method)()
-            break
-    else:
-        values = np.asarray(column).tolist()
+    values = as_list(column)
     names = (v if isinstance(v, str) else missing if is_missing(v) else _text(v) for v in values)
     return np.array(list(names), dtype=str)
 

@@ -61,10 +61,15 @@ def _values_of(y):
         or (array.dtype != object and has_numpy_dtype)
     ):
         return array
+    return as_list(y)
+
+
+def as_list(column):
+    """Return the values of a column of any library, or of an array, as Python objects."""
     for method in ("to_pylist", "to_list"):  # of pyarrow; of pandas and polars
-        if hasattr(y, method):
-            return getattr(y, method)()
-    return array.tolist()
+        if hasattr(column, method):
+            return getattr(column, method)()
+    return np.asarray(column).tolist()
 
 
 def as_one_dtype(labels):

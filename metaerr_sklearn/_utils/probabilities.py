@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
-from sklearn.utils import gen_batches
 
 from . import limits
+from .rows import batches_of
 
 
 def label_positions(labels, classes):
@@ -73,6 +73,13 @@ def split_predicted(proba, pred_encoded):
     return proba_pred, proba_other.sum(axis=1), proba_other
 
 
+def scaled_to_sum_1(values, otherwise):
+    """Return rows of non-negative values divided by their sum; rows of zeros become `otherwise`."""
+    total, scaled = values.sum(axis=1, keepdims=True), np.empty_like(values)
+    scaled[:] = otherwise
+    return np.divide(values, total, out=scaled, where=total > 0)
+
+
 def error_logit(proba, pred_encoded):
     """Return the log-odds of an error that the probabilities give; see `soft_clipped_logit`."""
     proba_pred, proba_wrong, _ = split_predicted(proba, pred_encoded)
@@ -86,11 +93,8 @@ def in_batches(function, proba, pred_encoded):
     of probabilities is passed as an array.
     """
     n_samples, n_classes = proba.shape
-    n_rows, batches = max(1, limits.MAX_PROBABILITIES // n_classes), [slice(0, n_samples)]
-    if n_samples > n_rows:
-        batches = gen_batches(n_samples, n_rows)
     results = []
-    for batch in batches:
+    for batch in batches_of(n_samples, max(1, limits.MAX_PROBABILITIES // n_classes)):
         part = proba[batch]
         part = part.toarray() if sparse.issparse(part) else part
         results.append(function(part, pred_encoded[batch]))

@@ -11,6 +11,14 @@ def draw_seed(random_state):
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
+def random_state_params(estimator):
+    """Return the parameters ``random_state`` of an estimator and of those inside it, by name."""
+    if not hasattr(estimator, "get_params"):
+        return {}
+    params = sorted(estimator.get_params(deep=True).items())
+    return {name: value for name, value in params if name.split("__")[-1] == "random_state"}
+
+
 def systematic_sample(weight, seed):
     """Draw positions by systematic sampling: weight w gives floor(w) or ceil(w) draws."""
     edges = np.cumsum(weight)

@@ -209,6 +209,12 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
     return int(max(1, allowance // (bytes_per_cell * max(n_cells, 1))))
 
 
+def batches_of(n_samples, n_rows):
+    """Return slices of at most `n_rows` positions, which together have all `n_samples`."""
+    # The checks in `gen_batches` take a tenth of a millisecond, which counts for a single row.
+    return [slice(0, n_samples)] if n_samples <= n_rows else gen_batches(n_samples, n_rows)
+
+
 def row_chunks(X, n_samples=None, *, rows=None, max_rows=None):
     """Yield chunks of rows: their positions as a slice, and the rows.
 
@@ -236,9 +242,7 @@ def row_chunks(X, n_samples=None, *, rows=None, max_rows=None):
         return
     max_rows = max_rows or limits.TRANSFORM_CHUNK
     n_rows = max_rows if X is None else min(max_rows, rows_at_once(X))
-    # The checks in `gen_batches` take a tenth of a millisecond, which counts for a single row.
-    batches = [slice(0, n_samples)] if n_samples <= n_rows else gen_batches(n_samples, n_rows)
-    for batch in batches:
+    for batch in batches_of(n_samples, n_rows):
         if X is None or (rows is None and n_samples <= n_rows):
             yield batch, X
         else:

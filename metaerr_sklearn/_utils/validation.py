@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
+from .columns import column_names, is_frame
 from .labels import as_numpy, is_missing, read_labels
 from .rows import check_no_loader, is_instance_by_name
 
@@ -224,10 +225,9 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCO
 
 def _columns_by_class(proba, classes, name):
     """Return the columns of a frame in the order of the classes; other tables as they are."""
-    if not hasattr(proba, "columns"):
+    if not is_frame(proba):
         return proba
-    # The columns of a pyarrow table are arrays.
-    columns = [str(column) for column in getattr(proba, "column_names", proba.columns)]
+    columns = column_names(proba)
     n_columns = len(columns)
     if columns in ([f"{j}" for j in range(n_columns)], [f"column_{j}" for j in range(n_columns)]):
         return proba  # the names that libraries give to columns without names

@@ -323,7 +323,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             representation = self.representation
         self._make_blocks(sources, representation, observations, learner, estimator, seed)
 
-        relation = observations.duplicate_id if observations.groups is None else observations.groups
+        relation = observations.relation
         sample = sample_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
         self.n_learned_rows_ = len(is_error) if sample.rows is None else len(sample.rows)
         self._learned_share = learned_share(is_error, sample.rows)

@@ -117,9 +117,7 @@ class PredictsNovelty:
             if distance is not None:
                 chosen = training.reference
                 positions = chosen if rows is None else rows[chosen]
-                observations = training.observations
-                relation = observations.groups
-                relation = observations.duplicate_id if relation is None else relation
+                relation = training.observations.relation
                 relation = None if relation is None else relation[chosen]
                 return Novelty().fit(X, positions, distance[chosen], relation, training.seed)
         return None

@@ -10,6 +10,7 @@ from ..model_selection._splitting import make_splits
 
 # With fewer errors, or fewer correct rows, nothing can be learned from them.
 MIN_ERRORS = 5
+# With fewer parts, the rows that a fold does not test would be described by few others.
 MIN_PARTS = 5
 
 

@@ -7,9 +7,10 @@ from skorch import NeuralNet
 
 from .._compat import safe_indexing
 from .._utils.images import spatial_axes
+from .._utils.labels import as_numpy
 from .._utils.probabilities import clipped_logit
 from .._utils.rows import as_array, indexable
-from ._inputs import as_net_input
+from ._inputs import as_net_input, as_pipeline_input
 from ._net import NET_LOCK, net_at_end, preserved_rng
 
 _EPS = 1e-6
@@ -194,15 +195,10 @@ class AugmentedConfidence(BaseEstimator):
 
 
 def _as_images(X):
-    X = as_array(X)
-    # A tensor may be on an accelerator.
-    return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
+    return np.asarray(as_numpy(as_array(X)))
 
 
 def _predict_proba(estimator, X):
     inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    if isinstance(inner, NeuralNet):
-        X = as_net_input(X)
-    elif isinstance(X, np.ndarray) and X.dtype == np.float64:
-        X = X.astype(np.float32)  # the steps before the net may need another input than the net
-    return inner.predict_proba(X)
+    as_input = as_net_input if isinstance(inner, NeuralNet) else as_pipeline_input
+    return inner.predict_proba(as_input(X))

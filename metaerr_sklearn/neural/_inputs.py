@@ -59,6 +59,15 @@ def as_net_input(X):
     return X
 
 
+def as_pipeline_input(X):
+    """Return X for a Pipeline that ends in a net: an array of float64 becomes float32.
+
+    The steps before the net may need any other X as it is, for example a frame.
+    """
+    is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
+    return X.astype(np.float32) if is_double else X
+
+
 class _MappedRows(Dataset):
     """Dataset of the rows of a memory map, each converted when it is read."""
 

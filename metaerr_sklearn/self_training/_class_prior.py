@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._utils.probabilities import scaled_to_sum_1
+
 
 def check_class_prior(class_prior, classes, y_encoded, sample_weight=None):
     """Return the class prior that the user gives as an array, or None.
@@ -149,6 +151,4 @@ def adjust_to_class_prior(proba, prior, new_prior):
     """Adjust probabilities that are right under one class prior to another class prior."""
     # If no labeled row of a class has a positive weight, its probabilities cannot be adjusted.
     ratio = np.divide(new_prior, prior, out=np.zeros(len(prior)), where=prior > 0)
-    adjusted = proba * ratio
-    total = adjusted.sum(axis=1, keepdims=True)
-    return np.where(total > 0, adjusted / np.where(total > 0, total, 1), prior)
+    return scaled_to_sum_1(proba * ratio, prior)

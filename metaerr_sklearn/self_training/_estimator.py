@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fresh_nets import check_untrained
-from .._base_estimator.inspection import check_not_pairwise
+from .._base_estimator.inspection import check_not_pairwise, means_prefit
 from .._base_estimator.observations import Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
@@ -514,9 +514,7 @@ class SelfTrainingWithMetaErr(
                 f"criterion must be one of {', '.join(map(repr, criteria))}, got "
                 f"{self.criterion!r}."
             )
-        if isinstance(self.estimator, FrozenEstimator) or (
-            isinstance(self.cv, str) and self.cv == "prefit"
-        ):
+        if isinstance(self.estimator, FrozenEstimator) or means_prefit(self.cv):
             raise ValueError(
                 "Self-training fits the estimator from scratch, so it cannot be frozen or prefit. "
                 "Pass the unfitted classifier, and its training rows as labeled rows."
@@ -590,7 +588,7 @@ class SelfTrainingWithMetaErr(
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.drop_training_state()
         self.n_iter_, self.history_ = state.n_iter, state.history
-        self.failed_folds_ = {} if state.cross_fitted is None else state.cross_fitted.failed
+        self.failed_folds_ = {} if cross_fitted is None else cross_fitted.failed
         self.labeled_iter_, self.pseudo_error_proba_ = state.labeled_iter, state.error_proba
         self.transduction_ = np.copy(y)
         is_pseudo = (state.labeled_iter != 0) & (state.target >= 0)

@@ -5,6 +5,8 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
 
+from .._utils.probabilities import scaled_to_sum_1
+
 # Neighbours that are searched beyond those needed, so that ties are among them.
 _SPARE = 10
 
@@ -106,8 +108,7 @@ class NeighborGraph:
         If no label has reached a neighbour, all classes have equal probabilities.
         """
         value = _adjacency(neighbors, len(propagated)) @ propagated
-        total = value.sum(axis=1, keepdims=True)
-        return np.where(total > 0, value / np.where(total > 0, total, 1), 1 / value.shape[1])
+        return scaled_to_sum_1(value, 1 / value.shape[1])
 
 
 def _adjacency(neighbors, n_members):
