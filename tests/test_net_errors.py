@@ -173,7 +173,7 @@ def test_too_few_labels_for_the_own_hold_out_of_a_net(split, table, counted):
     with pytest.raises(ValueError, match=r"train_split=None"):
         SelfTrainingWithMetaErr(counted, cv=3).fit(X, partly)
     counted.set_params(train_split=ValidSplit(2, stratified=True))
-    MetaErrorClassifier(counted, "confidence", cv=3).fit(X, y)
+    MetaErrorClassifier(counted, "confidence", cv=3, random_state=0).fit(X, y)
 
 
 def test_a_cnn_as_meta_learner_needs_the_images():
