@@ -7,6 +7,8 @@ from scipy.special import expit, logit
 from . import limits
 from .rows import batches_of
 
+_TINY = 1e-30
+
 
 def label_positions(labels, classes):
     """Return the position of each label among the sorted classes; -1 for any other label."""
@@ -38,9 +40,17 @@ def soft_clipped_logit(proba_not, proba):
     logit : ndarray of shape (n_samples,)
         Higher = more likely wrong.
     """
-    tiny = 1e-30
-    value = np.log(np.maximum(proba_not, tiny)) - np.log(np.maximum(proba, tiny))
-    limit = -logit(1e-4)
+    log_not, log_proba = (np.log(np.maximum(p, _TINY)) for p in (proba_not, proba))
+    return soft_clip(log_not - log_proba)
+
+
+def soft_clip(log_odds):
+    """Return log-odds whose values beyond the logit of 1e-4 grow 100 times slower.
+
+    Infinite values, of a probability of 0 or 1, become finite.
+    """
+    largest, limit = -np.log(_TINY), -logit(1e-4)
+    value = np.clip(log_odds, -largest, largest)
     clipped = np.clip(value, -limit, limit)
     return clipped + 0.01 * (value - clipped)
 

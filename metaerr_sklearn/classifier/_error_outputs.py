@@ -211,12 +211,12 @@ class PredictsErrors:
         explanation : ErrorExplanation
             NamedTuple ``(contributions, names, base_value)``. ``contributions``, ndarray of shape
             (n_samples, n_contributions), is in log-odds relative to a typical training row: above
-            0 = more likely wrong. ``names``, ndarray of str, names each column: "offset:
-            confidence" and "offset: second_opinion" are the calibrated terms that the error model
-            starts from; the others are "block: meta-feature" of the learned correction. "input:
-            age" is a column of X, with all its categories; "input: component 0" is a component of
-            X if X was projected. ``base_value`` is a float. Each row of ``contributions`` and
-            ``base_value`` sum to the log-odds of `predict_error_proba`.
+            0 = more likely wrong. ``names``, ndarray of str, names each column. "offset:
+            confidence", "offset: second_opinion" and "offset: vote of ..." are the calibrated terms
+            that the error model starts from. The others are "block: meta-feature" of the learned
+            correction: "input: age" is a column of X, with all its categories; "input: component 0"
+            is a component of X if X was projected. ``base_value`` is a float. Each row of
+            ``contributions`` and ``base_value`` sum to the log-odds of `predict_error_proba`.
 
         Raises
         ------

@@ -70,7 +70,9 @@ class MetaErrorClassifier(
         The columns that the meta-learner is fitted on; see `ErrorModel`. Objects with
         ``observe(estimator, X)``, such as `neural.AugmentedConfidence`, compute columns from the
         base itself: in training each fold's clone is passed with the rows held out from it, and
-        for new rows the deployed base. With `memory`, another set of such objects needs new fits
+        for new rows the deployed base. If such an object has the attribute ``votes = True``, its
+        first column is the log-odds that the prediction is right, and the error model starts from
+        it as from the confidence. With `memory`, another set of such objects needs new fits
         of the base. If a net is cross-fitted, "auto" does not use "predicted_class", because the
         nets of the folds have different class biases.
 

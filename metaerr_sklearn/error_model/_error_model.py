@@ -69,8 +69,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
     The model starts from an offset: the log-odds of an error that follow from the probability of
     the predicted class, calibrated by Platt scaling [2]_. With the block "second_opinion", they are
-    first averaged with the log-odds of auxiliary models of the labels. The meta-learner adds a
-    correction that it learns from meta-features. It may also choose no correction.
+    first averaged with the log-odds of auxiliary models of the labels. The votes of observers are
+    averaged with both. The meta-learner adds a correction that it learns from meta-features. It may
+    also choose no correction.
 
     Parameters
     ----------
@@ -545,11 +546,11 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         self.fallback_reason_ = self.meta_learner_ = None
         self.meta_feature_names_ = []
 
-        folds, known = training.folds, " and ".join(terms).replace("_", " ")
+        folds = training.folds
         reason = why_nothing_is_learned(is_error, folds, no_folds)
         if reason is not None:
-            self.fallback_reason_ = explain_fallback(reason, known, is_error)
             oof = self._offset.fit_level(terms, is_error, weight)
+            self.fallback_reason_ = explain_fallback(reason, self._offset.used_terms, is_error)
             warn_caller(self.fallback_reason_)
         else:
             offset = self._offset.fit(terms, is_error, weight, folds)
@@ -577,7 +578,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
                 oof, self.meta_feature_names_ = offset, []
                 self.fallback_reason_ = (
                     f"The meta-learner gives no probabilities: {error} Nothing is learned, and the "
-                    f"error probability is the calibrated one of {known} alone."
+                    f"error probability is the calibrated one of {self._offset.used_terms} alone."
                 )
                 warn_caller(self.fallback_reason_)
         self.oof_log_loss_ = float(log_loss_of_logits(is_error, oof, weight))

@@ -1,8 +1,10 @@
 """Describe a prediction by meta-features that an observer computes from the base."""
 
+import numpy as np
 from sklearn.base import clone
 
 from .._base_estimator.prediction import observe
+from .._utils.probabilities import soft_clip
 from ._base import Block
 
 
@@ -24,6 +26,9 @@ class ObserverBlock(Block):
 
     For a training row, the meta-features are computed in cross-fitting, from the clone that was not
     trained on this row. For a new row, they are computed from the deployed base.
+
+    An observer may have the attribute ``votes = True``. Its first column is then the log-odds that
+    the prediction is right, and becomes a term of the offset.
 
     Parameters
     ----------
@@ -47,9 +52,13 @@ class ObserverBlock(Block):
 
     def fit_transform(self, training):
         """Name the columns and return the meta-features that cross-fitting computed."""
-        features = training.observations.observed[self.number]
+        features = self._with_vote(training.observations.observed[self.number])
         self.names_ = [f"observer{self.number}_{j}" for j in range(features.shape[1])]
         return features
+
+    def offset_terms(self, features):
+        """Return the log-odds that the observer gives to an error, if it votes."""
+        return {f"vote of {self._label}": -features[:, 0]} if self._votes else {}
 
     def readable_names(self, X, representation):
         """Return the class of the observer and its own name of each column, or the number.
@@ -58,12 +67,32 @@ class ObserverBlock(Block):
         """
         n_columns = len(self.names_)
         names = own_names(self.observer, n_columns) or range(n_columns)
-        # Another observer of the same class needs another name.
-        number = f" {self.number + 1}" if self.has_namesake else ""
-        return [f"{type(self.observer).__name__}{number}: {name}" for name in names]
+        return [f"{self._label}: {name}" for name in names]
 
     def transform(self, observations):
         """Return the meta-features of cross-fitting, or compute those of new rows."""
         if observations.observed is not None:
-            return observations.observed[self.number]
-        return observe(self.estimator, observations.X, [self.observer])[0]
+            return self._with_vote(observations.observed[self.number])
+        return self._with_vote(observe(self.estimator, observations.X, [self.observer])[0])
+
+    @property
+    def _label(self):
+        # Another observer of the same class needs another name.
+        return type(self.observer).__name__ + f" {self.number + 1}" * self.has_namesake
+
+    @property
+    def _votes(self):
+        return getattr(self.observer, "votes", False)
+
+    def _with_vote(self, features):
+        """Return the meta-features; extreme values of a vote are compressed."""
+        if not self._votes:
+            return features
+        if not features.shape[1] or np.isnan(features[:, 0]).any():
+            raise ValueError(
+                f"{self._label} has votes=True: the first column of observe must hold a number for "
+                "each row, the log-odds that the prediction is right, got "
+                f"{'NaN' if features.shape[1] else 'no column'}. Return 0 for a row without an "
+                "opinion, or leave out the attribute votes."
+            )
+        return np.column_stack([soft_clip(features[:, 0]), features[:, 1:]])
