@@ -70,9 +70,9 @@ def test_noise_gets_no_weight(good, weights):
     assert list(fit_offset(terms, is_error)._term_weights.values()) == weights
 
 
-@pytest.mark.parametrize(("n_samples", "weights"), [(100, [0, 1]), (1000, [1, 0])])
+@pytest.mark.parametrize(("n_samples", "weights"), [(100, [0, 1]), (10_000, [1, 0])])
 def test_other_weights_must_be_better_by_one_standard_error(n_samples, weights):
-    """The vote is the confidence with noise, which 100 rows cannot show."""
+    """The vote is the confidence with noise, which 100 rows cannot show, but 10,000 can."""
     score, noise, is_error = log_odds_and_noise(n_samples, seed=3)
     terms = {"confidence": score, "vote of A": score + 0.5 * noise}
     assert list(fit_offset(terms, is_error)._term_weights.values()) == weights
