@@ -6,7 +6,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from _bases import SpiedBayes
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -102,14 +104,34 @@ class ObservesBy:
         return self.view(X)
 
 
-@pytest.mark.parametrize("what", ["meta_features", "estimator", "X"])
+@pytest.mark.parametrize("options", [{"cv": 3}, {"cv": 0.3, "refit": False}])
+@pytest.mark.usefixtures("small_second_opinion")
+def test_other_meta_features_need_no_new_fit(options, tmp_path, noisy_data):
+    """Observers are not cached: they may hold what cannot be pickled."""
+    X, y = noisy_data
+    clf = MetaErrorClassifier(SpiedBayes(), "logistic", memory=tmp_path, random_state=0, **options)
+    SpiedBayes.reset()
+    clf.fit(X, y)
+    assert len(SpiedBayes.fits) == (4 if clf.refit else 1)
+    SpiedBayes.reset()
+    for meta_features in (
+        "confidence",
+        ["confidence", ObservesBy(lambda X: X[:, 0])],
+        ["confidence", ObservesBy(lambda X: X[:, :2])],
+    ):
+        again = clone(clf).set_params(meta_features=meta_features).fit(X, y)
+        fresh = clone(again).set_params(memory=None)
+        assert not SpiedBayes.fits
+        assert_array_equal(again.oof_error_proba_, fresh.fit(X, y).oof_error_proba_)
+        SpiedBayes.reset()
+
+
+@pytest.mark.parametrize("what", ["estimator", "X"])
 def test_what_the_cache_cannot_pickle_is_named_before_any_fit(what, tmp_path, noisy_data):
     X, y = noisy_data
     clf = MetaErrorClassifier(NeverFitted(), "logistic", memory=tmp_path, cv=2)
     function = lambda X: X[:, 0]  # noqa: E731
-    if what == "meta_features":
-        clf.set_params(meta_features=["confidence", ObservesBy(function)])
-    elif what == "estimator":
+    if what == "estimator":
         clf.set_params(estimator=make_pipeline(FunctionTransformer(function), NeverFitted()))
     else:
         X = np.array([[*row, function] for row in X], dtype=object)

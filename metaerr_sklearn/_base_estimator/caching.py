@@ -63,7 +63,7 @@ def source_of(*objects):
     Parameters
     ----------
     *objects : any
-        Estimators, observers or containers of these.
+        Estimators or containers of these.
 
     Returns
     -------

@@ -51,7 +51,8 @@ def cross_fit(
     n_jobs : int, default=None
         Number of folds fitted at once, through any joblib backend.
     memory : joblib.Memory, default=None
-        Caches each fold separately, so that an interrupted cross-fitting can be resumed.
+        Caches each fit, so that an interrupted cross-fitting can be resumed. Predictions and
+        meta-features are computed anew.
     seed : int, default=None
         Passed to `fit_base`.
     keep_estimators : bool, default=False
@@ -83,12 +84,20 @@ def cross_fit(
     y = np.asarray(y)
     adapt(estimator).check_training_parts(y, [train for train, _ in splits])
     y_encoded = label_positions(y, classes)
-    job = cached(_fit_and_predict, memory, estimator, observers)
+    options = {
+        "classes": classes,
+        "fit_params": fit_params or {},
+        "memory": memory,
+        "keep_estimator": keep_estimators,
+        "is_deployed": is_deployed,
+        "observers": observers,
+    }
 
     def run(estimator, seed, folds):
-        options = classes, fit_params or {}, seed, keep_estimators, is_deployed, observers
         return _parallel(adapt(estimator).n_jobs(n_jobs))(
-            delayed(_run_fold)(job, f"{k + 1} of {len(splits)}", estimator, X, y, *split, *options)
+            delayed(_run_fold)(
+                f"{k + 1} of {len(splits)}", estimator, X, y, *split, seed=seed, **options
+            )
             for k, *split in folds
         )
 
@@ -174,10 +183,10 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs)
 
 
-def _run_fold(job, number, *args):
+def _run_fold(number, *args, **kwargs):
     """Run the job of a fold; an exception gets the number of the fold as a note."""
     with noted(f"fitting and testing fold {number}"):
-        return job(*args)
+        return _fit_and_predict(*args, **kwargs)
 
 
 def _fit_and_predict(
@@ -186,20 +195,22 @@ def _fit_and_predict(
     y,
     train,
     test,
+    *,
     classes,
     fit_params,
     seed,
+    memory,
     keep_estimator,
     is_deployed,
     observers,
 ):
     """Fit a clone on the training part of a split and predict the test part.
 
-    There are many parameters because joblib.Memory makes its cache key from single arguments.
+    There are many parameters because a worker gets all that its fold needs.
     """
     base, labels = adapt(estimator), y[train]
     try:
-        fitted = fit_base(
+        fitted = cached(fit_base, memory, estimator)(
             estimator,
             base.take_rows(X, train),
             labels,

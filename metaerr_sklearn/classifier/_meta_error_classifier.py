@@ -72,9 +72,8 @@ class MetaErrorClassifier(
         base itself: in training each fold's clone is passed with the rows held out from it, and
         for new rows the deployed base. If such an object has the attribute ``votes = True``, its
         first column is the log-odds that the prediction is right, and the error model starts from
-        it as from the confidence. With `memory`, another set of such objects needs new fits
-        of the base. If a net is cross-fitted, "auto" does not use "predicted_class", because the
-        nets of the folds have different class biases.
+        it as from the confidence. If a net is cross-fitted, "auto" does not use "predicted_class",
+        because the nets of the folds have different class biases.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If a skorch net
@@ -94,15 +93,18 @@ class MetaErrorClassifier(
         deploys the model that was evaluated on the hold-out.
 
     memory : str, path, joblib.Memory or None, default=None
-        Caches each fit of the base, so that a search over meta-learner parameters costs no further
-        base fit, and an interrupted cross-fitting resumes. With ``random_state=None`` the folds are
-        then the same in each fit, and cached fits of the unseeded base are reused. A RandomState
-        instance draws other folds in each fit. Define a skorch net by a module class: the random
-        weights of a module instance are part of the cache key. The other parts of the key are the
-        data, all parameters, the version of this package, and the code of your own classes and
-        functions in `estimator` and `meta_features`. After you have changed other code, such as a
-        function that these call, an installed package or a class typed into a notebook, delete the
-        folder.
+        Caches each fit of the base, so that another meta-learner or other meta-features cost no
+        further fit, and an interrupted cross-fitting resumes. Predictions are computed anew. The
+        folder keeps each fitted clone: with five folds and ``refit=True`` it takes the disk space
+        of six fitted bases. ``joblib.Memory(folder, compress=3, verbose=0)`` takes less.
+
+        With ``random_state=None`` the folds are then the same in each fit, and cached fits of the
+        unseeded base are reused. A RandomState instance draws other folds in each fit. Define a
+        skorch net by a module class: the random weights of a module instance are part of the cache
+        key. The other parts of the key are the training rows, all parameters, the version of this
+        package, and the code of your own classes and functions in `estimator`. After you have
+        changed other code, such as a function that these call, an installed package or a class
+        typed into a notebook, delete the folder.
 
     error_threshold : float in (0, 1], default=0.5
         `predict_error` is True from this error probability on.
@@ -278,13 +280,7 @@ class MetaErrorClassifier(
             self, y, sample_weight, groups, fit_params, unused_weights=unused
         )
         if self.memory is not None:
-            check_can_be_cached(
-                estimator=self.estimator,
-                meta_features=observers_in(self.meta_features),
-                X=X,
-                y=y,
-                fit_params=base_params,
-            )
+            check_can_be_cached(estimator=self.estimator, X=X, y=y, fit_params=base_params)
         seed = draw_seed(self.random_state)
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
