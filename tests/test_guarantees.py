@@ -5,9 +5,12 @@ import zlib
 import numpy as np
 import pytest
 from scipy.stats import binom
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 
+from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.selective import SelectiveClassifier, certify_threshold, risk_upper_bound
 
 pytestmark = pytest.mark.slow
@@ -225,3 +228,46 @@ def test_risk_is_kept_if_a_quarter_of_the_rows_was_copied():
             n_violations += (clf.estimator_.predict(X_new) != y_new)[answered].mean() > 0.1
     # In 40 draws of probability 0.1, more than 8 violations have probability 0.02.
     assert n_violations <= 8
+
+
+NOISE_BASES = {
+    "logistic": LogisticRegression(),
+    "1-NN": KNeighborsClassifier(1),
+    "forest": RandomForestClassifier(50),
+    "boosting": HistGradientBoostingClassifier(max_iter=40),
+}
+
+
+@pytest.mark.parametrize("is_grouped", [False, True])
+@pytest.mark.parametrize("base", NOISE_BASES)
+def test_errors_on_noise_are_not_found_out_of_fold(base, is_grouped):
+    """Labels at random: out-of-fold error probabilities rank errors no better than by chance.
+
+    The log-loss is compared with that of the error rate alone. The error rate of the training rows
+    is itself learned from them, which costs 1 / n on new rows.
+    """
+    auroc, optimism = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(1000 + seed)
+        X, y = rng.normal(size=(2400, 5)), rng.integers(2, size=2400)
+        groups = None
+        if is_grouped:
+            groups = np.arange(2400) % 360
+            X = 0.5 * X + rng.normal(size=(360, 5))[groups]
+        train = np.arange(2400) < 400 if groups is None else groups < 60
+        known = None if groups is None else groups[train]
+        clf = MetaErrorClassifier(NOISE_BASES[base], random_state=seed)
+        clf.fit(X[train], y[train], groups=known)
+        parts = [
+            (clf.oof_error_, clf.oof_error_proba_),
+            (clf.predict(X[~train]) != y[~train], clf.predict_error_proba(X[~train])),
+        ]
+        auroc.append(roc_auc_score(*parts[0]))
+        rate = np.full(2400, clf.oof_error_.mean())
+        known_loss, new_loss = (
+            log_loss(is_error, proba) - log_loss(is_error, rate[: len(is_error)])
+            for is_error, proba in parts
+        )
+        optimism.append(new_loss - known_loss)
+    assert abs(np.mean(auroc) - 0.5) <= 0.015 + np.std(auroc) / 40**0.5
+    assert np.mean(optimism) <= 0.003 + np.std(optimism) / 40**0.5

@@ -23,6 +23,7 @@ from metaerr_sklearn import (
 )
 from metaerr_sklearn._utils.probabilities import log_loss_of_logits
 from metaerr_sklearn.meta_learners import ClassifierMetaLearner
+from metaerr_sklearn.meta_learners._base import choose_amounts
 from metaerr_sklearn.meta_learners._logistic import _fit_ridge
 
 LEARNERS = [
@@ -373,3 +374,81 @@ def test_a_classifier_without_tag_may_learn_errors(noisy_data):
     )
     assert_array_equal(untagged.oof_error_proba_, plain.oof_error_proba_)
     assert untagged.fallback_reason_ is None
+
+
+def noisy_paths(rng, n_samples, strength):
+    """Errors of probability 1/2, an offset of 0, and corrections that know nothing of them."""
+    is_error, correction = rng.random(n_samples) < 0.5, rng.normal(size=n_samples)
+    path = np.stack([0 * correction, strength / 2 * correction, strength * correction])
+    return [path], is_error
+
+
+def test_corrections_that_agree_by_chance_are_not_used():
+    """Red if the smallest loss alone decides: half of all random corrections lower it a little."""
+    rng = np.random.default_rng(0)
+    used, lower = 0, 0
+    for _ in range(400):
+        paths, is_error = noisy_paths(rng, 300, 0.05)
+        folds = make_folds(is_error)
+        amounts, _ = choose_amounts(paths, is_error, folds)
+        used += amounts != [0]
+        lower += log_loss_of_logits(is_error, paths[0]).argmin() > 0
+    assert lower > 150
+    assert used <= 8
+
+
+def test_rows_of_a_group_are_one_piece_of_evidence():
+    """A hundred copies of a row prove no more than the row."""
+    rng = np.random.default_rng(3)
+    correction = rng.normal(size=30)
+    is_error = rng.random(30) < expit(0.6 * correction)
+    path = np.stack([np.zeros(30), 0.6 * correction])
+    again, groups = np.tile(np.arange(30), 100), np.tile(np.arange(30), 100)
+    folds = [(np.flatnonzero(again % 5 != k), np.flatnonzero(again % 5 == k)) for k in range(5)]
+    options = [path[:, again]], is_error[again], folds
+    assert choose_amounts(*options)[0] == [1]
+    assert choose_amounts(*options, groups=groups)[0] == [0]
+
+
+def test_strength_for_a_row_does_not_depend_on_its_own_fold():
+    rng = np.random.default_rng(0)
+    paths, is_error = noisy_paths(rng, 300, 1.0)
+    is_error[:240] = rng.random(240) < expit(paths[0][-1, :240])
+    folds = make_folds(is_error)
+    _, oof = choose_amounts(paths, is_error, folds)
+    assert (oof != 0).any()
+    for _, test in folds:
+        flipped = is_error.copy()
+        flipped[test] ^= True
+        assert_array_equal(choose_amounts(paths, flipped, folds)[1][test], oof[test])
+
+
+class Recorder(LogisticMetaLearner):
+    """Keep the meta-features of each fold."""
+
+    def fit(self, Z, is_error, offset, **options):
+        self.recorded_ = Z, options["Z_folds"], options["folds"]
+        return super().fit(Z, is_error, offset, **options)
+
+
+def test_meta_features_of_a_fold_do_not_depend_on_labels_of_its_test_rows():
+    """Red if all folds have the same columns. Other wrong classes leave the folds as they are."""
+    rng = np.random.default_rng(0)
+    X, y, proba = rng.normal(size=(300, 3)), rng.integers(4, size=300), rng.dirichlet([1] * 4, 300)
+    pred = proba.argmax(axis=1)
+    model = ErrorModel(Recorder(), meta_features=["confidence", "neighbors"], random_state=0)
+
+    def record(y):
+        return model.fit(X, y, proba).meta_learner_.recorded_
+
+    Z, Z_folds, folds = record(y)
+    for number, (train, test) in enumerate(folds):
+        wrong = test[(y != pred)[test]]
+        other = y.copy()
+        other[wrong] = (y[wrong] + 1) % 4
+        other[wrong] = np.where(other[wrong] == pred[wrong], (y[wrong] + 2) % 4, other[wrong])
+        changed, changed_folds, same = record(other)
+        for part, same_part in zip(folds, same):
+            assert_array_equal(part[1], same_part[1])
+        assert_array_equal(changed_folds[number], Z_folds[number])
+        assert (changed[train] != Z[train]).any()

@@ -70,8 +70,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
     The model starts from an offset: the log-odds of an error that follow from the probability of
     the predicted class, calibrated by Platt scaling [2]_. With the block "second_opinion", they are
     first averaged with the log-odds of auxiliary models of the labels. The votes of observers are
-    averaged with both. The meta-learner adds a correction that it learns from meta-features. It may
-    also choose no correction.
+    averaged with both. The meta-learner adds a correction that it learns from meta-features. It is
+    used only if the corrected log-odds are related to the errors, out-of-fold, by more than chance
+    explains (at the level of 0.1 %).
 
     Parameters
     ----------
@@ -567,6 +568,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
                     offset,
                     folds=folds,
                     Z_folds=Z_folds,
+                    groups=rows.relation,
                     is_for_trees=None if self._raw_input else np.array(is_for_trees),
                     sample_weight=sample_weight,
                     seed=training.seed,

@@ -7,8 +7,11 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_scalar
 
-from .._utils.probabilities import log_loss_of_logits
+from .._utils.probabilities import log_losses_of_logits
 from .._utils.random import draw_seed
+
+# Of the standard normal distribution, for a level of 0.1 %.
+_QUANTILE = 3.09
 
 
 class Fold(NamedTuple):
@@ -80,6 +83,7 @@ class ResidualMetaLearner(BaseEstimator):
         Z_folds=None,
         is_for_trees=None,
         sample_weight=None,
+        groups=None,
         seed=0,
     ):
         """Learn the correction.
@@ -101,13 +105,56 @@ class ResidualMetaLearner(BaseEstimator):
             Columns that only tree learners use; None means none.
         sample_weight : ndarray of shape (n_samples,), default=None
             Weights.
+        groups : ndarray of shape (n_samples,), default=None
+            Equal values mark related rows, which are no independent evidence.
         seed : int, default=0
             Seed, used if the learner has no `random_state` or if it is None.
 
         Returns
         -------
         self : object
-            `oof_logit_` holds the log-odds of each row, from learners of the other folds.
+            `oof_logit_` holds the log-odds of each row, from learners of the other folds. The
+            strength of the correction of a row is chosen by the other folds, too.
+        """
+        path, finish = self.cross_fit(
+            Z,
+            is_error,
+            offset,
+            folds=folds,
+            Z_folds=Z_folds,
+            is_for_trees=is_for_trees,
+            sample_weight=sample_weight,
+            seed=seed,
+        )
+        amounts, self.oof_logit_ = choose_amounts([path], is_error, folds, sample_weight, groups)
+        finish(*amounts)
+        return self
+
+    def cross_fit(
+        self,
+        Z,
+        is_error,
+        offset,
+        *,
+        folds,
+        Z_folds=None,
+        is_for_trees=None,
+        sample_weight=None,
+        seed=0,
+    ):
+        """Compute out-of-fold log-odds for each strength of the correction.
+
+        Parameters
+        ----------
+        Z, is_error, offset, folds, Z_folds, is_for_trees, sample_weight, seed
+            See `fit`.
+
+        Returns
+        -------
+        path : ndarray of shape (n_strengths, n_samples)
+            Log-odds. The first strength is no correction: the offset.
+        finish : callable
+            Fits the learner on all rows, with the strength at the given index.
         """
         self.check_parameters()
         Z = np.asarray(Z, dtype=float)
@@ -120,8 +167,9 @@ class ResidualMetaLearner(BaseEstimator):
             Fold(train, test, Z_fold[train][:, self._used], Z_fold[test][:, self._used])
             for (train, test), Z_fold in zip(folds, Z_folds or [Z] * len(folds))
         ]
-        self._fit(Z[:, self._used], np.asarray(is_error, bool), offset, folds, weight, seed)
-        return self
+        offset = np.asarray(offset, dtype=float)
+        is_error = np.asarray(is_error, dtype=bool)
+        return self._fit_path(Z[:, self._used], is_error, offset, folds, weight, seed)
 
     def decision_function(self, Z, offset):
         """Return the log-odds of an error.
@@ -177,8 +225,8 @@ class ConfidenceMetaLearner(ResidualMetaLearner):
     [0.3]
     """
 
-    def _fit(self, Z, is_error, offset, folds, weight, seed):
-        self.oof_logit_ = np.array(offset, dtype=float)
+    def _fit_path(self, Z, is_error, offset, folds, weight, seed):
+        return offset[None], lambda amount: None
 
     def _correct(self, Z):
         return np.zeros(len(Z))
@@ -187,10 +235,54 @@ class ConfidenceMetaLearner(ResidualMetaLearner):
         return np.zeros(Z.shape), 0.0
 
 
-def index_of_least_loss(is_error, pooled, weight):
-    """Return the index of the correction with the smallest log-loss; a loss of NaN is ignored.
+def choose_amounts(paths, is_error, folds, sample_weight=None, groups=None):
+    """Choose how strong the corrections of several learners are; their log-odds are averaged.
 
-    Index 0 means no correction.
+    Each learner takes the strength with the smallest out-of-fold log-loss. The corrections are used
+    only if the corrected log-odds are related to the errors by more than chance explains: a
+    one-sided test of their covariance at the level of 0.1 %. If nothing is related to the errors,
+    the best of many strengths seems to be better than the offset by chance.
+
+    Parameters
+    ----------
+    paths : list of ndarray of shape (n_strengths, n_samples)
+        Out-of-fold log-odds of each learner. The first strength is no correction.
+    is_error : ndarray of bool, shape (n_samples,)
+        True where the base is wrong.
+    folds : list of (train, test)
+        The log-odds of the test rows of a fold have strengths that its training rows choose.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights.
+    groups : ndarray of shape (n_samples,), default=None
+        Equal values mark related rows. The rows of a group are one summand of the test.
+
+    Returns
+    -------
+    amounts : list of int
+        Index of the strength of each learner; 0 is no correction.
+    oof : ndarray of shape (n_samples,)
+        Mean log-odds.
     """
-    with np.errstate(invalid="ignore"):
-        return int(np.nanargmin(log_loss_of_logits(is_error, pooled, weight)))
+    is_error = np.asarray(is_error, dtype=bool)
+    weight = np.ones(len(is_error)) if sample_weight is None else np.asarray(sample_weight, float)
+    relation = (
+        np.arange(len(is_error)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    )
+    losses = [weight * log_losses_of_logits(is_error, path) for path in paths]
+    offset = paths[0][0]
+
+    def choose(rows):
+        # A loss of NaN is ignored.
+        sums = (np.nan_to_num(loss[:, rows].sum(axis=1), nan=np.inf) for loss in losses)
+        amounts = [int(np.argmin(values)) for values in sums]
+        mean = np.mean([path[amount] for path, amount in zip(paths, amounts)], axis=0)
+        deviations = (v[rows] - np.average(v[rows], weights=weight[rows]) for v in (is_error, mean))
+        covariance = np.bincount(relation[rows], weight[rows] * np.prod(list(deviations), axis=0))
+        if covariance.sum() > _QUANTILE * np.sqrt(np.sum(covariance**2)):
+            return amounts, mean
+        return [0] * len(paths), offset
+
+    oof = np.array(offset)
+    for train, test in folds:
+        oof[test] = choose(train)[1][test]
+    return choose(slice(None))[0], oof

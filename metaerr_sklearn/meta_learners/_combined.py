@@ -14,7 +14,7 @@ from .._utils.probabilities import clipped_logit
 from .._utils.rows import take_rows
 from .._utils.threads import run_in_threads
 from .._utils.validation import OutputError, is_distribution, warn_caller
-from ._base import ResidualMetaLearner
+from ._base import ResidualMetaLearner, choose_amounts
 
 _EPS = 1e-6
 
@@ -33,7 +33,8 @@ class AverageMetaLearner(ResidualMetaLearner):
     ----------
     learners_ : list of fitted meta-learners
     oof_logit_ : ndarray of shape (n_samples,)
-        Mean of their out-of-fold log-odds.
+        Mean of their out-of-fold log-odds. The learners use their corrections together or not at
+        all.
 
     Examples
     --------
@@ -77,6 +78,7 @@ class AverageMetaLearner(ResidualMetaLearner):
         Z_folds=None,
         is_for_trees=None,
         sample_weight=None,
+        groups=None,
         seed=0,
     ):
         """Fit a clone of each learner; for the parameters see `ResidualMetaLearner.fit`.
@@ -87,18 +89,18 @@ class AverageMetaLearner(ResidualMetaLearner):
         """
         self.check_parameters()
         self.n_features_in_ = Z.shape[1]
-        learn = {
+        options = {
             "folds": folds,
             "Z_folds": Z_folds,
             "is_for_trees": is_for_trees,
             "sample_weight": sample_weight,
             "seed": seed,
         }
-        works = [
-            partial(clone(learner).fit, Z, is_error, offset, **learn) for learner in self.learners
-        ]
-        self.learners_ = run_in_threads(self.n_jobs, works)
-        self.oof_logit_ = np.mean([learner.oof_logit_ for learner in self.learners_], axis=0)
+        self.learners_ = [clone(learner) for learner in self.learners]
+        works = (partial(v.cross_fit, Z, is_error, offset, **options) for v in self.learners_)
+        paths, finishes = zip(*run_in_threads(self.n_jobs, works))
+        amounts, self.oof_logit_ = choose_amounts(paths, is_error, folds, sample_weight, groups)
+        run_in_threads(self.n_jobs, map(partial, finishes, amounts))
         return self
 
     def decision_function(self, Z, offset):
@@ -163,6 +165,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         Z_folds=None,
         is_for_trees=None,
         sample_weight=None,
+        groups=None,
         seed=0,
     ):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.

@@ -9,7 +9,7 @@ import numpy as np
 from .._utils import limits
 from .._utils.lightgbm import LIGHTGBM_PARAMS, SplitBooster
 from .._utils.threads import run_in_threads
-from ._base import ResidualMetaLearner, index_of_least_loss
+from ._base import ResidualMetaLearner
 
 
 class LightGBMMetaLearner(ResidualMetaLearner):
@@ -104,7 +104,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         for share in ("colsample_bytree", "subsample"):
             self._check_number(share, Real, min_val=0, max_val=1, include_boundaries="right")
 
-    def _fit(self, Z, is_error, offset, folds, weight, seed):
+    def _fit_path(self, Z, is_error, offset, folds, weight, seed):
         import lightgbm
 
         leaf, rate, n_rounds = self.min_child_samples, self.learning_rate, self.n_estimators
@@ -127,7 +127,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
             **LIGHTGBM_PARAMS,
         }
         steps = np.append(np.arange(0, n_rounds, self._step), n_rounds)
-        pooled = np.repeat(np.asarray(offset, float)[None], len(steps), axis=0)
+        path = np.repeat(offset[None], len(steps), axis=0)
 
         def dataset(Z, rows, **options):
             label, weights = is_error[rows].astype(float), weight[rows]
@@ -153,12 +153,14 @@ class LightGBMMetaLearner(ResidualMetaLearner):
 
         works = [partial(fit_and_correct, fold) for fold in folds]
         for corrections, fold in zip(run_in_threads(self.n_jobs, works), folds):
-            pooled[1:, fold.test] += corrections
-        best = index_of_least_loss(is_error, pooled, weight)
-        self.n_rounds_ = int(steps[best])
-        self.oof_logit_ = pooled[best]
-        self.booster_ = lightgbm.train(params, data, self.n_rounds_) if self.n_rounds_ else None
-        self._split_booster = None
+            path[1:, fold.test] += corrections
+
+        def finish(amount):
+            self.n_rounds_ = int(steps[amount])
+            self.booster_ = lightgbm.train(params, data, self.n_rounds_) if amount else None
+            self._split_booster = None
+
+        return path, finish
 
     def _correct(self, Z):
         if self.booster_ is None:

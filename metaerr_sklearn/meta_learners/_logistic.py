@@ -1,5 +1,6 @@
 """Correct the offset by a ridge logistic model."""
 
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -7,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._utils.threads import one_thread_of_blas
-from ._base import ClippedScaler, ResidualMetaLearner, index_of_least_loss
+from ._base import ClippedScaler, ResidualMetaLearner
 
 
 class LogisticMetaLearner(ResidualMetaLearner):
@@ -54,16 +55,17 @@ class LogisticMetaLearner(ResidualMetaLearner):
                 f"above 0, got {self.alphas!r}."
             )
 
-    def _fit(self, Z, is_error, offset, folds, weight, seed):
+    def _fit_path(self, Z, is_error, offset, folds, weight, seed):
         # With few columns, several threads of BLAS gain nothing. While they wait, they use the
         # cores of learners that are fitted at the same time, and their number changes how sums
         # are rounded.
         with one_thread_of_blas():
-            self._fit_path(Z, is_error, offset, folds, weight)
+            path = self._path(Z, is_error, offset, folds, weight)
+        return path, partial(self._fit_all, Z, is_error, offset, weight)
 
-    def _fit_path(self, Z, is_error, offset, folds, weight):
-        alphas = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
-        pooled = np.repeat(np.asarray(offset, float)[None], len(alphas) + 1, axis=0)
+    def _path(self, Z, is_error, offset, folds, weight):
+        alphas = self._falling_alphas()
+        path = np.repeat(offset[None], len(alphas) + 1, axis=0)
         for train, test, *matrices in folds:
             scaler = ClippedScaler().fit(matrices[0], weight[train])
             Z_train, Z_test = map(scaler.transform, matrices)
@@ -72,17 +74,21 @@ class LogisticMetaLearner(ResidualMetaLearner):
                 beta = _fit_ridge(
                     Z_train, is_error[train], offset[train], weight[train], alpha, beta
                 )
-                pooled[number, test] += Z_test @ beta[1:] + beta[0]
-        best = index_of_least_loss(is_error, pooled, weight)
-        self.oof_logit_ = pooled[best]
-        self.alpha_ = np.inf if best == 0 else float(alphas[best - 1])
+                path[number, test] += Z_test @ beta[1:] + beta[0]
+        return path
+
+    def _fit_all(self, Z, is_error, offset, weight, amount):
+        self.alpha_ = np.inf if amount == 0 else float(self._falling_alphas()[amount - 1])
         self._scaler = ClippedScaler().fit(Z, weight)
         beta = np.zeros(Z.shape[1] + 1)
-        if best > 0:
-            beta = _fit_ridge(
-                self._scaler.transform(Z), is_error, offset, weight, self.alpha_, beta
-            )
+        if amount > 0:
+            Z = self._scaler.transform(Z)
+            with one_thread_of_blas():
+                beta = _fit_ridge(Z, is_error, offset, weight, self.alpha_, beta)
         self.intercept_, self.coef_ = float(beta[0]), beta[1:]
+
+    def _falling_alphas(self):
+        return np.sort(np.asarray(self.alphas, dtype=float))[::-1]
 
     def _correct(self, Z):
         # BLAS is not used: its result for a row can depend on the other rows.

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ._base import ClippedScaler, ResidualMetaLearner, index_of_least_loss
+from ._base import ClippedScaler, ResidualMetaLearner
 
 
 class MLPMetaLearner(ResidualMetaLearner):
@@ -76,7 +76,7 @@ class MLPMetaLearner(ResidualMetaLearner):
         self._check_number("weight_decay", Real, min_val=0)
         self._check_number("max_epochs", Integral, min_val=1)
 
-    def _fit(self, Z, is_error, offset, folds, weight, seed):
+    def _fit_path(self, Z, is_error, offset, folds, weight, seed):
         from ..neural._residual_mlp import train_residual_mlps
 
         self._scaler = ClippedScaler().fit(Z, weight)
@@ -89,7 +89,7 @@ class MLPMetaLearner(ResidualMetaLearner):
         weights = train_residual_mlps(
             standardised,
             is_error,
-            np.asarray(offset, float),
+            offset,
             weight,
             list(in_training),
             hidden_size=self.hidden_size,
@@ -99,15 +99,16 @@ class MLPMetaLearner(ResidualMetaLearner):
             max_epochs=self.max_epochs,
             seed=self._seed(seed),
         )
-        pooled = np.repeat(np.asarray(offset, float)[None], len(weights), axis=0)
+        path = np.repeat(offset[None], len(weights), axis=0)
         for epoch, epoch_weights in enumerate(weights):
             for number, (_, test, *_) in enumerate(folds):
                 net = tuple(part[[number]] for part in epoch_weights)
-                pooled[epoch, test] += mlp_correction(net, standardised[number, test])[0]
-        best = index_of_least_loss(is_error, pooled, weight)
-        self.n_epochs_ = best
-        self.oof_logit_ = pooled[best]
-        self._weights = weights[best]
+                path[epoch, test] += mlp_correction(net, standardised[number, test])[0]
+
+        def finish(amount):
+            self.n_epochs_, self._weights = amount, weights[amount]
+
+        return path, finish
 
     def _correct(self, Z):
         corrections = np.zeros(len(Z))
