@@ -1,6 +1,7 @@
 """Settings of the test run, and small seeded data sets that several test files share."""
 
 import os
+import sys
 
 # Before NumPy and torch are imported: each worker of pytest-xdist has one core, and more threads
 # than cores wait for each other. The number of threads also decides how sums are rounded.
@@ -10,6 +11,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
+
+
+@pytest.fixture(autouse=True)
+def _same_global_random_states():
+    """Start each test from the same global random states: a net has no seed of its own."""
+    np.random.seed(0)  # noqa: NPY002
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,9 @@ def test_outputs_in_bfloat16(table):
 
 def test_labels_in_uint8(table):
     X, y = table
-    clf = MetaErrorClassifier(make_net(TinyMLP), "confidence", cv=2).fit(X, y.astype(np.uint8))
+    clf = MetaErrorClassifier(make_net(TinyMLP), "confidence", cv=2, random_state=0).fit(
+        X, y.astype(np.uint8)
+    )
     assert clf.predict(X).dtype == np.uint8
     partly = np.where(np.arange(90) < 60, y, -1).astype(np.uint8)
     with (
