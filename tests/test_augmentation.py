@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 import torch
 from _nets import TinyCNN, make_net
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import affine_transform
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from skorch import NeuralNetClassifier
 from torch.utils.data import TensorDataset
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._utils.images import spatial_axes
 from metaerr_sklearn.neural import AugmentedConfidence
+from metaerr_sklearn.neural._views import MIRROR, SHIFTS, STRONG
 
 
 class LastChannels(TinyCNN):
@@ -73,7 +76,7 @@ def test_the_layout_of_the_images_does_not_matter(module, change, flip, images):
     other.module_.load_state_dict(net.module_.state_dict())
     observer = AugmentedConfidence(flip=flip)
     expected = observer.observe(net, X)
-    assert expected[:, 2].max() > 0.01
+    assert np.ptp(expected) > 0.01
     assert_allclose(observer.observe(other, change(X)), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -82,7 +85,7 @@ def test_unclear_axes_are_refused_before_any_fit(images):
     net = make_net(module__n_outputs=4, max_epochs="no fit")
     features = ["confidence", AugmentedConfidence()]
     for shape in [(-1, 4, 16), (-1, 4, 4, 4), (-1, 64), (-1, 2, 2, 4, 4)]:
-        with pytest.raises(ValueError, match=r"height and width are not clear. Pass views="):
+        with pytest.raises(ValueError, match=r"height and width are not clear. Give grey"):
             MetaErrorClassifier(net, meta_features=features).fit(X.reshape(shape), y)
 
 
@@ -128,6 +131,148 @@ def test_tensors_and_datasets(kind, images):
     assert_allclose(AugmentedConfidence().observe(net, kind(X)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
+def test_views_follow_their_definition(dtype):
+    """Against SciPy, one image and channel at a time, on images that are no squares."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(255 * rng.random((2, 3, 12, 17))).to(dtype)
+    height, width = images.shape[2:]
+    centre = np.array([height - 1, width - 1]) / 2
+    for view in (*SHIFTS, MIRROR, *STRONG):
+        altered = view(images)
+        assert altered.dtype == dtype
+        angle = np.deg2rad(view.angle)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        # From the row and column of a pixel to those where its value comes from.
+        back = np.diag([1, -1 if view.mirror else 1]) @ turn / view.zoom
+        start = centre - back @ centre - [view.down, view.right]
+        for image, result in zip(images.double().numpy(), altered.double().numpy()):
+            for channel, values in zip(image, result):
+                expected = affine_transform(channel, back, start, order=1, mode="nearest")
+                tolerance = {torch.uint8: 0.51, torch.float16: 0.1}.get(dtype, 1e-3)
+                assert_allclose(values, expected, atol=tolerance)
+
+
+def test_turned_images_turn_the_way_that_the_name_says():
+    image = torch.zeros(1, 1, 33, 33)
+    image[0, 0, 0, 16] = 1
+    top = {view.name: view(image)[0, 0, :5].sum(dim=0) for view in STRONG}
+    assert top["turned right by 8 degrees"].argmax() == 18
+    assert top["turned left by 8 degrees"].argmax() == 14
+
+
+class Bytes(TinyCNN):
+    """Scale images of bytes in the module."""
+
+    def forward(self, X):
+        assert X.dtype == torch.uint8
+        return super().forward(X.float() / 255)
+
+
+@pytest.mark.parametrize("wrap", [FrozenEstimator, make_pipeline])
+def test_images_of_bytes_stay_bytes(wrap, images):
+    X = (127 * images[0]).astype(np.uint8)
+    net = make_net(Bytes, module__n_outputs=4).fit(X, images[1])
+    features = AugmentedConfidence().observe(wrap(net), X)
+    other = make_net(module__n_outputs=4).initialize()
+    other.module_.load_state_dict(net.module_.state_dict())
+    expected = AugmentedConfidence().observe(other, np.float32(X) / 255)
+    assert_allclose(features, expected, atol=0.1)
+
+
+class Counting(torch.utils.data.Dataset):
+    """Count how often each image is read, and scale it as the module needs it."""
+
+    n_reads = 0
+
+    def __init__(self, X, y=None):
+        self.X = X
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        Counting.n_reads += 1
+        return np.float32(self.X[i]) / 255, 0
+
+
+def test_views_are_made_of_what_the_net_reads_and_each_image_is_read_once(images):
+    """Also with batches that are shuffled into other sizes, and with a Dataset that scales."""
+    X, y = images
+    plain = make_net(module__n_outputs=4).fit(X, y)
+    net = make_net(module__n_outputs=4, dataset=Counting, iterator_valid__batch_size=50)
+    net.initialize().module_.load_state_dict(plain.module_.state_dict())
+    expected = AugmentedConfidence().observe(plain, X)
+    Counting.n_reads = 0
+    assert_allclose(AugmentedConfidence().observe(net, 255 * X), expected, atol=1e-4)
+    assert Counting.n_reads == len(X)
+    assert_array_equal(net.predict_proba(255 * X[:9]).shape, (9, 4))
+    assert_array_equal(AugmentedConfidence().observe(net, 255 * X[:1]).shape, (1, 11))
+
+
+class OwnIteration(NeuralNetClassifier):
+    """A net with batches of its own."""
+
+    def forward_iter(self, X, training=False, device="cpu"):
+        for output in super().forward_iter(X, training=training, device=device):
+            yield 2 * output
+
+
+class Calibrated(NeuralNetClassifier):
+    """A net that changes its probabilities after all passes."""
+
+    def predict_proba(self, X):
+        proba = super().predict_proba(X)
+        return proba**2 / (proba**2).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("net_class", [OwnIteration, Calibrated])
+def test_probabilities_are_those_of_the_net_itself(net_class, images):
+    """Both classes double the logits, each in another place."""
+    X, y = images
+    net = make_net(module__n_outputs=4, net_class=net_class).fit(X, y)
+    label, rows = net.predict_proba(X).argmax(axis=1), np.arange(len(X))
+
+    def log_odds(X):
+        proba = net.predict_proba(X).astype(float)
+        proba_pred = proba[rows, label]
+        return np.clip(np.log(proba_pred / (proba.sum(axis=1) - proba_pred + 1e-9)), -10, 10)
+
+    view = torch.from_numpy(X).roll(1, dims=2).numpy()
+    features = AugmentedConfidence(lambda X: [view]).observe(net, X)
+    named = AugmentedConfidence("shifts").observe(net, X)
+    below = np.ascontiguousarray(np.concatenate([X[:, :, :1], X[:, :, :-1]], axis=2))
+    for got, other in [(features[:, 1], view), (named[:, 1], below)]:
+        assert_allclose(got, log_odds(other) - log_odds(X), atol=5e-3)
+
+
+def test_sums_of_other_classes_keep_the_order_of_certain_predictions(images):
+    """1 - p of float32 probabilities is 0 for logits that differ by 20 and by 40."""
+    net = make_net(Logits).initialize()
+    X = np.tile(np.float32([20, 40, 60])[:, None, None, None], (1, 1, 8, 8))
+    votes = AugmentedConfidence().observe(net, X)[:, 0]
+    assert_allclose(votes, [20, 40, 60], rtol=1e-3)
+
+
+class Logits(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Linear(1, 1)
+
+    def forward(self, X):
+        first = X.mean(dim=(1, 2, 3))
+        return torch.stack([first, torch.zeros_like(first)], dim=1)
+
+
+@pytest.mark.parametrize("name", ["photos", None, 5])
+def test_unknown_views_are_refused_before_any_fit(name, images):
+    X, y = images
+    net = make_net(module__n_outputs=4, max_epochs="no fit")
+    clf = MetaErrorClassifier(net, meta_features=["confidence", AugmentedConfidence(name)])
+    with pytest.raises(ValueError, match='views must be "geometric", "shifts" or a callable'):
+        clf.fit(X, y)
+
+
 class Brightness:
     def observe(self, estimator, X):
         return np.asarray(X).mean(axis=(1, 2, 3))
@@ -157,12 +302,19 @@ def test_columns_of_observers_have_names_in_explanations(images):
     features = ["confidence", AugmentedConfidence(), Brightness(), Unnamed(), Unnamed(), Bright()]
     clf = MetaErrorClassifier(FrozenEstimator(net), meta_features=features, random_state=0)
     names = clf.fit(X, noisy).explain_error(X).names.tolist()
-    assert names[-11:] == [
-        "AugmentedConfidence: mean log-odds over the views",
-        "AugmentedConfidence: least log-odds over the views",
-        "AugmentedConfidence: spread of the log-odds over the views",
-        "AugmentedConfidence: log-odds of the mean probability over the views",
-        "AugmentedConfidence: share of views with the same label",
+    assert "offset: vote of AugmentedConfidence" in names
+    assert names[-17:] == [
+        "AugmentedConfidence: mean probability over the views",
+        "AugmentedConfidence: down by 1 pixel",
+        "AugmentedConfidence: up by 1 pixel",
+        "AugmentedConfidence: right by 1 pixel",
+        "AugmentedConfidence: left by 1 pixel",
+        "AugmentedConfidence: right and down by 2 pixels",
+        "AugmentedConfidence: left and up by 2 pixels",
+        "AugmentedConfidence: turned right by 8 degrees",
+        "AugmentedConfidence: turned left by 8 degrees",
+        "AugmentedConfidence: enlarged by 12 %",
+        "AugmentedConfidence: reduced by 11 %",
         "Brightness: mean brightness",
         "Unnamed 3: 0",
         "Unnamed 3: 1",

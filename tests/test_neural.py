@@ -995,29 +995,36 @@ class WideNet(nn.Module):
 
 def test_augmented_confidence_follows_its_definition(cnn, digit_images):
     X = digit_images[2][:20]
-    features = AugmentedConfidence(flip=True).observe(cnn, X)
+    features = AugmentedConfidence("shifts", flip=True).observe(cnn, X)
     for i, image in enumerate(X[:, 0]):
-        up, down = np.vstack([image[:1], image[:-1]]), np.vstack([image[1:], image[-1:]])
-        left = np.hstack([image[:, :1], image[:, :-1]])
-        right = np.hstack([image[:, 1:], image[:, -1:]])
-        views = np.stack([image, up, down, left, right, image[:, ::-1]])[:, None]
+        down, up = np.vstack([image[:1], image[:-1]]), np.vstack([image[1:], image[-1:]])
+        right = np.hstack([image[:, :1], image[:, :-1]])
+        left = np.hstack([image[:, 1:], image[:, -1:]])
+        views = np.stack([image, down, up, right, left, image[:, ::-1]])[:, None]
         proba = cnn.predict_proba(np.ascontiguousarray(views)).astype(np.float64)
         label = proba[0].argmax()
-        own = np.clip(proba[:, label], 1e-6, 1 - 1e-6)
-        logits = np.log(own / (1 - own))
-        mean = own.mean()
-        expected = [logits.mean(), logits.min(), logits.std(), np.log(mean / (1 - mean))]
-        assert_allclose(features[i, :4], expected, rtol=1e-3, atol=1e-3)
-        assert features[i, 4] == np.mean(proba.argmax(axis=1) == label)
+        own, other = proba[:, label], np.delete(proba, label, axis=1).sum(axis=1)
+        logits = np.clip(np.log(own / other), -10, 10)
+        vote = np.log(own.mean() / other.mean())
+        assert_allclose(features[i], [vote, *(logits[1:] - logits[0])], rtol=1e-3, atol=1e-3)
+
+
+def test_only_slightly_altered_views_vote(cnn, digit_images):
+    X = digit_images[2]
+    shifts, geometric = (
+        AugmentedConfidence(name).observe(cnn, X) for name in ("shifts", "geometric")
+    )
+    assert_allclose(geometric[:, :5], shifts, atol=1e-5)
+    assert geometric.shape[1] == 11
 
 
 def test_views_that_change_nothing_change_nothing(cnn, digit_images):
     X = digit_images[2]
     features = AugmentedConfidence(lambda X: [X, X]).observe(FrozenEstimator(cnn), X)
-    assert_allclose(features[:, 0], features[:, 1], atol=1e-5)
-    assert_allclose(features[:, 2], 0, atol=1e-5)
-    assert_allclose(features[:, 0], features[:, 3], atol=1e-5)
-    assert (features[:, 4] == 1).all()
+    proba = cnn.predict_proba(X).astype(np.float64)
+    other = proba.sum(axis=1) - proba.max(axis=1)
+    assert_allclose(features[:, 0], np.log(proba.max(axis=1) / other), atol=1e-3)
+    assert_allclose(features[:, 1:], 0, atol=1e-3)
 
 
 def test_augmented_confidence_finds_more_errors_of_a_prefit_net(cnn):
@@ -1049,7 +1056,7 @@ def test_augmented_confidence_of_a_cross_fitted_net(cnn, digit_images, tmp_path)
         random_state=0,
     )
     clf.fit(SliceDataset(Dataset(X, y), idx=0), y)
-    assert clf.meta_feature_names_[-5:] == [f"observer0_{j}" for j in range(5)]
+    assert clf.meta_feature_names_[-11:] == [f"observer0_{j}" for j in range(11)]
     error_proba = clf.predict_error_proba(X_test)
     assert_array_equal(clone(clf).fit(X, y).predict_error_proba(X_test), error_proba)
     assert clf.explain_error(X_test[:3]).contributions.shape[0] == 3
@@ -1065,14 +1072,14 @@ def test_augmented_confidence_restores_random_states_and_X(cnn, digit_images):
 
 def test_augmented_confidence_refuses_other_input_before_any_fit(cnn, digit_images):
     X, y = digit_images[:2]
-    with pytest.raises(ValueError, match=r"shifts images of shape .*, 8, 64\): height and width"):
+    with pytest.raises(ValueError, match=r"alters images of shape .*, 8, 64\): height and width"):
         AugmentedConfidence().observe(cnn, X.reshape(50, 8, 64))
     with pytest.raises(ValueError, match="for each of the 500 rows of X, got a view of 3 rows"):
         AugmentedConfidence(lambda X: [X[:3]]).observe(cnn, digit_images[2])
     clf = MetaErrorClassifier(
         LogisticRegression(), "logistic", meta_features=["confidence", AugmentedConfidence()]
     )
-    with pytest.raises(TypeError, match="Expected a fitted skorch net, got LogisticRegression"):
+    with pytest.raises(TypeError, match=r"needs a net that classifies .* got LogisticRegression"):
         clf.fit(X, y)
 
 

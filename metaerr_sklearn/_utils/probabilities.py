@@ -40,8 +40,12 @@ def soft_clipped_logit(proba_not, proba):
     logit : ndarray of shape (n_samples,)
         Higher = more likely wrong.
     """
-    log_not, log_proba = (np.log(np.maximum(p, _TINY)) for p in (proba_not, proba))
-    return soft_clip(log_not - log_proba)
+    return soft_clip(_log_ratio(proba_not, proba))
+
+
+def _log_ratio(numerator, denominator):
+    numerator, denominator = np.maximum(numerator, _TINY), np.maximum(denominator, _TINY)
+    return np.log(numerator) - np.log(denominator)
 
 
 def soft_clip(log_odds):
@@ -92,8 +96,13 @@ def scaled_to_sum_1(values, otherwise):
 
 def error_logit(proba, pred_encoded):
     """Return the log-odds of an error that the probabilities give; see `soft_clipped_logit`."""
+    return soft_clip(-right_log_odds(proba, pred_encoded))
+
+
+def right_log_odds(proba, pred_encoded):
+    """Return the log-odds that the predictions are right; see `split_predicted`."""
     proba_pred, proba_wrong, _ = split_predicted(proba, pred_encoded)
-    return soft_clipped_logit(proba_wrong, proba_pred)
+    return _log_ratio(proba_pred, proba_wrong)
 
 
 def in_batches(function, proba, pred_encoded):

@@ -1,42 +1,58 @@
 """Meta-features from a net's predictions for augmented images."""
 
+from copy import copy
+
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet
+from skorch.dataset import unpack_data
+from skorch.utils import to_device, to_tensor
 
 from .._compat import safe_indexing
+from .._utils import limits
 from .._utils.images import spatial_axes
 from .._utils.labels import as_numpy
-from .._utils.probabilities import clipped_logit
-from .._utils.rows import as_array, indexable
+from .._utils.probabilities import in_batches, right_log_odds
+from .._utils.rows import as_array, indexable, row_chunks
+from .._utils.validation import check_not_a_module
 from ._inputs import as_net_input, as_pipeline_input
 from ._net import NET_LOCK, net_at_end, preserved_rng
+from ._views import MIRROR, SHIFTS, STRONG
 
-_EPS = 1e-6
+# Log-odds of a view are cut to this size: larger ones say nothing about the difference.
+_LARGEST_LOG_ODDS = 10
 
 
 class AugmentedConfidence(BaseEstimator):
     """Describe each prediction by the net's predictions for altered views of the sample.
 
     Pass an instance in ``meta_features=`` of `MetaErrorClassifier` if the base classifier is a
-    skorch net on images, or a Pipeline that ends in one. A prediction that changes when the image
-    is shifted by one pixel is more often wrong (test-time augmentation [1]_, [2]_). The features of
-    a training sample come from a net that was not trained on this sample. Each view costs one more
-    forward pass.
+    skorch net on images, or a Pipeline that ends in one; ``meta_features="images"`` does this. A
+    prediction that changes when the image is shifted by one pixel is more often wrong (test-time
+    augmentation [1]_, [2]_). The features of a training sample come from a net that was not trained
+    on this sample. Each view costs one more forward pass.
 
     Parameters
     ----------
-    views : callable, default=None
-        ``views(X)`` returns or yields altered versions of X, each with the rows of X in the same
-        order. With None, X must be images, and the views are X shifted by one pixel up, down, left
-        and right. Images have the shape (n_samples, n_channels, height, width) or (n_samples,
-        height, width, n_channels) with 1 to 4 channels or equal height and width, or (n_samples,
-        height, width) with equal height and width.
+    views : {"geometric", "shifts"} or callable, default="geometric"
+        The views of images. "shifts" are shifts by one pixel up, down, left and right. "geometric"
+        adds shifts by two pixels in both directions, rotations by 8 degrees, and magnifications by
+        1.12 and 0.89: ten views in all. Images have the shape (n_samples, n_channels, height,
+        width) or (n_samples, height, width, n_channels) with 1 to 4 channels or equal height and
+        width, or (n_samples, height, width) with equal height and width. A callable gives views of
+        any X: ``views(X)`` returns or yields altered versions of X, each with the rows of X in the
+        same order.
 
     flip : bool, default=False
-        Whether to add the mirrored image as one more view. Only used with ``views=None``.
-        Suitable for photographs, but not for digits.
+        Whether to add the mirrored image as one more view. Not used with a callable. Suitable for
+        photographs, but not for digits, letters or traffic signs.
+
+    Attributes
+    ----------
+    votes : bool
+        True: the first column of `observe` is the log-odds that the prediction is right.
 
     References
     ----------
@@ -55,10 +71,12 @@ class AugmentedConfidence(BaseEstimator):
     >>> net = NeuralNetClassifier(make_classifier(hidden_units=8), verbose=0)
     >>> net = net.fit(X, (X[:, 0] > 0).astype("int64"))
     >>> AugmentedConfidence(lambda X: [0.9 * X, 1.1 * X]).observe(net, X).shape
-    (60, 5)
+    (60, 3)
     """
 
-    def __init__(self, views=None, *, flip=False):
+    votes = True
+
+    def __init__(self, views="geometric", *, flip=False):
         self.views = views
         self.flip = flip
 
@@ -78,25 +96,21 @@ class AugmentedConfidence(BaseEstimator):
         TypeError
             If the base classifier is neither a skorch net nor ends in one.
         ValueError
-            If ``views=None`` and X does not hold images, or the axes of height and width are not
-            clear.
+            If `views` is not a callable and X does not hold images, or the axes of height and width
+            are not clear.
         """
-        net_at_end(estimator)
-        if self.views is None:
-            self._spatial_axes(_as_images(safe_indexing(X, [0])))
-
-    def _spatial_axes(self, images):
-        axes = spatial_axes(images.shape)
-        if axes is None:
-            raise ValueError(
-                "AugmentedConfidence shifts images of shape (n_samples, n_channels, height, width) "
-                "or (n_samples, height, width, n_channels) with 1 to 4 channels, or squares of "
-                f"shape (n_samples, height, width), got {images.ndim} axes in the shape (n_samples"
-                f"{''.join(f', {length}' for length in images.shape[1:])}): height and width are "
-                "not clear. Pass views=, a function that returns altered versions of X, for "
-                "example views=lambda X: [np.roll(X, shift, axis=2) for shift in (-1, 1)]."
-            )
-        return axes
+        check_not_a_module(estimator)
+        try:
+            net_at_end(estimator)
+        except TypeError as error:
+            raise TypeError(
+                "AugmentedConfidence needs a net that classifies images: a skorch net, or a "
+                f"Pipeline or search that ends in one, got {type(estimator).__name__}. Leave it "
+                'out for another base: meta_features="auto".'
+            ) from error
+        if not callable(self.views):
+            self._named_views()
+            _check_images(_as_images(safe_indexing(X, [0])))
 
     def observe(self, estimator, X):
         """Compute the features of the net's predictions on X.
@@ -107,54 +121,33 @@ class AugmentedConfidence(BaseEstimator):
             The net whose predictions are described. Views of X pass through the whole Pipeline.
 
         X : array of shape (n_samples, ...), tensor, Dataset or SliceDataset
-            Samples. With ``views=None`` they must be images.
+            Samples. Unless `views` is a callable, they must be images.
 
         Returns
         -------
-        features : ndarray of float64, shape (n_samples, 5)
-            All features concern the class that the net predicts for the unaltered sample. The
-            first three are the mean, minimum and standard deviation of this class's log-odds over
-            the sample and its views. The fourth is the log-odds of its mean probability, the fifth
-            the fraction of the sample and its views that get this class, in (0, 1]. Higher means
-            more trusted, except for the standard deviation.
+        features : ndarray of float64, shape (n_samples, 1 + n_views)
+            All features concern the class that the net predicts for the unaltered sample. The first
+            is the log-odds of its mean probability over the sample, its shifts by one pixel and its
+            mirror image, or over the sample and all views of a callable. The others are the
+            log-odds of its probability in each view, minus those in the sample. Higher means more
+            trusted.
 
         Raises
         ------
         TypeError
             If `estimator` is neither a skorch net nor ends in one.
         ValueError
-            If ``views=None`` and X does not hold images, or if a view and X differ in their number
-            of rows.
+            If `views` is not a callable and X does not hold images, or if a view and X differ in
+            their number of rows.
         """
         (X,) = indexable(X)
         self.check_base(estimator, X)
         net = net_at_end(estimator)
         net.check_is_fitted()
         with NET_LOCK, preserved_rng(0, device=net.device):
-            proba = _predict_proba(estimator, X)
-            pred_encoded, rows = proba.argmax(axis=1), np.arange(len(proba))
-            proba_pred, n_agreeing = [proba[rows, pred_encoded]], np.ones(len(proba))
-            for view in self._shifted(X) if self.views is None else self.views(X):
-                view_proba = _predict_proba(estimator, view)
-                if len(view_proba) != len(proba):
-                    raise ValueError(
-                        f"Each view must have one row for each of the {len(proba)} rows of X, got "
-                        f"a view of {len(view_proba)} rows. Alter rows in views(X), but do not add "
-                        "or drop any."
-                    )
-                proba_pred.append(view_proba[rows, pred_encoded])
-                n_agreeing += view_proba.argmax(axis=1) == pred_encoded
-        proba_pred = np.stack(proba_pred).astype(np.float64)
-        logits = clipped_logit(proba_pred, _EPS)
-        return np.column_stack(
-            [
-                logits.mean(axis=0),
-                logits.min(axis=0),
-                logits.std(axis=0),
-                clipped_logit(proba_pred.mean(axis=0), _EPS),
-                n_agreeing / len(proba_pred),
-            ]
-        )
+            chunks = row_chunks(X, max_rows=limits.ERROR_MODEL_CHUNK)
+            parts = [self._describe(estimator, part) for _, part in chunks]
+        return np.concatenate(parts or [self._describe(estimator, X)])
 
     def get_feature_names_out(self, input_features=None):
         """Name the columns of `observe`.
@@ -166,39 +159,109 @@ class AugmentedConfidence(BaseEstimator):
 
         Returns
         -------
-        names : ndarray of str, shape (5,)
+        names : ndarray of str, shape (1 + n_views,)
+            Empty if `views` is a callable, because the number of its views is not known.
         """
-        return np.array(
-            [
-                "mean log-odds over the views",
-                "least log-odds over the views",
-                "spread of the log-odds over the views",
-                "log-odds of the mean probability over the views",
-                "share of views with the same label",
-            ],
-            dtype=object,
-        )
+        if callable(self.views):
+            return np.array([], dtype=object)
+        names = ["mean probability over the views", *(view.name for view in self._named_views())]
+        return np.array(names, dtype=object)
 
-    def _shifted(self, X):
-        images = _as_images(X)
-        rows, columns = self._spatial_axes(images)
-        margin = np.zeros((images.ndim, 2), dtype=int)
-        margin[[rows, columns]] = 1
-        padded = np.pad(images, margin, mode="edge")
-        for top, left in ((0, 1), (2, 1), (1, 0), (1, 2)):
-            window = [slice(None)] * images.ndim
-            window[rows] = slice(top, top + images.shape[rows])
-            window[columns] = slice(left, left + images.shape[columns])
-            yield np.ascontiguousarray(padded[tuple(window)])
-        if self.flip:
-            yield np.ascontiguousarray(np.flip(images, columns))
+    def _named_views(self):
+        """Return the views of images; those that vote come first."""
+        if not isinstance(self.views, str) or self.views not in ("geometric", "shifts"):
+            raise ValueError(
+                f'views must be "geometric", "shifts" or a callable, got {self.views!r}. For views '
+                "of your own pass a function that returns altered versions of X."
+            )
+        return self._voting_views() + (STRONG if self.views == "geometric" else ())
+
+    def _voting_views(self):
+        return SHIFTS + ((MIRROR,) if self.flip else ())
+
+    def _describe(self, estimator, X):
+        own, *views = self._predict_views(estimator, X)
+        pred_encoded = own.argmax(axis=1)
+        # The net is less sure of strongly altered images. They say which image is hard, but a mean
+        # over them is worse than a mean over slightly altered ones.
+        n_voting = len(views) if callable(self.views) else len(self._voting_views())
+        mean = sum(views[:n_voting], start=own) / (1 + n_voting)
+        own_log_odds, *log_odds = (
+            np.clip(_log_odds(proba, pred_encoded), -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
+            for proba in (own, *views)
+        )
+        deviations = (values - own_log_odds for values in log_odds)
+        return np.column_stack([_log_odds(mean, pred_encoded), *deviations])
+
+    def _predict_views(self, estimator, X):
+        """Return the probabilities of X and of each view."""
+        inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+        is_net = isinstance(inner, NeuralNet)
+        if callable(self.views):
+            views = self.views(X)
+        elif is_net and type(inner).forward_iter is NeuralNet.forward_iter:
+            return _predict_views_in_batches(inner, as_net_input(X), self._named_views())
+        else:
+            images = torch.from_numpy(np.require(_as_images(X), requirements=["C", "W"]))
+            views = (view(images).numpy() for view in self._named_views())
+        as_input = as_net_input if is_net else as_pipeline_input
+        probas = [inner.predict_proba(as_input(X))]
+        for view in views:
+            proba = inner.predict_proba(as_input(view))
+            if len(proba) != len(probas[0]):
+                raise ValueError(
+                    f"Each view must have one row for each of the {len(probas[0])} rows of X, got "
+                    f"a view of {len(proba)} rows. Alter rows in views(X), but do not add or drop "
+                    "any."
+                )
+            probas.append(proba)
+        return [np.asarray(proba, dtype=np.float64) for proba in probas]
+
+
+def _predict_views_in_batches(net, X, views):
+    """Return the probabilities of X and of each view.
+
+    The views are made on the device of the net, so that each batch is read and moved there once.
+    """
+    sizes = []
+
+    def forward_iter(X, training=False, device="cpu"):
+        for batch in net.get_iterator(net.get_dataset(X), training=training):
+            images, y = unpack_data(batch)
+            images = to_tensor(images, device=net.device)
+            _check_images(images)
+            sizes.append(len(images))
+            for altered in (images, *(view(images) for view in views)):
+                output = net.evaluation_step((altered, y), training=training)
+                yield to_device(output, device=device)
+
+    viewing = copy(net)
+    viewing.forward_iter = forward_iter
+    proba, n_passes = viewing.predict_proba(X), 1 + len(views)
+    outputs = np.split(proba, np.cumsum(np.repeat(sizes, n_passes))[:-1])
+    return [
+        np.concatenate(outputs[number::n_passes], dtype=np.float64) for number in range(n_passes)
+    ]
+
+
+def _log_odds(proba, pred_encoded):
+    return in_batches(right_log_odds, proba, pred_encoded)
 
 
 def _as_images(X):
     return np.asarray(as_numpy(as_array(X)))
 
 
-def _predict_proba(estimator, X):
-    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    as_input = as_net_input if isinstance(inner, NeuralNet) else as_pipeline_input
-    return inner.predict_proba(as_input(X))
+def _check_images(images):
+    """Raise if height and width of a batch of images are not clear."""
+    shape = tuple(getattr(images, "shape", ()))
+    if spatial_axes(shape) is None:
+        raise ValueError(
+            "AugmentedConfidence alters images of shape (n_samples, n_channels, height, width) or "
+            "(n_samples, height, width, n_channels) with 1 to 4 channels, or squares of shape "
+            f"(n_samples, height, width), got {len(shape)} axes in the shape (n_samples"
+            f"{''.join(f', {length}' for length in shape[1:])}): height and width are not clear. "
+            "Give grey images an axis for one channel, X[:, None]. For other samples pass views=, "
+            "a function that returns altered versions of X, for example "
+            "views=lambda X: [np.roll(X, shift, axis=2) for shift in (-1, 1)]."
+        )
