@@ -1,19 +1,22 @@
 """Views of images by `AugmentedConfidence`: layouts, Pipelines, kinds of X, names of columns."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from _nets import TinyCNN, make_net
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import affine_transform
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 from skorch import NeuralNetClassifier
 from torch.utils.data import TensorDataset
 
-from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn import ErrorModel, MetaErrorClassifier
 from metaerr_sklearn._utils.images import spatial_axes
 from metaerr_sklearn.neural import AugmentedConfidence
 from metaerr_sklearn.neural._views import MIRROR, SHIFTS, STRONG
@@ -337,3 +340,33 @@ class WideHead(torch.nn.Module):
 
     def forward(self, X):
         return self.layers(X)
+
+
+def test_one_word_stands_for_the_recommended_blocks(images):
+    X, y = images
+    noisy = np.where(np.arange(120) % 3 == 0, (y + 1) % 4, y)
+    base = FrozenEstimator(make_net(module__n_outputs=4).fit(X, y))
+    written_out = ["confidence", "neighbors", "second_opinion", AugmentedConfidence()]
+    word, blocks, both = (
+        MetaErrorClassifier(base, meta_features=features, random_state=0).fit(X, noisy)
+        for features in ("images", written_out, ["images", "confidence", Brightness()])
+    )
+    assert word.meta_feature_names_ == blocks.meta_feature_names_
+    assert_array_equal(word.predict_error_proba(X), blocks.predict_error_proba(X))
+    assert sorted(both.meta_feature_names_) == sorted([*word.meta_feature_names_, "observer1_0"])
+    assert clone(word).meta_features == "images"
+
+
+def test_the_word_for_images_is_refused_for_other_bases_and_rows(images):
+    X, y = images
+    table = X.reshape(len(X), -1)
+    clf = MetaErrorClassifier(RandomForestClassifier(), meta_features="images")
+    for base in (RandomForestClassifier(), make_pipeline(MinMaxScaler(), RandomForestClassifier())):
+        with pytest.raises(TypeError, match=r"needs a net that classifies images.*=.auto."):
+            clf.set_params(estimator=base).fit(table, y)
+    clf.set_params(estimator=make_net(max_epochs="no fit"))
+    for rows in (table, pd.DataFrame(table), [str(row) for row in y], {"a": X}):
+        with pytest.raises(ValueError, match="height and width are not clear"):
+            clf.fit(rows, y)
+    with pytest.raises(ValueError, match="which only MetaErrorClassifier has"):
+        ErrorModel(meta_features="images").fit(X, y, np.eye(4)[y])

@@ -438,7 +438,7 @@ def test_block_names_are_checked():
     assert check_meta_features("input") == ["input"]
     assert len(check_meta_features("auto")) == 5
     for wrong in ("confidenc", ["neighbors", "x"], [], 3, None):
-        with pytest.raises(ValueError, match='expected "auto" or a list of'):
+        with pytest.raises(ValueError, match='expected "auto", "images" or a list of'):
             check_meta_features(wrong)
 
 

@@ -66,13 +66,15 @@ class MetaErrorClassifier(
         The model that learns the error; see `ErrorModel`. None trains nothing: the error
         probability is 1 - the probability of the predicted class, without cross-fitting.
 
-    meta_features : "auto", str, callable or list of these, default="auto"
-        The columns that the meta-learner is fitted on; see `ErrorModel`. Objects with
-        ``observe(estimator, X)``, such as `neural.AugmentedConfidence`, compute columns from the
-        base itself: in training each fold's clone is passed with the rows held out from it, and
-        for new rows the deployed base. If such an object has the attribute ``votes = True``, its
-        first column is the log-odds that the prediction is right, and the error model starts from
-        it as from the confidence. If a net is cross-fitted, "auto" does not use "predicted_class",
+    meta_features : "auto", "images", str, callable or list of these, default="auto"
+        The columns that the meta-learner is fitted on; see `ErrorModel`. "images" is for nets that
+        classify images: it stands for "confidence", "neighbors", "second_opinion" and
+        `neural.AugmentedConfidence`, which finds more errors, by eleven passes of the net in place
+        of one. Objects with ``observe(estimator, X)``, such as the latter, compute columns from the
+        base itself: in training each fold's clone is passed with the rows held out from it, and for
+        new rows the deployed base. If such an object has the attribute ``votes = True``, its first
+        column is the log-odds that the prediction is right, and the error model starts from it as
+        from the confidence. If a net is cross-fitted, "auto" does not use "predicted_class",
         because the nets of the folds have different class biases.
 
     representation : "auto", transformer or None, default="auto"
@@ -285,6 +287,7 @@ class MetaErrorClassifier(
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
             return self._fit_base_alone(X, y, own_classes, options)
+        observers = self._check_observers(X)
         # The base is trained on X itself: a Dataset may give other random views in each epoch.
         X_kept = read_once_if_small(X)
         duplicates = find_duplicates(X_kept, y) if groups is None else None
@@ -298,7 +301,6 @@ class MetaErrorClassifier(
             splits,
             estimate="the log-loss of oof_error_proba_" if is_prefit else "the error rate",
         )
-        observers = self._check_observers(X)
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_prefit:
             base, classes, representation, observations = self._observe_fitted(

@@ -156,7 +156,7 @@ def choose_blocks(meta_features, *, for_trees, for_other_net):
 
     Parameters
     ----------
-    meta_features : "auto", block name, callable, or list of names and callables
+    meta_features : "auto", "images", block name, callable, or list of names and callables
         Parameter of the user.
     for_trees : bool
         Whether the meta-learner uses columns that are for trees only.
@@ -253,7 +253,7 @@ def check_meta_features(meta_features):
 
     Parameters
     ----------
-    meta_features : "auto", block name, callable, or list of names and callables
+    meta_features : "auto", "images", block name, callable, or list of names and callables
 
     Returns
     -------
@@ -264,9 +264,13 @@ def check_meta_features(meta_features):
     elif callable(meta_features) or _is_custom(meta_features):
         meta_features = [meta_features]
     try:
-        blocks = list(meta_features)
+        sources = list(meta_features)
     except TypeError:
-        blocks = []
+        sources = []
+    blocks = []
+    for source in sources:
+        is_images = isinstance(source, str) and source == "images"
+        blocks += _blocks_of_images(sources) if is_images else [source]
     for block in blocks:
         known = block in BLOCKS if isinstance(block, str) else False
         if not (known or callable(block) or _is_custom(block)):
@@ -276,12 +280,21 @@ def check_meta_features(meta_features):
     return blocks
 
 
+def _blocks_of_images(others):
+    """Return the blocks that "images" stands for, without those that have been chosen by name."""
+    from ..neural import AugmentedConfidence  # which imports torch
+
+    names = ("confidence", "neighbors", "second_opinion")
+    return [*(name for name in names if name not in others), AugmentedConfidence()]
+
+
 def _is_custom(block):
     return hasattr(block, "transform") or is_observer(block)
 
 
 def _expected_blocks():
     return (
-        f'expected "auto" or a list of {", ".join(map(repr, BLOCKS))}, callables f(X, proba), '
+        f'expected "auto", "images" or a list of {", ".join(map(repr, BLOCKS))}, callables '
+        "f(X, proba), "
         "objects with transform(X, proba), and objects with observe(estimator, X)."
     )
