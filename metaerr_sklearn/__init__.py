@@ -17,6 +17,7 @@ _MODULES = {
     "LogisticMetaLearner": "meta_learners",
     "MLPMetaLearner": "meta_learners",
     "MetaErrorClassifier": "classifier",
+    "OtherFits": "meta_features",
     "RiskCoverageDisplay": "plotting",
     "SelectiveClassifier": "selective",
     "SelfTrainingWithMetaErr": "self_training",

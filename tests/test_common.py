@@ -33,6 +33,7 @@ from metaerr_sklearn import (
     LogisticMetaLearner,
     MetaErrorClassifier,
     MLPMetaLearner,
+    OtherFits,
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
@@ -96,6 +97,7 @@ NOT_FITTED_BY_CHECKS = {
     "LightGBMMetaLearner": (LightGBMMetaLearner(), "fit takes an offset"),
     "LogisticMetaLearner": (LogisticMetaLearner(), "fit takes an offset"),
     "MLPMetaLearner": (MLPMetaLearner(), "fit takes an offset"),
+    "OtherFits": (OtherFits(), "it is fitted beside a base"),
     "RelativeUncertainty": (RelativeUncertainty(), "X holds class probabilities"),
     "ResidualMetaLearner": (ResidualMetaLearner(), "it is the base class of meta-learners"),
     "TorchEmbedding": (TorchEmbedding(None), "it embeds by a fitted net"),

@@ -12,6 +12,7 @@ from .caching import cached
 from .failed_folds import mend_failed_folds, with_other_seed
 from .fitting import fit_base
 from .fresh_nets import own_checkpoints
+from .further_fits import FurtherFits, fit_observers_beside
 from .observations import Observations
 from .prediction import observe, predict_base, without_missing_classes
 
@@ -56,7 +57,7 @@ def cross_fit(
     seed : int, default=None
         Passed to `fit_base`.
     keep_estimators : bool, default=False
-        Whether to return the fitted clones as well.
+        Whether to return the fitted clones and their observers as well.
     is_deployed : bool, default=False
         Whether the clone of the only split is the deployed base, whose checkpoints stay in the
         folder of the user. Otherwise each clone saves them in a folder of its own, which is deleted
@@ -66,13 +67,14 @@ def cross_fit(
     on_fold : callable, default=None
         Called without arguments after each fold.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
-        Each computes meta-features of a test part from the clone that was not trained on it.
+        Each computes meta-features of a test part from the clone that was not trained on it. Those
+        with ``fit_beside`` are fitted beside each clone.
 
     Returns
     -------
     observations : Observations
         With labels, errors, folds and observed meta-features.
-    estimators : list of fitted estimators, or None
+    kept : list of (fitted estimator, observers), or None
         An entry is None if the rows of the fold are left out.
     failed : dict of int to str
         Numbers of the folds whose training failed, from 1, and what was done.
@@ -133,8 +135,8 @@ def cross_fit(
     observations = Observations(
         X, proba, pred_encoded, y_encoded, y_encoded != pred_encoded, fold=fold, observed=observed
     )
-    estimators = [None if result is None else result[2] for result in results]
-    return observations, estimators if keep_estimators else None, failed
+    kept = [None if result is None else result[2] for result in results]
+    return observations, kept if keep_estimators else None, failed
 
 
 def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()):
@@ -209,13 +211,14 @@ def _fit_and_predict(
     There are many parameters because a worker gets all that its fold needs.
     """
     base, labels = adapt(estimator), y[train]
+    rows, fit_params = base.take_rows(X, train), slice_fit_params(X, fit_params, indices=train)
     try:
         fitted = cached(fit_base, memory, estimator)(
             estimator,
-            base.take_rows(X, train),
+            rows,
             labels,
             classes=classes,
-            fit_params=slice_fit_params(X, fit_params, indices=train),
+            fit_params=fit_params,
             seed=seed,
             context=None if is_deployed else own_checkpoints,
         )
@@ -227,7 +230,10 @@ def _fit_and_predict(
             f"{len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give more rows of "
             "the other classes, or splits that keep two classes in each training part."
         ) from error
+    fits = FurtherFits(estimator, fitted, rows, labels, classes, fit_params, seed, memory)
+    observers = fit_observers_beside(observers, fits)
     unseen = base.take_rows(X, test)
     predictions = predict_base(fitted, unseen, classes)._replace(labels=None)
     predictions = without_missing_classes(predictions, np.isin(classes, labels))
-    return predictions, observe(fitted, unseen, observers), fitted if keep_estimator else None
+    kept = (fitted, observers) if keep_estimator else None
+    return predictions, observe(fitted, unseen, observers), kept

@@ -5,6 +5,7 @@ from scipy.stats import binom, hypergeom
 from sklearn.base import clone
 
 from .._utils.random import random_state_params
+from .._utils.rows import evenly_spaced
 from .._utils.validation import warn_caller
 
 # A fold of ordinary rows is suspected with this probability, over all folds of a cross-fitting. It
@@ -40,9 +41,9 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
 
     Parameters
     ----------
-    results : list of (BasePredictions, tuple of ndarray, estimator)
-        Predictions of the test rows, observed meta-features and clone of each fold. An entry of a
-        failed fold is replaced: by the new result, or by None if its rows must be left out.
+    results : list of (BasePredictions, tuple of ndarray, any)
+        Predictions of the test rows, observed meta-features and what is kept of each fold. An entry
+        of a failed fold is replaced: by the new result, or by None if its rows must be left out.
     splits : list of (train, test)
         The folds.
     y_encoded : ndarray of int, shape (n_samples,)
@@ -72,18 +73,18 @@ def mend_failed_folds(results, splits, y_encoded, fit_anew):
     ]
     others = np.concatenate([e for k, e in enumerate(is_error) if k not in suspects]).mean()
     failed, descriptions = {}, []
-    for k, rows, (predictions, observed, fitted) in zip(suspects, shown, fit_anew(jobs)):
+    for k, rows, (predictions, observed, kept) in zip(suspects, shown, fit_anew(jobs)):
         n_test = len(splits[k][1])
         pred_test, pred_train = np.split(predictions.pred_encoded, [n_test])
         new_error = y_encoded[splits[k][1]] != pred_test
         least = _FAILED_SHARE * (is_error[k].mean() - others)
-        if _is_worse(y_encoded[rows] != pred_train, oof_error[rows] == 1, least):
+        if is_worse(y_encoded[rows] != pred_train, oof_error[rows] == 1, least):
             results[k], failed[k + 1] = None, "left out"
-        elif _is_worse(is_error[k], new_error, least):
+        elif is_worse(is_error[k], new_error, least):
             predictions = predictions._replace(
                 pred_encoded=pred_test, proba=predictions.proba[:n_test]
             )
-            results[k] = predictions, tuple(values[:n_test] for values in observed), fitted
+            results[k] = predictions, tuple(values[:n_test] for values in observed), kept
             failed[k + 1] = "trained anew"
         else:
             continue
@@ -119,7 +120,7 @@ def _worse_than_the_others(is_error):
     return np.flatnonzero(p_value * len(is_error) < _SUSPECT_LEVEL).tolist()
 
 
-def _is_worse(is_error, reference, least):
+def is_worse(is_error, reference, least):
     """Return whether errors exceed those of `reference` on the same rows beyond chance (sign test).
 
     The difference of the error rates must also be at least `least`.
@@ -132,7 +133,4 @@ def _is_worse(is_error, reference, least):
 
 def _some_rows_with_value(rows, values):
     """Return at most `_MAX_TRAINING_ROWS` of the rows whose value is not NaN."""
-    rows = rows[~np.isnan(values[rows])]
-    if len(rows) <= _MAX_TRAINING_ROWS:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, _MAX_TRAINING_ROWS).astype(int)]
+    return evenly_spaced(rows[~np.isnan(values[rows])], _MAX_TRAINING_ROWS)

@@ -108,6 +108,28 @@ class Observations:
             yield replace(arrays.take(batch if rows is None else rows[batch]), X=X)
 
 
+@dataclass(frozen=True, eq=False)
+class DeployedBase:
+    """The fitted base whose errors an error model predicts, and its observers.
+
+    Parameters
+    ----------
+    estimator : fitted classifier, default=None
+        The base. None if the error model gets its predictions alone.
+
+    observers : list of objects with ``observe(estimator, X)``, default=()
+        They compute meta-features of new rows from the base.
+
+    made_predictions : bool, default=False
+        Whether the base itself made the predictions that the error model is fitted on, and no
+        clones of it.
+    """
+
+    estimator: object = None
+    observers: list = ()
+    made_predictions: bool = False
+
+
 def _take(value, rows):
     if isinstance(value, tuple):
         return tuple(part[rows] for part in value)

@@ -215,6 +215,13 @@ def batches_of(n_samples, n_rows):
     return [slice(0, n_samples)] if n_samples <= n_rows else gen_batches(n_samples, n_rows)
 
 
+def evenly_spaced(rows, max_rows):
+    """Return some of the rows at even distances; all of them if there are at most `max_rows`."""
+    if len(rows) <= max_rows:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, max_rows).astype(int)]
+
+
 def row_chunks(X, n_samples=None, *, rows=None, max_rows=None):
     """Yield chunks of rows: their positions as a slice, and the rows.
 

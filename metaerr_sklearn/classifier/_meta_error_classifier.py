@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 
 from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.caching import cached, check_can_be_cached
@@ -11,7 +11,14 @@ from .._base_estimator.cross_fitting import cross_fit, observe_fitted
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
 from .._base_estimator.fresh_nets import check_untrained
-from .._base_estimator.inspection import check_all_labeled, check_not_pairwise, check_prefit
+from .._base_estimator.further_fits import FurtherFits, fit_observers_beside
+from .._base_estimator.inspection import (
+    check_all_labeled,
+    check_not_pairwise,
+    check_prefit,
+    final_estimator,
+)
+from .._base_estimator.observations import DeployedBase
 from .._base_estimator.routing import route_fit
 from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
@@ -74,8 +81,11 @@ class MetaErrorClassifier(
         base itself: in training each fold's clone is passed with the rows held out from it, and for
         new rows the deployed base. If such an object has the attribute ``votes = True``, its first
         column is the log-odds that the prediction is right, and the error model starts from it as
-        from the confidence. If a net is cross-fitted, "auto" does not use "predicted_class",
-        because the nets of the folds have different class biases.
+        from the confidence. If it has a method ``fit_beside(fit)``, as `OtherFits` does, it is
+        fitted beside each fit of the base: ``fit(seed)`` returns a further clone that is trained on
+        the same rows, and ``fit.X`` and ``fit.y`` are these rows and their labels. If a net is
+        cross-fitted, "auto" does not use "predicted_class", because the nets of the folds have
+        different class biases.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If a skorch net
@@ -169,6 +179,10 @@ class MetaErrorClassifier(
 
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
+
+    observers_ : list of objects with ``observe(estimator, X)``
+        The observers in `meta_features` as they are used beside the deployed base; for example
+        `OtherFits` with its further fits.
 
     n_features_in_ : int
         Number of columns of X, if the base has this attribute.
@@ -287,7 +301,7 @@ class MetaErrorClassifier(
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
             return self._fit_base_alone(X, y, own_classes, options)
-        observers = self._check_observers(X)
+        observers = self._check_observers(X, is_prefit)
         # The base is trained on X itself: a Dataset may give other random views in each epoch.
         X_kept = read_once_if_small(X)
         duplicates = find_duplicates(X_kept, y) if groups is None else None
@@ -307,9 +321,14 @@ class MetaErrorClassifier(
                 X_kept, y, own_classes, observers
             )
         else:
-            base, classes, representation, observations = self._cross_fit(
+            base, observers, classes, representation, observations = self._cross_fit(
                 X, y, splits, observers, options, progress
             )
+        # The objects of the user are not modified, also if they keep a state of their own.
+        self.observers_ = [
+            observer if hasattr(observer, "fit_beside") else clone(observer, safe=False)
+            for observer in observers
+        ]
         progress.done("base estimator")
         observations = replace(
             observations,
@@ -322,8 +341,7 @@ class MetaErrorClassifier(
             observations,
             classes,
             seed,
-            estimator=base,
-            is_deployed=is_prefit or not self.refit,
+            base=DeployedBase(base, self.observers_, is_prefit or not self.refit),
             representation=representation,
         )
         self.duplicates_ = self.error_model_.duplicates_ = report
@@ -367,7 +385,7 @@ class MetaErrorClassifier(
         self.error_model_, self.duplicates_, self.failed_folds_ = None, None, {}
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
-        self.meta_feature_names_ = []
+        self.meta_feature_names_, self.observers_ = [], []
         progress.done("base estimator")
         progress.close()
         self._set_base(base, own_classes)
@@ -393,10 +411,18 @@ class MetaErrorClassifier(
             )
         return splits
 
-    def _check_observers(self, X):
+    def _check_observers(self, X, is_prefit):
         """Return the observers in `meta_features`, after they have checked the base."""
         observers = observers_in(self.meta_features)
         for observer in observers:
+            if is_prefit and hasattr(observer, "fit_beside"):
+                name, base = type(observer).__name__, type(final_estimator(self.estimator)).__name__
+                raise ValueError(
+                    f"{name} in meta_features fits {base} again on its training rows, and a fitted "
+                    f"base comes without these. Leave {name} out, or pass the unfitted base with "
+                    "all rows: MetaErrorClassifier(base, cv=5), or cv=0.3, refit=False for one fit "
+                    "on 70 % of the rows."
+                )
             if hasattr(observer, "check_base"):
                 observer.check_base(self.estimator, X)
         return observers
@@ -414,14 +440,15 @@ class MetaErrorClassifier(
     def _cross_fit(self, X, y, splits, observers, options, progress):
         """Predict each row with a clone that was not trained on it, and fit the deployed base."""
         classes = np.unique(y)
-        observations, clones, self.failed_folds_ = cross_fit(
+        memory = check_memory_parameter(self.memory)
+        observations, kept, self.failed_folds_ = cross_fit(
             self.estimator,
             X,
             y,
             classes=classes,
             splits=splits,
             n_jobs=self.n_jobs,
-            memory=check_memory_parameter(self.memory),
+            memory=memory,
             keep_estimators=not self.refit,
             is_deployed=not self.refit,
             on_fold=lambda: progress.done("fold"),
@@ -430,9 +457,12 @@ class MetaErrorClassifier(
         )
         if self.refit:
             base = self._fit_base(X, y, classes, options)
-            return base, classes, self.representation, observations
-        base = clones[0]
-        return base, classes, net_representation(self.representation, base, X), observations
+            fits = FurtherFits(self.estimator, base, X, y, classes, memory=memory, **options)
+            observers = fit_observers_beside(observers, fits)
+            return base, observers, classes, self.representation, observations
+        base, observers = kept[0]
+        representation = net_representation(self.representation, base, X)
+        return base, observers, classes, representation, observations
 
     def _fit_base(self, X, y, classes, options):
         fit = cached(fit_base, check_memory_parameter(self.memory), self.estimator)
@@ -449,7 +479,7 @@ class MetaErrorClassifier(
             verbose=self.verbose,
         )
 
-    def _fit_error_model(self, observations, classes, seed, *, estimator, **options):
+    def _fit_error_model(self, observations, classes, seed, *, base, representation):
         """Fit the error model on the rows with an out-of-fold prediction."""
         n_samples, fold = len(observations), observations.fold
         tested = np.arange(n_samples) if fold is None else np.flatnonzero(fold >= 0)
@@ -458,10 +488,10 @@ class MetaErrorClassifier(
             observations = replace(replace(observations, X=None).take(tested), X=X)
         # If the label is the argmax on every row, later predictions need one pass of the base.
         by_argmax = observations.proba.argmax(axis=1) == observations.pred_encoded
-        one_pass = adapt(estimator).predicts_argmax() is not False
+        one_pass = adapt(base.estimator).predicts_argmax() is not False
         self._argmax_is_label = bool(by_argmax.all()) and one_pass
         model = self._make_error_model(seed).fit_observations(
-            observations, classes, estimator=estimator, **options
+            observations, classes, base=base, representation=representation
         )
         self.error_model_ = model
         self.oof_error_, self.oof_error_proba_ = observations.is_error, model.oof_error_proba_

@@ -10,7 +10,7 @@ from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt
-from .._base_estimator.observations import Observations
+from .._base_estimator.observations import DeployedBase, Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
 from .._utils.labels import read_labels
@@ -41,6 +41,7 @@ from ..meta_features._blocks import (
     make_blocks,
     needs_representation,
 )
+from ..meta_features._observers import is_observer
 from ..meta_learners import ClassifierMetaLearner, ConfidenceMetaLearner
 from ..meta_learners._choice import make_meta_learner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
@@ -281,9 +282,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         return self.fit_observations(observations, classes)
 
     @keeps_earlier_fit
-    def fit_observations(
-        self, observations, classes, *, estimator=None, is_deployed=False, representation=None
-    ):
+    def fit_observations(self, observations, classes, *, base=None, representation=None):
         """Fit on checked observations; called by estimators that have the base classifier.
 
         Parameters
@@ -294,12 +293,8 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         classes : ndarray of shape (n_classes,)
             Sorted labels of the columns of the probabilities.
 
-        estimator : fitted classifier, default=None
-            The deployed base, from which observers compute meta-features of new rows.
-
-        is_deployed : bool, default=False
-            Whether `estimator` itself made the predictions. Clones of a net have other class
-            biases than the deployed net.
+        base : DeployedBase, default=None
+            The deployed base and its observers, which take the place of those in `meta_features`.
 
         representation : transformer, default=None
             Used in place of the parameter, for example the hidden layer of the deployed net.
@@ -308,7 +303,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         -------
         self : object
         """
-        seed = draw_seed(self.random_state)
+        seed, base = draw_seed(self.random_state), base or DeployedBase()
         self.classes_ = np.asarray(classes)
         self.oof_error_proba_ = np.full(len(observations), np.nan)
         counted, observations = without_zero_weights(observations)
@@ -319,18 +314,21 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         sources = choose_blocks(
             self.meta_features,
             for_trees=learner.takes_tree_columns,
-            for_other_net=not is_deployed and adapt(estimator).is_net,
+            # Clones of a net have other class biases than the deployed net.
+            for_other_net=not base.made_predictions and adapt(base.estimator).is_net,
         )
+        observers = iter(base.observers)
+        sources = [next(observers) if is_observer(source) else source for source in sources]
         if representation is None:
             representation = self.representation
-        self._make_blocks(sources, representation, observations, learner, estimator, seed)
+        self._make_blocks(sources, representation, observations, learner, base.estimator, seed)
 
         relation = observations.relation
         sample = sample_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
         self.n_learned_rows_ = len(is_error) if sample.rows is None else len(sample.rows)
         self._learned_share = learned_share(is_error, sample.rows)
         self._oof_weight = spread_weights(weight, counted, len(self.oof_error_proba_))
-        observations, sampled = self._represent(observations, sample, learner, estimator)
+        observations, sampled = self._represent(observations, sample, learner, base.estimator)
         reason = why_no_folds(sampled)
         if reason is not None:
             self._blocks = []

@@ -1,3 +1,5 @@
 """Describe each prediction by blocks of meta-features."""
 
-__all__ = []
+from ._other_fits import OtherFits
+
+__all__ = ["OtherFits"]

@@ -1,7 +1,6 @@
 """Describe a prediction by meta-features that an observer computes from the base."""
 
 import numpy as np
-from sklearn.base import clone
 
 from .._base_estimator.prediction import observe
 from .._utils.probabilities import soft_clip
@@ -33,7 +32,7 @@ class ObserverBlock(Block):
     Parameters
     ----------
     observer : object
-        A copy is used: a clone of an estimator, a deep copy of any other object.
+        The observer of the deployed base.
     number : int
         Position among the observers, for the names of the columns.
     estimator : fitted classifier
@@ -45,7 +44,7 @@ class ObserverBlock(Block):
     needs_inputs = True
 
     def __init__(self, observer, number, estimator, has_namesake=False):
-        self.observer = clone(observer, safe=False)
+        self.observer = observer
         self.number = number
         self.estimator = estimator
         self.has_namesake = has_namesake
@@ -53,6 +52,8 @@ class ObserverBlock(Block):
     def fit_transform(self, training):
         """Name the columns and return the meta-features that cross-fitting computed."""
         features = self._with_vote(training.observations.observed[self.number])
+        if hasattr(self.observer, "check_columns"):
+            self.observer.check_columns(features)
         self.names_ = [f"observer{self.number}_{j}" for j in range(features.shape[1])]
         return features
 

@@ -107,7 +107,7 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     if name is not None and base.sample_weight is not None:
         fit_params[name] = base.sample_weight[labeled]
     with nullcontext() if is_routed else config_context(enable_metadata_routing=False):
-        oof, models, failed = cross_fit(
+        oof, clones, failed = cross_fit(
             params.estimator,
             X,
             base.classes[y_encoded],
@@ -119,11 +119,11 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
             keep_estimators=True,
             on_fold=on_fold,
         )
-    kept = [number for number, model in enumerate(models) if model is not None]
+    kept = [number for number, clone in enumerate(clones) if clone is not None]
     fold = np.where(oof.fold < 0, -1, np.searchsorted(kept, oof.fold))
     groups = without_single_rows(groups)
     oof = replace(oof, fold=fold, sample_weight=weight, groups=groups, duplicate_id=duplicate_id)
-    splits, models = ([values[number] for number in kept] for values in (splits, models))
+    splits, models = [splits[number] for number in kept], [clones[number][0] for number in kept]
     return CrossFitted(base.classes, oof, splits, models, failed, report)
 
 

@@ -15,7 +15,7 @@ from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.inspection import check_not_pairwise, means_prefit
-from .._base_estimator.observations import Observations
+from .._base_estimator.observations import DeployedBase, Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
 from .._compat import CallbackSupportMixin, num_samples, raise_for_params, with_callbacks
@@ -565,7 +565,7 @@ class SelfTrainingWithMetaErr(
         observations = cross_fitted.oof.take(np.flatnonzero(cross_fitted.tested))
         model = self._make_error_model(seed)
         model.duplicates_ = cross_fitted.duplicates
-        return model.fit_observations(observations, self.classes_, estimator=supervised)
+        return model.fit_observations(observations, self.classes_, base=DeployedBase(supervised))
 
     def _make_error_model(self, random_state):
         return ErrorModel(

@@ -1,0 +1,189 @@
+"""Meta-features from further fits of the base with other seeds."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from .._base_estimator.inspection import final_estimator
+from .._base_estimator.prediction import predict_base, without_missing_classes
+from .._utils.probabilities import split_predicted
+from .._utils.validation import warn_caller
+
+_MAX_LOG_ODDS = 10
+
+
+class OtherFits(BaseEstimator):
+    """Describe each prediction by further fits of the base classifier with other seeds.
+
+    Pass an instance in ``meta_features=`` of `MetaErrorClassifier`. A prediction with which other
+    fits of the same classifier disagree is more often wrong (deep ensembles [1]_). Beside each fit
+    of the base, `n_fits` further clones are fitted on the same rows with other seeds: with 5 folds
+    and ``refit=True`` these are 6 times `n_fits` further fits, and with a hold-out and
+    ``refit=False`` `n_fits`. The base classifier itself, and its predictions, stay the same.
+
+    Parameters
+    ----------
+    n_fits : int, default=1
+        Number of further fits beside each fit of the base.
+
+    Attributes
+    ----------
+    estimators_ : list of fitted classifiers
+        The further fits. The fitted object is in `MetaErrorClassifier.observers_`.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    differs_ : bool
+        Whether a further fit predicts other probabilities than the base for a training row.
+        If it is False, the base uses no random numbers, and there is a warning.
+
+    See Also
+    --------
+    neural.AugmentedConfidence : Predictions for altered images, without a further fit.
+
+    Notes
+    -----
+    The seeds of all parameters ``random_state`` of the base are replaced, also those that are set.
+    Seeds of other names stay. The training of a net starts from other weights, if its module is
+    defined by a class. A search is repeated as a whole. `MetaErrorClassifier.memory` caches each
+    further fit.
+
+    References
+    ----------
+    .. [1] Lakshminarayanan, Pritzel, Blundell (2017). Simple and Scalable Predictive Uncertainty
+       Estimation using Deep Ensembles, NeurIPS.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from metaerr_sklearn import MetaErrorClassifier, OtherFits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> base = MLPClassifier([16], early_stopping=True, random_state=0)
+    >>> meta_features = ["confidence", "neighbors", "second_opinion", OtherFits()]
+    >>> clf = MetaErrorClassifier(base, meta_features=meta_features, cv=2, random_state=0)
+    >>> labels, error_proba = clf.fit(X[:900], y[:900]).predict_with_error(X[900:])
+    >>> [type(fitted).__name__ for fitted in clf.observers_[0].estimators_]
+    ['MLPClassifier']
+    """
+
+    #: The first column of `observe` is a term of the offset.
+    votes = True
+
+    def __init__(self, n_fits=1):
+        self.n_fits = n_fits
+
+    def check_base(self, estimator, X):
+        """Check the parameter before any fit.
+
+        Parameters
+        ----------
+        estimator : Ignored
+            Present for the API.
+
+        X : Ignored
+            Present for the API.
+
+        Raises
+        ------
+        ValueError
+            If `n_fits` is not a positive integer.
+        """
+        is_integer = isinstance(self.n_fits, Integral) and not isinstance(self.n_fits, bool)
+        if not is_integer or self.n_fits < 1:
+            raise ValueError(
+                f"n_fits of OtherFits must be an integer of at least 1, got {self.n_fits!r}. "
+                "OtherFits(1) fits the base once more beside each of its fits."
+            )
+
+    def fit_beside(self, fit):
+        """Fit the base anew, on the rows that one of its clones was trained on.
+
+        Parameters
+        ----------
+        fit : callable
+            ``fit(seed)`` returns a further fitted clone of the base. ``fit.y`` are the labels of
+            its training rows, and ``fit.classes`` the sorted labels of all classes.
+
+        Returns
+        -------
+        self : object
+        """
+        self.classes_ = fit.classes
+        self._is_trained = np.isin(fit.classes, fit.y)
+        self.estimators_ = [fit(seed) for seed in range(self.n_fits)]
+        return self
+
+    def observe(self, estimator, X):
+        """Compute the columns from the predictions of the base and of the further fits.
+
+        Parameters
+        ----------
+        estimator : fitted classifier
+            The clone of the base beside which the further fits were made.
+
+        X : any, of length n_samples
+            Samples.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, 1 + n_fits)
+            All columns concern the class that the base predicts. The first one is its log-odds by
+            the mean probability over the base and all further fits. Each other column is the
+            log-odds by one further fit minus that by the base, each cut to [-10, 10]. Higher means
+            more trusted.
+        """
+        own = self._predict(estimator, X)
+        others = [self._predict(fitted, X).proba for fitted in self.estimators_]
+        probas = [own.proba, *others]
+        own_log_odds, *log_odds = (
+            np.clip(_log_odds(proba, own.pred_encoded), -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
+            for proba in probas
+        )
+        vote = _log_odds(np.mean(probas, axis=0, dtype=np.float64), own.pred_encoded)
+        return np.column_stack([vote, *(values - own_log_odds for values in log_odds)])
+
+    def check_columns(self, features):
+        """Warn if the further fits predict the same as the base.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, 1 + n_fits)
+            Columns of all training rows.
+        """
+        self.differs_ = bool(features[:, 1:].any())
+        if not self.differs_:
+            name = type(final_estimator(self.estimators_[0])).__name__
+            warn_caller(
+                f"The further fits of OtherFits predict the same as the base: {name} gives the "
+                "same classifier with each seed, so that OtherFits adds nothing. Leave it out of "
+                "meta_features, or set parameters that make the training random (for example "
+                "subsample, max_features or bootstrap)."
+            )
+
+    def get_feature_names_out(self, input_features=None):
+        """Name the columns of `observe`.
+
+        Parameters
+        ----------
+        input_features : Ignored
+            Present for the API.
+
+        Returns
+        -------
+        names : ndarray of str, shape (1 + n_fits,)
+        """
+        others = [f"log-odds of further fit {number + 1} - own" for number in range(self.n_fits)]
+        return np.array(["log-odds of the mean probability", *others], dtype=object)
+
+    def _predict(self, estimator, X):
+        return without_missing_classes(predict_base(estimator, X, self.classes_), self._is_trained)
+
+
+def _log_odds(proba, pred_encoded):
+    """Return the log-odds of the predicted class; infinite for a probability of 0 or 1."""
+    proba_pred, proba_wrong, _ = split_predicted(proba, pred_encoded)
+    with np.errstate(divide="ignore"):
+        return np.log(proba_pred) - np.log(proba_wrong)
