@@ -36,8 +36,8 @@ class OtherFits(BaseEstimator):
         Class labels.
 
     differs_ : bool
-        Whether a further fit predicts other probabilities than the base for a training row.
-        If it is False, the base uses no random numbers, and there is a warning.
+        Whether a further fit predicts other probabilities than the base for any training row. If
+        it is False, there is a warning: another seed does not change the base.
 
     See Also
     --------
@@ -45,10 +45,18 @@ class OtherFits(BaseEstimator):
 
     Notes
     -----
-    The seeds of all parameters ``random_state`` of the base are replaced, also those that are set.
-    Seeds of other names stay. The training of a net starts from other weights, if its module is
-    defined by a class. A search is repeated as a whole. `MetaErrorClassifier.memory` caches each
-    further fit.
+    Further fits are for nets on images. **On tables they do not pay**: on four tables of 1,500
+    training rows, in two draws each, one further fit changed the AUROC of the meta-features "auto"
+    by less than .001 in the mean for a random forest, for `MLPClassifier` and for boosting with
+    subsampling, and by -.003 to +.005 in a single draw. Boosting without subsampling and early
+    stopping is the same classifier with each seed.
+
+    All parameters ``random_state`` of the base get another seed, also those that are set. Seeds of
+    other names stay. A net starts from other weights if its module is defined by a class. A search
+    is repeated as a whole. The parameter `memory` of `MetaErrorClassifier` caches each further fit.
+
+    A further fit has failed if it is nearer to always predicting the most frequent class than to
+    the base, on rows that both were trained on. It is then repeated once with another seed.
 
     References
     ----------
@@ -157,10 +165,10 @@ class OtherFits(BaseEstimator):
         if not self.differs_:
             name = type(final_estimator(self.estimators_[0])).__name__
             warn_caller(
-                f"The further fits of OtherFits predict the same as the base: {name} gives the "
-                "same classifier with each seed, so that OtherFits adds nothing. Leave it out of "
-                "meta_features, or set parameters that make the training random (for example "
-                "subsample, max_features or bootstrap)."
+                "The further fits of OtherFits predict the same as the base for each training row: "
+                f"another seed does not change {name}, and OtherFits adds nothing. Leave it out of "
+                "meta_features. Or let the training be random: set a parameter such as subsample, "
+                "max_features or bootstrap, and fix no seed of another name than random_state."
             )
 
     def get_feature_names_out(self, input_features=None):
