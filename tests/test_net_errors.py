@@ -81,8 +81,9 @@ def counted():
     return make_net(TinyMLP, net_class=CountingNet, max_epochs=1)
 
 
-def as_loader(X, y):
-    return DataLoader(TensorDataset(torch.from_numpy(X), torch.from_numpy(y)), batch_size=8)
+def as_loader(X, y, *, shuffle=True):
+    rows = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    return DataLoader(rows, batch_size=8, shuffle=shuffle)
 
 
 @pytest.mark.parametrize("make", [MetaErrorClassifier, SelfTrainingWithMetaErr])
@@ -93,7 +94,7 @@ def as_loader(X, y):
         (None, lambda X, y: {"label": y}, TypeError, r"got a dict. Pass an array: y\["),
         (None, as_loader, TypeError, r"got a DataLoader. Pass an array: .*label for _, label"),
         (None, lambda X, y: as_loader(X, y).dataset, TypeError, r"got a TensorDataset. Pass an"),
-        (as_loader, None, TypeError, r"X is a DataLoader.*Pass its Dataset, loader.dataset"),
+        (as_loader, None, TypeError, r"DataLoader that shuffles.*Pass its Dataset, loader.dataset"),
     ],
 )
 def test_inputs_that_are_no_rows_or_no_labels(make, X_of, y_of, error, match, table, counted):
@@ -103,11 +104,13 @@ def test_inputs_that_are_no_rows_or_no_labels(make, X_of, y_of, error, match, ta
     assert CountingNet.n_fits == 0
 
 
-def test_a_data_loader_is_refused_in_predictions(table, counted):
+def test_a_data_loader_that_shuffles_is_refused_in_predictions(table, counted):
     clf = MetaErrorClassifier(counted, "confidence", cv=2).fit(*table)
     for method in (clf.predict, clf.predict_proba, clf.predict_with_error):
-        with pytest.raises(TypeError, match=r"X is a DataLoader"):
+        with pytest.raises(TypeError, match=r"DataLoader that shuffles"):
             method(as_loader(*table))
+        in_order = method(as_loader(*table, shuffle=False))
+        np.testing.assert_array_equal(in_order, method(table[0]))
 
 
 def test_batches_that_are_dropped_in_predictions(table, counted):

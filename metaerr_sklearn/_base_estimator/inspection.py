@@ -264,6 +264,9 @@ def predicts_argmax(estimator):
 
 
 def has_predict_of(estimator, package):
-    """Return whether ``predict`` comes from a class of a package, not from a subclass elsewhere."""
+    """Return whether ``predict`` comes from a class of a package, not from a subclass elsewhere.
+
+    `package` is the beginning of the name of the class's module, or a tuple of beginnings.
+    """
     owner = next(cls for cls in type(estimator).__mro__ if "predict" in vars(cls))
     return owner.__module__.startswith(package)

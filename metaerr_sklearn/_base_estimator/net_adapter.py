@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from .._compat import num_samples
 from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.random import draw_seed
-from .._utils.rows import take_rows
+from .._utils.rows import indexable, is_instance_by_name, take_rows
 from .._utils.validation import check_has_rows, warn_caller
 from .classifier_adapter import ClassifierAdapter
 from .inspection import (
@@ -52,6 +52,8 @@ class NetAdapter(ClassifierAdapter):
         """Return X as float32, see `neural.as_net_input`."""
         from ..neural._inputs import as_net_input, as_pipeline_input
 
+        if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
+            (X,) = indexable(X)
         is_pipeline = isinstance(without_wrappers(self.estimator), Pipeline)
         return as_pipeline_input(X) if is_pipeline else as_net_input(X)
 
@@ -188,6 +190,11 @@ class NetAdapter(ClassifierAdapter):
 
         return isinstance(self.final, NeuralNetBinaryClassifier)
 
+    @property
+    def _is_trained_module(self):
+        """Whether the net comes from `as_classifier`, so that no fit has shown its labels."""
+        return getattr(self.final, "outputs_are_numbered", False)
+
     def _outputs_of(self, classes, X):
         """Return the number of the output unit that is trained for each class.
 
@@ -281,11 +288,12 @@ class NetAdapter(ClassifierAdapter):
         """
         from ..neural._net import NET_LOCK, preserved_rng
 
+        X = self.as_input(X)
         check_has_rows(X, self.final)
         self._check_iterator()
         try:
             with NET_LOCK, preserved_rng(0):
-                output = getattr(self.estimator, method)(self.as_input(X))
+                output = getattr(self.estimator, method)(X)
         except TypeError as error:
             if "BFloat16" not in str(error):
                 raise
@@ -345,7 +353,8 @@ class NetAdapter(ClassifierAdapter):
     def predicts_argmax(self):
         """Return whether ``predict`` is skorch's own and has no threshold, or the threshold 0.5."""
         net = self.final
-        return has_predict_of(net, "skorch.") and getattr(net, "threshold", 0.5) == 0.5
+        own = ("skorch.", "metaerr_sklearn.neural.")
+        return has_predict_of(net, own) and getattr(net, "threshold", 0.5) == 0.5
 
     def classes_of_output(self, classes, X):
         """Return the labels of the net's outputs, in their order.
@@ -392,13 +401,18 @@ class NetAdapter(ClassifierAdapter):
             # As many labels as outputs, such as 1 to 10, that are not the numbers of the outputs.
             _has_gaps(labels) and not self._is_binary and len(labels) == n_outputs
         )
-        name_them = "name the outputs in their order: net.set_params(classes=[...])"
+        call = (
+            "as_classifier(module, classes="
+            if self._is_trained_module
+            else "net.set_params(classes="
+        )
+        name_them = f"name the outputs in their order: {call}[...])"
         if is_unnamed and is_unknown:
             how = (
                 "Pass y as 0 and 1, where 1 is the class of the output."
                 if self._is_binary
                 else f"Please {name_them}. This needs no new fit. With a LabelEncoder: "
-                "net.set_params(classes=encoder.classes_)."
+                f"{call}encoder.classes_)."
             )
             raise ValueError(
                 f"y holds labels like {labels[-1:].tolist()[0]!r}, but this fitted {name} does not "
@@ -424,12 +438,17 @@ class NetAdapter(ClassifierAdapter):
         if self._is_binary:  # its ``classes_`` are always 0 and 1
             classes = getattr(self.final, "classes_inferred_", None)
             return None if np.array_equal(classes, [0, 1]) else classes
+        if self._is_trained_module:
+            return self._declared_classes()
         classes = getattr(self.final, "classes_", None)
         return None if classes is None else np.asarray(classes)
 
     def _n_outputs(self, X):
         """Return the number of columns of the fitted net's probabilities."""
-        return np.shape(self.call("predict_proba", self.take_rows(X, [0])))[-1]
+        # A row of `as_classifier` does not show whether a single output in [0, 1] is a logit.
+        n_rows = 100 if self._is_trained_module else 1
+        rows = np.arange(min(num_samples(X), n_rows))
+        return np.shape(self.call("predict_proba", self.take_rows(X, rows)))[-1]
 
     def _labels_of_outputs(self, classes, n_outputs):
         """Return the label of each output of a fitted net, in the order of the outputs.

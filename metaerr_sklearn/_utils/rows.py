@@ -19,8 +19,8 @@ _BYTES_PER_CELL = 64
 def indexable(X, *others):
     """Make X and the arrays that belong to it indexable by rows.
 
-    This is scikit-learn's function, extended to a torch Dataset and to a dict of arrays: X becomes
-    a `skorch.helper.SliceDataset` of the first elements of its pairs, or a
+    This is scikit-learn's function, extended to a torch Dataset or DataLoader and to a dict of
+    arrays: X becomes a `skorch.helper.SliceDataset` of its rows without their labels, or a
     `skorch.helper.SliceDict`. A SliceDataset among `others` becomes an array.
 
     Parameters
@@ -37,12 +37,13 @@ def indexable(X, *others):
     Raises
     ------
     TypeError
-        If X is a DataLoader, or a Dataset that has no length or does not yield pairs, or a dict
-        whose values are not arrays.
+        If X is a DataLoader that does not read its rows in order, or a Dataset that has no length
+        or yields neither pairs nor dicts, or a dict whose values are not arrays.
     ValueError
         If X has no column, or is a dict of arrays of different length.
     """
-    check_no_loader(X)
+    if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
+        X = _dataset_of(X)
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
     elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # a SliceDict has one
@@ -59,12 +60,51 @@ def _sliceable(dataset):
             f"X is a {type(dataset).__name__} without a length: folds and neighbours need single "
             "rows. Pass a Dataset with __len__ and __getitem__."
         )
-    if len(dataset) and not isinstance(dataset[0], (tuple, list)):
+    first = dataset[0] if len(dataset) else ()
+    if isinstance(first, Mapping):
+        return SliceDataset(_RowsOfInputs(dataset))
+    if not isinstance(first, (tuple, list)):
         raise TypeError(
             f"A Dataset given as X must yield pairs (row, label), as for skorch, got "
-            f"{type(dataset[0]).__name__}. The labels in it are not used: pass them as y."
+            f"{type(first).__name__}. The labels in it are not used: pass them as y. If each row "
+            "has several inputs, it may be a dict."
         )
-    return SliceDataset(dataset)
+    return SliceDataset(dataset if len(first) < 3 else _RowsOfInputs(dataset))
+
+
+class _RowsOfInputs:
+    """Rows of a Dataset that are a dict of inputs, or a tuple of several inputs and a label."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, i):
+        # skorch expects a pair; the second value stands for the label and is not used.
+        row = self.dataset[i]
+        return (row if isinstance(row, Mapping) else tuple(row[:-1])), 0
+
+
+def _dataset_of(loader):
+    """Return the Dataset of a DataLoader that reads its rows in order and collates as usual."""
+    from torch.utils.data import SequentialSampler, default_collate
+
+    advice = "Pass its Dataset, loader.dataset, and in fit the labels as y in the same order."
+    if not isinstance(getattr(loader, "sampler", None), SequentialSampler) and not (
+        is_instance_by_name(loader.dataset, "torch.utils.data", "IterableDataset")
+    ):
+        raise TypeError(
+            "X is a DataLoader that shuffles or draws its rows, so that they do not belong to the "
+            f"labels in y. {advice}"
+        )
+    if loader.collate_fn is not default_collate:
+        raise TypeError(
+            "X is a DataLoader with a collate_fn of its own, but folds and neighbours need single "
+            f"rows. {advice} Pass collate_fn to the net: iterator_valid__collate_fn=..."
+        )
+    return loader.dataset
 
 
 def _slice_dict(inputs):
@@ -143,9 +183,8 @@ def check_no_loader(X):
     """Raise if X is a DataLoader, which gives batches in place of rows."""
     if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
         raise TypeError(
-            "X is a DataLoader, which gives batches, but folds and neighbours need single rows. "
-            "Pass its Dataset, loader.dataset, and in fit the labels as y in the same order. The "
-            "batch size is a parameter of the net."
+            "X is a DataLoader, which gives batches in place of rows. Pass its Dataset, "
+            "loader.dataset."
         )
 
 
@@ -159,8 +198,16 @@ def as_array(X):
     if not is_lazy(X):
         return X
     # The conversion of SliceDataset has no parameter `copy`, which NumPy 2 requires.
-    rows = [np.asarray(X[i]) for i in range(len(X))]
+    rows = [_row_as_array(X[i]) for i in range(len(X))]
     return np.stack(rows) if rows else np.empty(0)
+
+
+def _row_as_array(row):
+    if isinstance(row, tuple) and any(np.ndim(part) for part in row):
+        array = np.empty((), dtype=object)  # several inputs of a net are no table
+        array[()] = row
+        return array
+    return np.asarray(row)
 
 
 class _KeptRows:
@@ -200,13 +247,20 @@ def rows_at_once(X, *, bytes_per_cell=_BYTES_PER_CELL):
     """Return how many rows of X fit in scikit-learn's ``working_memory`` during computations."""
     n_samples, n_cells = num_samples(X), 1
     if is_lazy(X) and n_samples:
-        n_cells = np.asarray(X[0]).size
+        n_cells = _n_cells(X[0])
     elif is_frame(X):
         n_cells = len(X.columns)
     elif len(getattr(X, "shape", ())) > 1 and not hasattr(X, "tocsr"):  # also a file
         n_cells = math.prod(X.shape[1:])
     allowance = get_config()["working_memory"] * 2**20
     return int(max(1, allowance // (bytes_per_cell * max(n_cells, 1))))
+
+
+def _n_cells(row):
+    """Return the number of cells of a row, which may be a dict or a tuple of inputs."""
+    if isinstance(row, Mapping):
+        return sum(map(_n_cells, row.values()))
+    return sum(map(_n_cells, row)) if isinstance(row, (tuple, list)) else np.asarray(row).size
 
 
 def batches_of(n_samples, n_rows):

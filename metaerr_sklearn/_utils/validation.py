@@ -35,9 +35,10 @@ def check_not_a_module(estimator):
     if is_instance_by_name(estimator, "torch.nn", "Module"):
         name = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
         raise TypeError(
-            f"{name} is a PyTorch module, not a classifier. Wrap it with skorch: "
-            "net = NeuralNetClassifier(module, criterion=torch.nn.CrossEntropyLoss). If the module "
-            "is trained already, use FrozenEstimator(net.initialize()) and rows that are new to it."
+            f"{name} is a PyTorch module, not a classifier. If it is trained already, use "
+            "metaerr_sklearn.neural.as_classifier(module) and rows that are new to it. To train "
+            "it, wrap it: NeuralNetClassifier(module, criterion=torch.nn.CrossEntropyLoss). A "
+            "skorch net with trained weights is FrozenEstimator(net.initialize())."
         )
 
 

@@ -1,5 +1,6 @@
-"""Scores, embeddings, augmentation and weighted training of skorch nets; needs torch and skorch."""
+"""Trained modules as classifiers, and tools for skorch nets; needs torch and skorch."""
 
+from ._as_classifier import as_classifier
 from ._augmentation import AugmentedConfidence
 from ._embedding import TorchEmbedding
 from ._inputs import as_net_input
@@ -10,6 +11,7 @@ from ._training import fit_net_weighted
 __all__ = [
     "AugmentedConfidence",
     "TorchEmbedding",
+    "as_classifier",
     "as_net_input",
     "energy_confidence",
     "fit_net_weighted",

@@ -7,13 +7,12 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from .._compat import safe_indexing
 from .._utils.validation import check_has_rows
 from ._inputs import as_net_input
-from ._net import NET_LOCK, as_fitted_net, as_net, modules_of, restored_after
+from ._net import NET_LOCK, as_fitted_net, as_net, modules_of, restored_after, unfrozen
 
 
 def n_rows(output):
@@ -179,11 +178,11 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             its hidden layers can be read only without the compiled code, whose probabilities
             differ in the last bits.
         """
-        net = as_net(self.net)
-        observed = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+        net, observed = as_net(self.net), unfrozen(estimator)
         steps = ("predict_proba", "forward_iter", "evaluation_step", "infer")
         modules = (getattr(type(net), step).__module__ for step in steps)
-        is_own = observed is net and all(module.startswith("skorch.") for module in modules)
+        own = ("skorch.", __package__)  # __package__: the net of `as_classifier`
+        is_own = observed is net and all(module.startswith(own) for module in modules)
         return is_own and not any(map(_is_compiled, modules_of(net)))
 
     def source_names(self, X):

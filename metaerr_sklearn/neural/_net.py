@@ -97,8 +97,7 @@ def as_fitted_net(net):
 
 def as_net(net):
     """Return the skorch net inside a possible FrozenEstimator, or raise if there is none."""
-    if isinstance(net, FrozenEstimator):
-        net = net.estimator
+    net = unfrozen(net)
     check_not_a_module(net)
     if not isinstance(net, NeuralNet):
         raise TypeError(
@@ -106,6 +105,13 @@ def as_net(net):
             "alone (pipeline[-1]), and X as the steps before it transform it."
         )
     return net
+
+
+def unfrozen(estimator):
+    """Return the estimator inside any number of FrozenEstimators."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator
 
 
 def net_at_end(estimator):

@@ -165,7 +165,8 @@ def energy_confidence(net, X, *, temperature=1.0):
     TypeError
         If `net` is not a skorch net.
     ValueError
-        If the net is trained with NLLLoss, because its module then returns probabilities, or if
+        If the net is trained with NLLLoss or BCELoss, because its module then returns
+        probabilities, or if
         the temperature is not positive.
 
     References
@@ -214,7 +215,8 @@ def max_logit_confidence(net, X):
     TypeError
         If `net` is not a skorch net.
     ValueError
-        If the net is trained with NLLLoss, because its module then returns probabilities.
+        If the net is trained with NLLLoss or BCELoss, because its module then returns
+        probabilities.
 
     References
     ----------
@@ -239,15 +241,16 @@ def max_logit_confidence(net, X):
 
 def _logits(net, X):
     net = as_fitted_net(net)
-    if isinstance(net.criterion_, nn.NLLLoss):
-        raise ValueError(
-            "This score needs logits, got a net trained with NLLLoss, whose module returns "
-            "probabilities. Return raw outputs from the module and use "
-            "criterion=torch.nn.CrossEntropyLoss."
-        )
     check_has_rows(X, net)
     with NET_LOCK:
         output = net.forward(as_net_input(X))
+    # The first outputs show what the module of `as_classifier` returns.
+    if isinstance(net.criterion_, (nn.NLLLoss, nn.BCELoss)):
+        raise ValueError(
+            f"This score needs logits, got a net trained with {type(net.criterion_).__name__}, "
+            "whose module returns probabilities. Return raw outputs from the module and use "
+            "criterion=torch.nn.CrossEntropyLoss."
+        )
     output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)
     return np.hstack([-logits / 2, logits / 2]) if logits.shape[1] == 1 else logits
