@@ -300,7 +300,7 @@ def test_second_opinion_from_noise_gets_weight_zero():
     proba = np.eye(2)[pred_encoded] * (2 * confidence - 1)[:, None] + (1 - confidence)[:, None]
     X = rng.normal(size=(2000, 5))
     model = ErrorModel("confidence", random_state=0).fit(X[:1000], y[:1000], proba[:1000])
-    assert model._offset._term_weights == {"confidence": 1.0, "second_opinion": 0.0}
+    assert model._cascade.full._offset._term_weights == {"confidence": 1.0, "second_opinion": 0.0}
     is_error = pred_encoded[1000:] != y[1000:]
     error_proba = model.predict_error_proba(X[1000:], proba[1000:])
     plain = roc_auc_score(is_error, 1 - confidence[1000:])

@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from _bases import FirstColumn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
-from sklearn.naive_bayes import GaussianNB
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.error_model._offset import CalibratedOffset
@@ -98,19 +98,6 @@ class Expert:
         return np.column_stack([X[:, 1] * is_right, X[:, 1]])
 
 
-class FirstColumn(GaussianNB):
-    """Use the first column of X alone."""
-
-    def fit(self, X, y):
-        return super().fit(X[:, :1], y)
-
-    def predict_proba(self, X):
-        return super().predict_proba(X[:, :1])
-
-    def predict(self, X):
-        return super().predict(X[:, :1])
-
-
 @pytest.fixture(scope="module")
 def table():
     rng = np.random.default_rng(0)
@@ -145,7 +132,7 @@ def test_votes_of_one_class_of_observers_have_names_of_their_own(table):
     clf = MetaErrorClassifier(
         FirstColumn(), "logistic", meta_features=[Expert(), "neighbors", Expert()], random_state=0
     ).fit(X[:400], y[:400])
-    weights = clf.error_model_._offset._term_weights
+    weights = clf.error_model_._cascade.full._offset._term_weights
     assert list(weights) == ["confidence", "vote of Expert 1", "vote of Expert 2"]
     assert weights["vote of Expert 1"] == weights["vote of Expert 2"] > 0
 

@@ -15,8 +15,6 @@ from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
 from .._utils.labels import read_labels
 from .._utils.probabilities import (
-    error_logit,
-    in_batches,
     label_positions,
     log_loss_of_logits,
 )
@@ -24,7 +22,6 @@ from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.threads import run_in_threads
 from .._utils.validation import (
-    OutputError,
     check_groups,
     check_labels,
     check_proba,
@@ -37,7 +34,6 @@ from ..meta_features._blocks import (
     check_meta_features,
     check_no_observers,
     choose_blocks,
-    columns_of_folds,
     make_blocks,
     needs_representation,
 )
@@ -47,17 +43,15 @@ from ..meta_learners._choice import make_meta_learner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import without_single_rows
 from ..representation._choice import fit_representation, is_of_images, represent, shared_with
+from ._cascade import Cascade
 from ._novelty import PredictsNovelty
-from ._offset import CalibratedOffset
 from ._results import ErrorExplanation
 from ._sampling import (
-    explain_fallback,
     learned_share,
     make_folds,
     sample_rows,
     spread_weights,
     why_no_folds,
-    why_nothing_is_learned,
     without_zero_weights,
 )
 
@@ -147,6 +141,10 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
+
+    observed_threshold_ : float or None
+        Error probability of the first model from which a row is passed to the observers, if
+        `MetaErrorClassifier` has ``observed_share`` below 1. None if all rows are.
 
     meta_learner_ : fitted meta-learner or None
         None if nothing was learned.
@@ -282,7 +280,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         return self.fit_observations(observations, classes)
 
     @keeps_earlier_fit
-    def fit_observations(self, observations, classes, *, base=None, representation=None):
+    def fit_observations(
+        self, observations, classes, *, base=None, representation=None, observed_share=1.0
+    ):
         """Fit on checked observations; called by estimators that have the base classifier.
 
         Parameters
@@ -298,6 +298,9 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
 
         representation : transformer, default=None
             Used in place of the parameter, for example the hidden layer of the deployed net.
+
+        observed_share : float in (0, 1], default=1.0
+            Share of rows for which observers are computed; see `MetaErrorClassifier`.
 
         Returns
         -------
@@ -343,7 +346,16 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         )
         features = [block.fit_transform(training) for block in self._blocks]
         self._novelty = self._fit_novelty(training, features, observations.X, sample.rows)
-        oof = self._learn(training, features, learner, sample.weight, reason)
+        sample_weight = sampled.sample_weight
+        if sample.weight is not None:
+            sample_weight = sample.weight * (1 if sample_weight is None else sample_weight)
+        options = {"raw_input": self._raw_input, "weight": sample_weight, "no_folds": reason}
+        self._cascade = Cascade(observed_share)
+        oof = self._cascade.fit(
+            training, list(zip(self._blocks, features)), self._make_learner, **options
+        )
+        self._describe_fit()
+        self.oof_log_loss_ = float(log_loss_of_logits(sampled.is_error, oof, sample_weight))
 
         oof_error_proba = np.full(len(observations), np.nan)
         oof_error_proba[slice(None) if sample.rows is None else sample.rows] = expit(oof)
@@ -444,12 +456,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         """
         chunks = list(self._with_needed_inputs(observations).chunks(limits.ERROR_MODEL_CHUNK))
         parts, names, base_values = zip(*map(self._contributions, chunks or [observations]))
-        # The one-hot columns of a category, and of the predicted class, are one contribution.
-        names = names[0]
-        unique = list(dict.fromkeys(names))
-        together = np.zeros((len(names), len(unique)))
-        together[np.arange(len(names)), [unique.index(name) for name in names]] = 1
-        return ErrorExplanation(np.concatenate(parts) @ together, np.array(unique), base_values[0])
+        return ErrorExplanation(np.concatenate(parts), np.array(names[0]), base_values[0])
 
     def check_parameters(self):
         """Raise if a parameter has no valid value, before anything costly is fitted."""
@@ -530,59 +537,14 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             sampled = replace(sampled, representation=matrix)
         return observations, sampled
 
-    def _learn(self, training, features, learner, outcome_weight, no_folds):
-        """Fit offset and meta-learner; return the cross-fitted log-odds of an error.
-
-        `no_folds` is the reason why the rows cannot be split into folds, or None.
-        """
-        rows = training.observations
-        is_error, sample_weight = rows.is_error, rows.sample_weight
-        if outcome_weight is not None:
-            sample_weight = outcome_weight * (1 if sample_weight is None else sample_weight)
-        weight = np.ones(len(is_error)) if sample_weight is None else sample_weight
-        terms = self._offset_terms(rows, features)
-        self._offset = CalibratedOffset()
-        self.fallback_reason_ = self.meta_learner_ = None
-        self.meta_feature_names_ = []
-
-        folds = training.folds
-        reason = why_nothing_is_learned(is_error, folds, no_folds)
-        if reason is not None:
-            oof = self._offset.fit_level(terms, is_error, weight)
-            self.fallback_reason_ = explain_fallback(reason, self._offset.used_terms, is_error)
+    def _describe_fit(self):
+        """Set the attributes that describe what was learned."""
+        full = self._cascade.full
+        self.meta_learner_, self.meta_feature_names_ = full.meta_learner, full.meta_feature_names
+        self.observed_threshold_ = self._cascade.threshold
+        self.fallback_reason_ = full.fallback_reason
+        if self.fallback_reason_ is not None:
             warn_caller(self.fallback_reason_)
-        else:
-            offset = self._offset.fit(terms, is_error, weight, folds)
-            self.meta_feature_names_ = [name for block in self._blocks for name in block.names_]
-            is_for_trees = [block.is_for_trees for block in self._blocks for _ in block.names_]
-            Z, Z_folds = rows.X, None
-            if not self._raw_input:
-                Z = np.column_stack(features)
-                Z_folds = columns_of_folds(self._blocks, features, folds)
-            try:
-                self.meta_learner_ = learner.fit(
-                    Z,
-                    is_error,
-                    offset,
-                    folds=folds,
-                    Z_folds=Z_folds,
-                    groups=rows.relation,
-                    is_for_trees=None if self._raw_input else np.array(is_for_trees),
-                    sample_weight=sample_weight,
-                    seed=training.seed,
-                )
-                oof = self.meta_learner_.oof_logit_
-                # `oof_error_proba_` holds the same numbers.
-                del self.meta_learner_.oof_logit_
-            except OutputError as error:
-                oof, self.meta_feature_names_ = offset, []
-                self.fallback_reason_ = (
-                    f"The meta-learner gives no probabilities: {error} Nothing is learned, and the "
-                    f"error probability is the calibrated one of {self._offset.used_terms} alone."
-                )
-                warn_caller(self.fallback_reason_)
-        self.oof_log_loss_ = float(log_loss_of_logits(is_error, oof, weight))
-        return oof
 
     def _check_predictions(self, X, proba, y_pred):
         check_is_fitted(self)
@@ -609,37 +571,15 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         return observations if self._needs_inputs(observations) else replace(observations, X=None)
 
     def _predict_chunk(self, observations):
-        observations, features = self._describe(observations)
-        logit = self._offset.predict(self._offset_terms(observations, features))
-        if self.meta_learner_ is not None:
-            Z = observations.X if self._raw_input else np.column_stack(features)
-            logit = self.meta_learner_.decision_function(Z, logit)
-        return expit(logit)
-
-    def _describe(self, observations):
-        """Return new rows with their representation, and the meta-features of each block."""
-        if observations.representation is None and self.representation_ is not None:
-            matrix = represent(self.representation_, observations.X)
-            observations = replace(observations, representation=matrix)
-        return observations, [block.transform(observations) for block in self._blocks]
-
-    def _offset_terms(self, observations, features):
-        """Return log-odds of an error by name, which the offset averages."""
-        proba, pred_encoded = observations.proba, observations.pred_encoded
-        terms = {"confidence": in_batches(error_logit, proba, pred_encoded)}
-        for block, columns in zip(self._blocks, features):
-            terms.update(block.offset_terms(columns))
-        return terms
+        return self._cascade.predict(self._with_representation(observations), self._blocks)
 
     def _contributions(self, observations):
-        observations, features = self._describe(observations)
-        parts, names, base_value = self._offset.contributions(
-            self._offset_terms(observations, features)
+        return self._cascade.contributions(
+            self._with_representation(observations), self._blocks, self.representation_
         )
-        if self.meta_learner_ is not None:
-            corrections, constant = self.meta_learner_.contributions(np.column_stack(features))
-            parts.append(corrections)
-            for block in self._blocks:
-                names += block.readable_names(observations.X, self.representation_)
-            base_value += constant
-        return np.column_stack(parts), names, float(base_value)
+
+    def _with_representation(self, observations):
+        if observations.representation is not None or self.representation_ is None:
+            return observations
+        matrix = represent(self.representation_, observations.X)
+        return replace(observations, representation=matrix)

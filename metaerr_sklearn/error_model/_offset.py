@@ -151,8 +151,7 @@ class CalibratedOffset:
         Returns
         -------
         parts : list of ndarray of shape (n_samples,)
-            Relative to the weighted mean of the training rows.
-        names : list of str
+            Relative to the weighted mean of the training rows; named by `contribution_names`.
         base_value : float
             Offset of a training row with mean terms.
         """
@@ -162,7 +161,12 @@ class CalibratedOffset:
             for name, term in terms.items()
         ]
         base_value = self._scaling.intercept_ + slope * self._mean(self._typical_terms)
-        return parts, [f"offset: {name}" for name in terms], base_value
+        return parts, base_value
+
+    @property
+    def contribution_names(self):
+        """Names of the parts of the offset."""
+        return [f"offset: {name}" for name in self._typical_terms]
 
     @property
     def used_terms(self):

@@ -56,6 +56,8 @@ class Block:
     needs_inputs = False
     #: Whether only tree learners can use the columns.
     is_for_trees = False
+    #: Whether the columns are computed from the base itself, which may take further passes of it.
+    observes_base = False
     #: Whether the columns of one net cannot be compared with those of another clone of the net.
     is_specific_to_net = False
 

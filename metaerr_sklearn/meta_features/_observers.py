@@ -42,6 +42,7 @@ class ObserverBlock(Block):
     """
 
     needs_inputs = True
+    observes_base = True
 
     def __init__(self, observer, number, estimator, has_namesake=False):
         self.observer = observer

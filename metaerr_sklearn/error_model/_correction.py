@@ -1,0 +1,138 @@
+"""Start from a calibrated offset and add what a meta-learner has learned."""
+
+import numpy as np
+
+from .._utils.probabilities import error_logit, in_batches
+from .._utils.validation import OutputError
+from ..meta_features._blocks import columns_of_folds
+from ._offset import CalibratedOffset
+from ._sampling import explain_fallback, why_nothing_is_learned
+
+
+class CorrectedOffset:
+    """Log-odds of an error: a calibrated offset, and the correction of a meta-learner.
+
+    The methods take `described`, a list of pairs of a fitted block and its columns for the rows.
+
+    Attributes
+    ----------
+    meta_learner : fitted meta-learner or None
+        None if nothing was learned.
+    fallback_reason : str or None
+        Reason why no meta-learner was fitted.
+    meta_feature_names : list of str
+        Columns that the meta-learner was fitted on.
+    """
+
+    def fit(self, training, described, learner, *, raw_input, weight, no_folds):
+        """Fit offset and meta-learner.
+
+        Parameters
+        ----------
+        training : TrainingRows
+        described : list of (Block, ndarray)
+        learner : meta-learner
+        raw_input : bool
+            Whether the meta-learner is fitted on X itself.
+        weight : ndarray of shape (n_samples,) or None
+            Weights of the rows; None means equal weights.
+        no_folds : str or None
+            Reason why the rows cannot be split into folds.
+
+        Returns
+        -------
+        oof : ndarray of shape (n_samples,)
+            Cross-fitted log-odds of an error.
+        """
+        rows, folds = training.observations, training.folds
+        is_error, sample_weight = rows.is_error, weight
+        weight = np.ones(len(is_error)) if weight is None else weight
+        terms = _offset_terms(rows, described)
+        self._offset, self._raw_input = CalibratedOffset(), raw_input
+        self.fallback_reason = self.meta_learner = None
+        self.meta_feature_names = []
+        reason = why_nothing_is_learned(is_error, folds, no_folds)
+        if reason is not None:
+            oof = self._offset.fit_level(terms, is_error, weight)
+            self.fallback_reason = explain_fallback(reason, self._offset.used_terms, is_error)
+            return oof
+        offset = self._offset.fit(terms, is_error, weight, folds)
+        if not described and not raw_input:
+            return offset
+        Z, Z_folds, is_for_trees = rows.X, None, None
+        if not raw_input:
+            blocks, features = zip(*described)
+            Z = np.column_stack(features)
+            Z_folds = columns_of_folds(blocks, features, folds)
+            is_for_trees = np.array([block.is_for_trees for block in blocks for _ in block.names_])
+        try:
+            self.meta_learner = learner.fit(
+                Z,
+                is_error,
+                offset,
+                folds=folds,
+                Z_folds=Z_folds,
+                groups=rows.relation,
+                is_for_trees=is_for_trees,
+                sample_weight=sample_weight,
+                seed=training.seed,
+            )
+        except OutputError as error:
+            self.fallback_reason = (
+                f"The meta-learner gives no probabilities: {error} Nothing is learned, and the "
+                f"error probability is the calibrated one of {self._offset.used_terms} alone."
+            )
+            return offset
+        self.meta_feature_names = [name for block, _ in described for name in block.names_]
+        oof = self.meta_learner.oof_logit_
+        # The out-of-fold error probabilities of the error model hold the same numbers.
+        del self.meta_learner.oof_logit_
+        return oof
+
+    def predict(self, rows, described):
+        """Return the log-odds of an error of new rows."""
+        logit = self._offset.predict(_offset_terms(rows, described))
+        if self.meta_learner is None:
+            return logit
+        return self.meta_learner.decision_function(self._columns(rows, described), logit)
+
+    def contributions(self, rows, described, representation):
+        """Split the log-odds of new rows into contributions.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_contributions)
+        names : list of str
+            Distinct: the one-hot columns of a category, and of the predicted class, are one
+            contribution.
+        base_value : float
+        """
+        parts, base_value = self._offset.contributions(_offset_terms(rows, described))
+        if self.meta_learner is not None:
+            corrections, constant = self.meta_learner.contributions(self._columns(rows, described))
+            parts.append(corrections)
+            base_value += constant
+        names = self.contribution_names([block for block, _ in described], rows.X, representation)
+        unique = list(dict.fromkeys(names))
+        together = np.zeros((len(names), len(unique)))
+        together[np.arange(len(names)), [unique.index(name) for name in names]] = 1
+        return np.column_stack(parts) @ together, unique, float(base_value)
+
+    def contribution_names(self, blocks, X, representation):
+        """Return the names of the contributions; they may repeat."""
+        names = self._offset.contribution_names
+        if self.meta_learner is not None:
+            for block in blocks:
+                names += block.readable_names(X, representation)
+        return names
+
+    def _columns(self, rows, described):
+        return rows.X if self._raw_input else np.column_stack([columns for _, columns in described])
+
+
+def _offset_terms(rows, described):
+    """Return log-odds of an error by name, which the offset averages."""
+    terms = {"confidence": in_batches(error_logit, rows.proba, rows.pred_encoded)}
+    for block, columns in described:
+        terms.update(block.offset_terms(columns))
+    return terms
