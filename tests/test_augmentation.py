@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 
 from metaerr_sklearn import ErrorModel, MetaErrorClassifier
 from metaerr_sklearn._utils.images import spatial_axes
-from metaerr_sklearn.neural import AugmentedConfidence
+from metaerr_sklearn.neural import AugmentedConfidence, as_classifier
 from metaerr_sklearn.neural._views import MIRROR, SHIFTS, STRONG
 
 
@@ -370,3 +370,30 @@ def test_the_word_for_images_is_refused_for_other_bases_and_rows(images):
             clf.fit(rows, y)
     with pytest.raises(ValueError, match="which only MetaErrorClassifier has"):
         ErrorModel(meta_features="images").fit(X, y, np.eye(4)[y])
+
+
+class WithOthers(torch.nn.Module):
+    """Return a dict of scores and further outputs, from images of bytes with the channels last."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, X):
+        return {"logits": self.module(X.movedim(3, 1).float() / 100), "others": X}
+
+
+def test_any_trained_module_has_views(images):
+    X, y = images
+    X = (100 * X).astype(np.uint8)
+    net = make_net(module__n_outputs=4).fit(np.float32(X) / 100, y)
+    expected = AugmentedConfidence(flip=True).observe(net, np.float32(X) / 100)
+    base = as_classifier(WithOthers(net.module_))
+    features = AugmentedConfidence(flip=True).observe(base, X.transpose(0, 2, 3, 1))
+    assert_allclose(features, expected, atol=0.2)
+    noisy = np.where(np.arange(120) % 3 == 0, (y + 1) % 4, y)
+    clf = MetaErrorClassifier(base, meta_features="images", observed_share=0.5, random_state=0)
+    error_proba = clf.fit(X.transpose(0, 2, 3, 1), noisy).predict_error_proba(
+        X.transpose(0, 2, 3, 1)
+    )
+    assert np.isfinite(error_proba).all()
