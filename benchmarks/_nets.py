@@ -1,4 +1,4 @@
-"""A small convolutional net, trained in about a minute on CPU, as a skorch classifier."""
+"""Convolutional nets that are trained on a CPU in minutes, as skorch classifiers."""
 
 import torch
 from skorch import NeuralNetClassifier
@@ -62,6 +62,52 @@ class SmallCNN(nn.Module):
         return self.output(self.hidden(self.convolutions(X)))
 
 
+class ResidualBlock(nn.Module):
+    """Two convolutions, added to the input of the block."""
+
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut = nn.Sequential()
+        if stride > 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out)
+            )
+
+    def forward(self, X):
+        return nn.functional.relu(self.convolutions(X) + self.shortcut(X))
+
+
+class SmallResNet(nn.Module):
+    """One convolution, three residual blocks, the mean over all positions, logits."""
+
+    def __init__(self, n_classes, n_channels, side, *, width=24, max_shift=2, flip=False):
+        super().__init__()
+        w = width
+        self.augment = ShiftAndFlip(max_shift, flip)
+        self.hidden = nn.Sequential(
+            nn.Conv2d(n_channels, w, 3, padding=1, bias=False),
+            nn.BatchNorm2d(w),
+            nn.ReLU(),
+            ResidualBlock(w, w, 1),
+            ResidualBlock(w, 2 * w, 2),
+            ResidualBlock(2 * w, 4 * w, 2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.output = nn.Linear(4 * w, n_classes)
+
+    def forward(self, X):
+        X = self.augment(X).contiguous(memory_format=torch.channels_last)
+        return self.output(self.hidden(X))
+
+
 class OneCycle(Callback):
     """Set a one-cycle learning rate over all steps of a fit, for any number of rows."""
 
@@ -80,11 +126,11 @@ class OneCycle(Callback):
             self.scheduler_.step()
 
 
-def make_cnn(X, n_classes, *, flip=False, max_epochs=25, width=16):
+def make_cnn(X, n_classes, *, flip=False, max_epochs=25, width=16, module=SmallCNN):
     """Return an unfitted net for float32 images of shape (n, channels, side, side)."""
     n_channels, side = X.shape[1], X.shape[-1]
     return NeuralNetClassifier(
-        SmallCNN,
+        module,
         module__n_classes=n_classes,
         module__n_channels=n_channels,
         module__side=side,
@@ -106,6 +152,11 @@ def make_cnn(X, n_classes, *, flip=False, max_epochs=25, width=16):
         device="cuda" if torch.cuda.is_available() else "cpu",
         verbose=0,
     )
+
+
+def make_resnet(X, n_classes, *, flip=False, max_epochs=30, width=24):
+    """Return an unfitted `SmallResNet`, trained like the net of `make_cnn`."""
+    return make_cnn(X, n_classes, flip=flip, max_epochs=max_epochs, width=width, module=SmallResNet)
 
 
 class CountTrainings(Callback):
