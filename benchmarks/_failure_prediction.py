@@ -69,12 +69,13 @@ class Cell:
     def __init__(self, memory):
         self.memory = memory
 
-    def fit(self, meta_learner, *, meta_features="auto", cv=None):
+    def fit(self, meta_learner, *, meta_features="auto", cv=None, observed_share=1.0):
         """Fit a MetaErrorClassifier on the training rows."""
         clf = MetaErrorClassifier(
             self.base,
             meta_learner,
             meta_features=meta_features,
+            observed_share=observed_share,
             cv=self.cv if cv is None else cv,
             refit=self.refit,
             memory=self.memory,

@@ -112,13 +112,13 @@ MEANS = (
     *("mean_of_shifts", "mean_of_views", "mean_of_nets"),
     *("mean_of_shifts_and_nets", "mean_of_views_and_nets"),
 )
-# The share of the images that are passed through the views, and the number of further nets.
+# Whether there are views, the number of further nets, and the share of images that get them.
 VIEWS_AND_NETS = {
-    "augmented_25": (0.25, 0),
-    "augmented_50": (0.5, 0),
-    "augmented": (1.0, 0),
-    "one_more_net": (0.0, 1),
-    "augmented_and_net": (1.0, 1),
+    "augmented_25": (True, 0, 0.25),
+    "augmented_50": (True, 0, 0.5),
+    "augmented": (True, 0, 1.0),
+    "one_more_net": (False, 1, 1.0),
+    "augmented_and_net": (True, 1, 1.0),
 }
 METHODS = (*ONE_PASS, *MEANS, *OURS, *VIEWS_AND_NETS)
 # The ResNet has no dropout, and the paper's method has not been run for it.
@@ -185,12 +185,11 @@ class ImageCell(Cell):
         """Fit one of the methods with further views or further nets."""
         from metaerr_sklearn.neural import AugmentedConfidence
 
-        share, n_nets = VIEWS_AND_NETS[method]
-        observers = [OtherFits(n_nets)] if n_nets else []
-        if share:
-            observers.insert(0, AugmentedConfidence(flip=self.flip, share=share))
-        features = ["confidence", "neighbors", "second_opinion", *observers]
-        return self.fit("auto", meta_features=features)
+        has_views, n_nets, share = VIEWS_AND_NETS[method]
+        views = [AugmentedConfidence(flip=self.flip)] if has_views else []
+        nets = [OtherFits(n_nets)] if n_nets else []
+        features = ["confidence", "neighbors", "second_opinion", *views, *nets]
+        return self.fit("auto", meta_features=features, observed_share=share)
 
     def nets(self):
         """Return the deployed net and the further net that stands beside it."""
