@@ -76,7 +76,7 @@ class MetaErrorClassifier(
     meta_features : "auto", "images", str, callable or list of these, default="auto"
         The columns that the meta-learner is fitted on; see `ErrorModel`. "images" is for nets that
         classify images: it stands for "confidence", "neighbors", "second_opinion" and
-        `neural.AugmentedConfidence`, which finds more errors, by eleven passes of the net in place
+        `neural.AugmentedConfidence`, which finds more errors, by twelve passes of the net in place
         of one. Objects with ``observe(estimator, X)``, such as the latter, compute columns from the
         base itself: in training each fold's clone is passed with the rows held out from it, and for
         new rows the deployed base. If such an object has the attribute ``votes = True``, its first
@@ -91,8 +91,8 @@ class MetaErrorClassifier(
         Share of rows for which the observers in `meta_features` are computed. With 0.25, a first
         error model without them decides: the quarter of rows with the highest error probability is
         passed to the observers, and gets the error probability of the whole model. With
-        ``meta_features="images"`` a row then takes 3.5 passes of the net in the mean, in place of
-        eleven, and about half of the gain remains; with 0.5, most of it. In training, the observers
+        ``meta_features="images"`` a row then takes 3.75 passes of the net in the mean, in place of
+        twelve, and about half of the gain remains; with 0.5, most of it. In training, the observers
         are computed for all rows.
 
     representation : "auto", transformer or None, default="auto"

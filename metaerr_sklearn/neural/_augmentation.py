@@ -32,7 +32,8 @@ class AugmentedConfidence(BaseEstimator):
     skorch net on images, or a Pipeline that ends in one; ``meta_features="images"`` does this. A
     prediction that changes when the image is shifted by one pixel is more often wrong (test-time
     augmentation [1]_, [2]_). The features of a training sample come from a net that was not trained
-    on this sample. Each view costs one more forward pass.
+    on this sample. Each view costs one more forward pass,
+    and the sample itself another one.
 
     Parameters
     ----------
