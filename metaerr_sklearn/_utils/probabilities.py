@@ -120,6 +120,36 @@ def in_batches(function, proba, pred_encoded):
     return np.concatenate(results)
 
 
+def vote_and_deviations(own, others, pred_encoded, n_voting):
+    """Compare the predicted class of each row with other predictions for it.
+
+    Parameters
+    ----------
+    own : ndarray of shape (n_samples, n_classes)
+        Probabilities by the base.
+    others : list of ndarray of shape (n_samples, n_classes)
+        Other probabilities of the same rows.
+    pred_encoded : ndarray of int, shape (n_samples,)
+        Position of the class that the base predicts.
+    n_voting : int
+        Number of `others`, from the first on, that belong to the vote.
+
+    Returns
+    -------
+    columns : ndarray of float64, shape (n_samples, 1 + len(others))
+        The vote: log-odds that the prediction is right, by the mean of `own` and the first
+        `n_voting` others. Then the log-odds by each other minus those by `own`, each cut to
+        [-10, 10]: larger ones say nothing about the difference.
+    """
+    mean = np.mean([own, *others[:n_voting]], axis=0, dtype=np.float64)
+    vote = in_batches(right_log_odds, mean, pred_encoded)
+    own_log_odds, *log_odds = (
+        np.clip(in_batches(right_log_odds, proba, pred_encoded), -10, 10)
+        for proba in (own, *others)
+    )
+    return np.column_stack([vote, *(values - own_log_odds for values in log_odds)])
+
+
 def log_loss_of_logits(is_error, logits, sample_weight=None):
     """Return the mean logistic loss of error logits along the last axis (lower is better).
 

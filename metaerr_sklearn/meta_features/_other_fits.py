@@ -7,10 +7,8 @@ from sklearn.base import BaseEstimator
 
 from .._base_estimator.inspection import final_estimator
 from .._base_estimator.prediction import predict_base, without_missing_classes
-from .._utils.probabilities import split_predicted
+from .._utils.probabilities import vote_and_deviations
 from .._utils.validation import warn_caller
-
-_MAX_LOG_ODDS = 10
 
 
 class OtherFits(BaseEstimator):
@@ -145,13 +143,7 @@ class OtherFits(BaseEstimator):
         """
         own = self._predict(estimator, X)
         others = [self._predict(fitted, X).proba for fitted in self.estimators_]
-        probas = [own.proba, *others]
-        own_log_odds, *log_odds = (
-            np.clip(_log_odds(proba, own.pred_encoded), -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
-            for proba in probas
-        )
-        vote = _log_odds(np.mean(probas, axis=0, dtype=np.float64), own.pred_encoded)
-        return np.column_stack([vote, *(values - own_log_odds for values in log_odds)])
+        return vote_and_deviations(own.proba, others, own.pred_encoded, n_voting=len(others))
 
     def check_columns(self, features):
         """Warn if the further fits predict the same as the base.
@@ -188,10 +180,3 @@ class OtherFits(BaseEstimator):
 
     def _predict(self, estimator, X):
         return without_missing_classes(predict_base(estimator, X, self.classes_), self._is_trained)
-
-
-def _log_odds(proba, pred_encoded):
-    """Return the log-odds of the predicted class; infinite for a probability of 0 or 1."""
-    proba_pred, proba_wrong, _ = split_predicted(proba, pred_encoded)
-    with np.errstate(divide="ignore"):
-        return np.log(proba_pred) - np.log(proba_wrong)

@@ -14,15 +14,12 @@ from .._compat import safe_indexing
 from .._utils import limits
 from .._utils.images import spatial_axes
 from .._utils.labels import as_numpy
-from .._utils.probabilities import in_batches, right_log_odds
+from .._utils.probabilities import vote_and_deviations
 from .._utils.rows import as_array, indexable, row_chunks
 from .._utils.validation import check_not_a_module
 from ._inputs import as_net_input, as_pipeline_input
 from ._net import NET_LOCK, net_at_end, preserved_rng
 from ._views import MIRROR, SHIFTS, STRONG
-
-# Log-odds of a view are cut to this size: larger ones say nothing about the difference.
-_LARGEST_LOG_ODDS = 10
 
 
 class AugmentedConfidence(BaseEstimator):
@@ -182,17 +179,10 @@ class AugmentedConfidence(BaseEstimator):
 
     def _describe(self, estimator, X):
         own, *views = self._predict_views(estimator, X)
-        pred_encoded = own.argmax(axis=1)
         # The net is less sure of strongly altered images. They say which image is hard, but a mean
         # over them is worse than a mean over slightly altered ones.
         n_voting = len(views) if callable(self.views) else len(self._voting_views())
-        mean = sum(views[:n_voting], start=own) / (1 + n_voting)
-        own_log_odds, *log_odds = (
-            np.clip(_log_odds(proba, pred_encoded), -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
-            for proba in (own, *views)
-        )
-        deviations = (values - own_log_odds for values in log_odds)
-        return np.column_stack([_log_odds(mean, pred_encoded), *deviations])
+        return vote_and_deviations(own, views, own.argmax(axis=1), n_voting)
 
     def _predict_views(self, estimator, X):
         """Return the probabilities of X and of each view."""
@@ -243,10 +233,6 @@ def _predict_views_in_batches(net, X, views):
     return [
         np.concatenate(outputs[number::n_passes], dtype=np.float64) for number in range(n_passes)
     ]
-
-
-def _log_odds(proba, pred_encoded):
-    return in_batches(right_log_odds, proba, pred_encoded)
 
 
 def _as_images(X):
