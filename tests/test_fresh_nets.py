@@ -78,12 +78,10 @@ def test_a_module_instance_that_a_net_has_trained_is_refused(kind, wrapper, imag
         "class": lambda X, y: short_net().fit(X, y),
         "warm start": lambda X, y: short_net(warm_start=True).fit(X, y),
         "new instance": lambda X, y: short_net(TinyMLP()),
-        "initialized": lambda X, y: short_net(TinyMLP()).initialize(),
         "made anew with other arguments": lambda X, y: short_net(TinyMLP(), module__n_hidden=8).fit(
             X, y
         ),
         "clone": lambda X, y: clone(short_net(TinyMLP()).fit(X, y)),
-        "trained by hand": lambda X, y: short_net(_trained_by_hand(X, y)),
         "frozen step": lambda X, y: make_pipeline(
             _Embedding(FrozenEstimator(short_net(TinyMLP()).fit(X, y))), LogisticRegression()
         ),
@@ -198,3 +196,17 @@ def test_the_net_of_a_hold_out_that_is_deployed_keeps_its_checkpoint(images, tmp
     for name, value in clf.estimator_.module_.state_dict().items():
         assert torch.equal(saved[name], value)
     assert [type(callback) for callback in clf.estimator_.callbacks] == [Checkpoint]
+
+
+@pytest.mark.parametrize(
+    "make_net_of",
+    {
+        "initialized": lambda X, y: short_net(TinyMLP()).initialize(),
+        "trained by hand": lambda X, y: short_net(_trained_by_hand(X, y)),
+    }.values(),
+)
+def test_a_module_that_may_be_trained_is_not_trained_further_in_silence(make_net_of, images):
+    X, y = images
+    clf = cross_fitted(make_net_of(X, y))
+    with pytest.warns(UserWarning, match=r"trained further.* pass metaerr_sklearn.neural.as_clas"):
+        clf.fit(X, y)

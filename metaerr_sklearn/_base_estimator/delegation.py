@@ -146,7 +146,7 @@ class DelegatesToBase:
         parameters = self.get_params(deep=False)
         is_prefit = any(means_prefit(parameters.get(name)) for name in ("cv", "calibration"))
         if not is_prefit and parameters.get("meta_learner", "auto") is not None:
-            check_untrained(self.estimator)
+            check_untrained(self.estimator, warn=False)  # `fit` warns
         return super().__sklearn_clone__()
 
     def __sklearn_is_fitted__(self):

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 from sklearn.frozen import FrozenEstimator
 
+from .._utils.validation import warn_caller
+
 
 def nets_in(estimator):
     """Return the skorch nets that are fitted with an estimator: itself and its parameters."""
@@ -24,25 +26,29 @@ def nets_in(estimator):
     ]
 
 
-def check_untrained(estimator):
+def check_untrained(estimator, *, warn=True):
     """Raise if a net in the base was built from a module instance and has been fitted.
 
     skorch trains a module instance itself, and `sklearn.base.clone` copies its weights: the clone
     of each fold would start from weights that were trained on its test rows. An instance that was
     not fitted through the net, such as a pretrained backbone, is accepted: on which rows it was
-    trained cannot be found out.
+    trained cannot be found out. There is a warning if it seems to be a trained classifier: it has
+    gradients, or the net is initialized.
 
     Parameters
     ----------
     estimator : estimator
         The unfitted base.
+    warn : bool, default=True
+        Whether to warn of a module that seems to be trained.
     """
     for net in nets_in(estimator):
         for name, value in net.get_params(deep=False).items():
             if isinstance(value, type) or not hasattr(value, "parameters"):
                 continue
-            if any(True for _ in value.parameters()) and _was_fitted_in_a_net(value):
-                kind, module = type(net).__name__, type(value).__name__
+            parameters = list(value.parameters())
+            kind, module = type(net).__name__, type(value).__name__
+            if parameters and _was_fitted_in_a_net(value):
                 raise ValueError(
                     f"{name} of {kind} is an instance, {module}(...), that has been fitted before "
                     "and keeps the trained weights. The net of each fold would start from them. "
@@ -52,6 +58,19 @@ def check_untrained(estimator):
                     "FrozenEstimator, and give rows that it was not trained on. If it was trained "
                     "on other rows, and shall be trained further on these, pass "
                     "sklearn.base.clone(net)."
+                )
+
+            has_gradients = any(weight.grad is not None for weight in parameters)
+            # With arguments beside the instance, skorch makes a new module of its class.
+            is_in_use = getattr(net, f"{name}_", None) is value
+            if warn and parameters and (has_gradients or is_in_use):
+                sign = "has gradients" if has_gradients else f"is in an initialized {kind}"
+                warn_caller(
+                    f"{name} of {kind} is an instance, {module}(...), that {sign}. If it is "
+                    "trained already, it is now trained further, from its weights, in each fold. "
+                    "To use it as it is, pass metaerr_sklearn.neural.as_classifier(module) and "
+                    "rows that it was not trained on. To train it anew, pass the class: "
+                    f"{kind}({module}, {name}__<argument>=...)."
                 )
 
 
