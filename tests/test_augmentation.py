@@ -397,3 +397,14 @@ def test_any_trained_module_has_views(images):
         X.transpose(0, 2, 3, 1)
     )
     assert np.isfinite(error_proba).all()
+
+
+def test_views_are_predicted_by_the_net_itself(images):
+    """Red if the net is copied by a pickle: a hook that is a lambda has none."""
+    X, y = images
+    net = make_net(max_epochs=1).fit(X, y)
+    calls = []
+    hook = net.module_.register_forward_hook(lambda module, args, output: calls.append(module))
+    AugmentedConfidence("shifts").observe(net, X[:5])
+    hook.remove()
+    assert calls == [net.module_] * 5

@@ -1,7 +1,5 @@
 """Meta-features from a net's predictions for augmented images."""
 
-from copy import copy
-
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
@@ -226,8 +224,9 @@ def _predict_views_in_batches(net, X, views):
                 output = net.evaluation_step((altered, y), training=training)
                 yield to_device(output, device=device)
 
-    viewing = copy(net)
-    viewing.forward_iter = forward_iter
+    # A copy of a skorch net is made by a pickle, which would duplicate the weights.
+    viewing = object.__new__(type(net))
+    vars(viewing).update(vars(net), forward_iter=forward_iter)
     proba, n_passes = viewing.predict_proba(X), 1 + len(views)
     outputs = np.split(proba, np.cumsum(np.repeat(sizes, n_passes))[:-1])
     return [
