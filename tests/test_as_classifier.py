@@ -519,3 +519,10 @@ def test_saved_on_a_gpu_and_loaded_without_one(module, validation, new):
         loaded = pickle.loads(saved)
     assert_array_equal(loaded.predict_error_proba(new), expected)
     assert str(loaded.estimator_.device) == "cpu"
+
+
+def test_labels_that_do_not_belong_to_the_outputs_are_noticed(module, validation):
+    X, y = validation
+    clf = MetaErrorClassifier(as_classifier(module), "confidence", random_state=0)
+    with pytest.warns(UserWarning, match=r"predictions are wrong.*as_classifier\(module, classes="):
+        clf.fit(X, (y + 1) % 10)

@@ -1,6 +1,7 @@
 """Error probabilities of given predictions: calibrated, out-of-fold, better than confidence."""
 
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -536,3 +537,21 @@ def test_columns_of_classes_without_rows_need_classes():
         ValueError, match=r"3 columns for 2 classes.* pass all of them, .* as class"
     ):
         ErrorModel().fit(X[some], y[some], proba[some])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_columns_in_another_order_than_the_labels_are_noticed(order, noisy_data):
+    """A classifier that is wrong more often than guesses has other labels than y, or columns."""
+    X, y = noisy_data
+    proba = LogisticRegression().fit(X[:200], y[:200]).predict_proba(X[200:])[:, ::order]
+    model = ErrorModel("confidence", random_state=0)
+    says = pytest.warns(UserWarning, match="columns of proba must have the order of the sorted")
+    with says if order == -1 else nullcontext():
+        model.fit(X[200:], y[200:], proba)
+
+
+def test_random_labels_are_not_worse_than_guesses():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        proba = rng.dirichlet(np.ones(4), size=100)
+        ErrorModel("confidence").fit(None, rng.integers(4, size=100), proba)

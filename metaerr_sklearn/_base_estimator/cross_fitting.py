@@ -6,7 +6,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._compat import num_samples, slice_fit_params
 from .._utils.failures import noted
 from .._utils.probabilities import label_positions
-from .._utils.validation import check_same_kind
+from .._utils.validation import check_same_kind, warn_if_worse_than_guessing
 from .adapter import adapt
 from .caching import cached
 from .failed_folds import mend_failed_folds, with_other_seed
@@ -166,12 +166,19 @@ def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()
     classes = np.union1d(own_classes, np.unique(y))
     _, pred_encoded, proba, hidden = predict_base(estimator, X, classes, embedding=embedding)
     y_encoded = label_positions(y, classes)
+    is_error = y_encoded != pred_encoded
+    warn_if_worse_than_guessing(
+        is_error,
+        len(classes),
+        "Encode y as in the training of the base, or name the outputs of a net in their order: "
+        "as_classifier(module, classes=[...]), net.set_params(classes=[...]).",
+    )
     observations = Observations(
         X,
         proba,
         pred_encoded,
         y_encoded,
-        y_encoded != pred_encoded,
+        is_error,
         observed=observe(estimator, X, observers),
         embedding=hidden,
     )

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.special import bdtrc
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_memory
@@ -331,3 +332,24 @@ def as_columns(features, n_samples, name):
             f"{n_samples} samples."
         )
     return features
+
+
+def warn_if_worse_than_guessing(is_error, n_classes, advice):
+    """Warn if predictions are wrong more often than guesses would be, beyond chance.
+
+    Parameters
+    ----------
+    is_error : ndarray of bool, shape (n_samples,)
+        True where a prediction is wrong.
+    n_classes : int
+        Number of labels that are predicted.
+    advice : str
+        How to name the labels.
+    """
+    n_samples, n_errors, guessing = len(is_error), int(np.sum(is_error)), 1 - 1 / n_classes
+    if n_samples and bdtrc(n_errors - 1, n_samples, guessing) < 0.001:
+        warn_caller(
+            f"{n_errors / n_samples:.0%} of the {n_samples} predictions are wrong; guesses among "
+            f"{n_classes} classes are wrong in {guessing:.0%}. The outputs may stand for other "
+            f"labels than those in y. {advice}"
+        )

@@ -74,25 +74,27 @@ class MetaErrorClassifier(
         probability is 1 - the probability of the predicted class, without cross-fitting.
 
     meta_features : "auto", "images", str, callable or list of these, default="auto"
-        The columns that the meta-learner is fitted on; see `ErrorModel`. "images" is for nets that
-        classify images: it stands for "confidence", "neighbors", "second_opinion" and
-        `neural.AugmentedConfidence`, which finds more errors, by twelve passes of the net in place
-        of one. Objects with ``observe(estimator, X)``, such as the latter, compute columns from the
-        base itself: in training each fold's clone is passed with the rows held out from it, and for
-        new rows the deployed base. If such an object has the attribute ``votes = True``, its first
-        column is the log-odds that the prediction is right, and the error model starts from it as
-        from the confidence. If it has a method ``fit_beside(fit)``, as `OtherFits` does, it is
-        fitted beside each fit of the base: ``fit(seed)`` returns a further clone that is trained on
-        the same rows, and ``fit.X`` and ``fit.y`` are these rows and their labels. If a net is
-        cross-fitted, "auto" does not use "predicted_class", because the nets of the folds have
-        different class biases.
+        The columns that the meta-learner is fitted on; see `ErrorModel`. If a net is cross-fitted,
+        "auto" does not use "predicted_class", because the nets of the folds have different class
+        biases. Further values are:
+
+        - "images", for nets that classify images. It stands for "confidence", "neighbors",
+          "second_opinion" and `neural.AugmentedConfidence`. It finds more errors, and a prediction
+          takes twelve passes of the net.
+        - Observers: objects with ``observe(estimator, X)``, which compute columns from the base
+          itself. In training, the clone of each fold is passed with the rows held out from it;
+          for new rows, the deployed base. If an observer has the attribute ``votes = True``, its
+          first column is the log-odds that the prediction is right, and the error model starts
+          from it as from the confidence. If it has a method ``fit_beside(fit)``, as `OtherFits`
+          does, it is fitted beside each fit of the base: ``fit(seed)`` returns a further clone
+          that is trained on the same rows, and ``fit.X`` and ``fit.y`` are these rows and labels.
 
     observed_share : float in (0, 1], default=1.0
         Share of rows for which the observers in `meta_features` are computed. With 0.25, a first
-        error model without them decides: the quarter of rows with the highest error probability is
-        passed to the observers, and gets the error probability of the whole model. With
-        ``meta_features="images"`` a row then takes 3.75 passes of the net in the mean, in place of
-        twelve, and about half of the gain remains; with 0.5, most of it. In training, the observers
+        error model without observers predicts all rows. Rows above a threshold are passed to the
+        observers, and get the error probability of the whole model. The threshold is set in
+        training: a quarter of the training rows are above it. With ``meta_features="images"`` a
+        row then takes 3.75 passes of the net in the mean, not twelve. In training, the observers
         are computed for all rows.
 
     representation : "auto", transformer or None, default="auto"

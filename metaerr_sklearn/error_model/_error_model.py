@@ -28,6 +28,7 @@ from .._utils.validation import (
     check_same_kind,
     check_weights,
     warn_caller,
+    warn_if_worse_than_guessing,
 )
 from ..meta_features._base import TrainingRows
 from ..meta_features._blocks import (
@@ -263,6 +264,12 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             check_same_kind(y_pred, classes, "y_pred")
             pred_encoded = label_positions(y_pred, classes)
             is_error = y != y_pred
+        warn_if_worse_than_guessing(
+            is_error,
+            len(classes),
+            "The columns of proba must have the order of the sorted labels: pass a frame whose "
+            "columns are named by label, or classes= if y lacks some of them.",
+        )
         duplicates = None if X is None or groups is not None else find_duplicates(X, y_encoded)
         estimate = "the log-loss of oof_error_proba_"
         self.duplicates_ = report_duplicates(duplicates, "prefit", [], estimate=estimate)

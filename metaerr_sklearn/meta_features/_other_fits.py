@@ -16,9 +16,9 @@ class OtherFits(BaseEstimator):
 
     Pass an instance in ``meta_features=`` of `MetaErrorClassifier`. A prediction with which other
     fits of the same classifier disagree is more often wrong (deep ensembles [1]_). Beside each fit
-    of the base, `n_fits` further clones are fitted on the same rows with other seeds: with 5 folds
-    and ``refit=True`` these are 6 times `n_fits` further fits, and with a hold-out and
-    ``refit=False`` `n_fits`. The base classifier itself, and its predictions, stay the same.
+    of the base, `n_fits` further clones are fitted on the same rows with other seeds. With 5 folds
+    and ``refit=True`` there are ``6 * n_fits`` further fits; with a hold-out and ``refit=False``,
+    `n_fits`. The base classifier itself, and its predictions, stay the same.
 
     Parameters
     ----------
