@@ -53,6 +53,7 @@ from metaerr_sklearn import (
     ErrorModel,
     LightGBMMetaLearner,
     MetaErrorClassifier,
+    OtherFits,
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
@@ -787,9 +788,10 @@ def test_minus_one_and_one_are_classes_under_self_training():
         ({"cv": 1}, "cv must be an integer >= 2"),
         ({"cv": "five"}, "cv must be an integer >= 2"),
         ({"cv": 1.5}, "cv must be a fraction in"),
+        ({"error_threshold": -2}, r"error_threshold must be a fraction in \(0, 1\], got -2\.$"),
         ({"meta_learner": "xgboost"}, "meta_learner must be one of"),
-        ({"meta_features": ["knn"]}, "Unknown meta-feature block 'knn'"),
-        ({"error_threshold": 50}, r"error_threshold must be a fraction in \(0, 1\], got 50"),
+        ({"meta_features": ["knn"]}, r"Unknown meta-feature block 'knn'.* OtherFits\(\)"),
+        ({"error_threshold": 50}, r"in \(0, 1\], got 50\. For 50 % pass 0\.5, not 50\.$"),
     ],
 )
 def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
@@ -797,6 +799,24 @@ def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
     with pytest.raises(ValueError, match=message):
         fast(SpiedBayes()).set_params(**parameters).fit(*noisy_data)
     assert not SpiedBayes.fits
+
+
+class Lengths:
+    """Meta-features of a user."""
+
+    def transform(self, X, proba):
+        return np.linalg.norm(X, axis=1)
+
+
+@pytest.mark.parametrize("kind", [OtherFits, Lengths])
+@pytest.mark.parametrize("as_option", [lambda kind: kind, lambda kind: ["confidence", kind]])
+def test_a_class_in_place_of_meta_features_is_named_before_any_fit(kind, as_option, noisy_data):
+    SpiedBayes.reset()
+    clf = fast(SpiedBayes(), meta_features=as_option(kind))
+    with pytest.raises(TypeError, match=rf"the class {kind.__name__}: .*, {kind.__name__}\(\)\."):
+        clf.fit(*noisy_data)
+    assert not SpiedBayes.fits
+    clf.set_params(meta_features=Lengths()).fit(*noisy_data)
 
 
 @pytest.mark.parametrize(

@@ -361,7 +361,9 @@ def test_probability_metrics_refuse_other_scores(metric):
 def test_unusable_targets():
     with pytest.raises(ValueError, match="tpr must be a fraction"):
         fpr_at_tpr([0, 1], [0, 1], tpr=95)
-    with pytest.raises(ValueError, match=r"target_coverage must be .* got 85\.0\. For 85 %"):
+    with pytest.raises(
+        ValueError, match=r"target_coverage must be .* got 85\.0\. For 85 % pass 0\.85, not 85\."
+    ):
         risk_at_coverage([0, 1], [0, 1], target_coverage=[0.5, 85])
     with pytest.raises(ValueError, match=r"target_risk must be a fraction in \[0, 1\], got 5\."):
         coverage_at_risk([0, 1], [0, 1], target_risk=5)

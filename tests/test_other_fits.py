@@ -328,6 +328,18 @@ def test_nets_start_from_other_weights(wrap, seed, images):
     assert roc_auc_score(labels != y_test, error_proba) > 0.85
 
 
+@pytest.mark.parametrize(
+    "wrap", [lambda net: net, lambda net: make_pipeline(StandardScaler(), net)]
+)
+def test_nets_of_a_module_instance_start_from_the_same_weights(wrap, images):
+    X, y, *_ = images
+    clf = with_fits(wrap(make_net(TinyMLP(), max_epochs=2)), cv=0.5, refit=False)
+    match = r"pass the module class, NeuralNetClassifier\(TinyMLP, module__<argument>"
+    with pytest.warns(UserWarning, match=match) as caught:
+        clf.fit(X, y)
+    assert "subsample" not in str(caught[0].message)
+
+
 class FailsInTraining(Callback):
     """Set the last layer of some trainings to 0, so that the net predicts class 0."""
 

@@ -31,6 +31,11 @@ def _is_inside(module):
     return module.startswith((f"{__name__.partition('.')[0]}.", "sklearn.callback"))
 
 
+def name_of(estimator):
+    """Return the name of an estimator for messages: its class, or the module in `as_classifier`."""
+    return getattr(estimator, "name_in_messages", type(estimator).__name__)
+
+
 def check_not_a_module(estimator):
     """Raise if an estimator is a PyTorch module, which has neither fit nor predict."""
     if is_instance_by_name(estimator, "torch.nn", "Module"):
@@ -252,9 +257,9 @@ def check_fraction(value, name, *, closed="right"):
     )
     if not inside:
         interval = {"neither": "(0, 1)", "right": "(0, 1]", "both": "[0, 1]"}[closed]
-        raise ValueError(
-            f"{name} must be a fraction in {interval}, got {value!r}. For 85 % pass 0.85, not 85."
-        )
+        is_percentage = is_number and 1 < value <= 100
+        advice = f" For {value:g} % pass {value / 100:g}, not {value:g}." if is_percentage else ""
+        raise ValueError(f"{name} must be a fraction in {interval}, got {value!r}.{advice}")
 
 
 def check_weights(sample_weight, X):
@@ -297,7 +302,7 @@ def check_has_rows(X, net):
     if hasattr(X, "__len__") and num_samples(X) == 0:
         raise ValueError(
             f"X has 0 sample(s), while a minimum of 1 is required by "
-            f"{type(net).__name__}. Give at least one row."
+            f"{name_of(net)}. Give at least one row."
         )
 
 

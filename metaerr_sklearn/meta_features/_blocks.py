@@ -272,6 +272,11 @@ def check_meta_features(meta_features):
         is_images = isinstance(source, str) and source == "images"
         blocks += _blocks_of_images(sources) if is_images else [source]
     for block in blocks:
+        if isinstance(block, type):  # which is callable, but returns no meta-features
+            raise TypeError(
+                f"meta_features holds the class {block.__name__}: pass an instance, "
+                f"{block.__name__}()."
+            )
         known = block in BLOCKS if isinstance(block, str) else False
         if not (known or callable(block) or _is_custom(block)):
             raise ValueError(f"Unknown meta-feature block {block!r}: {_expected_blocks()}")
@@ -296,5 +301,6 @@ def _expected_blocks():
     return (
         f'expected "auto", "images" or a list of {", ".join(map(repr, BLOCKS))}, callables '
         "f(X, proba), "
-        "objects with transform(X, proba), and objects with observe(estimator, X)."
+        "objects with transform(X, proba), and objects with observe(estimator, X), such as "
+        "OtherFits()."
     )

@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .._base_estimator.fresh_nets import nets_in
 from .._base_estimator.inspection import final_estimator
 from .._base_estimator.prediction import predict_base, without_missing_classes
 from .._utils.probabilities import vote_and_deviations
@@ -155,12 +156,23 @@ class OtherFits(BaseEstimator):
         """
         self.differs_ = bool(features[:, 1:].any())
         if not self.differs_:
-            name = type(final_estimator(self.estimators_[0])).__name__
+            final = final_estimator(self.estimators_[0])
+            name = type(final).__name__
+            advice = (
+                "let the training be random: set a parameter such as subsample, max_features or "
+                "bootstrap, and fix no seed of another name than random_state."
+            )
+            for net in nets_in(final)[:1]:
+                module = getattr(net.module, "__name__", type(net.module).__name__)
+                advice = (
+                    "let each fit start from other weights: pass the module class, "
+                    f"{type(net).__name__}({module}, module__<argument>=...), not an instance, and "
+                    "fix no seed in it."
+                )
             warn_caller(
                 "The further fits of OtherFits predict the same as the base for each training row: "
                 f"another seed does not change {name}, and OtherFits adds nothing. Leave it out of "
-                "meta_features. Or let the training be random: set a parameter such as subsample, "
-                "max_features or bootstrap, and fix no seed of another name than random_state."
+                f"meta_features. Or {advice}"
             )
 
     def get_feature_names_out(self, input_features=None):
