@@ -160,6 +160,15 @@ def test_seeding_does_not_start_cuda():
         Dataset(np.zeros((2, 3)), np.zeros(2)),
         SliceDataset(Dataset(np.zeros((2, 3)), np.zeros(2))),
         ["some", "text"],
+        [],
+        [1.5, 2.5],
+        [[1.5], [2.5]],
+        [np.array("some"), np.array("text")],
+        [np.array(["some"]), np.array(["text"])],
+        [np.zeros(3), np.zeros(4)],
+        [torch.zeros(3), torch.zeros(4)],
+        [np.zeros(3), torch.zeros(3)],
+        [{"a": np.zeros(2)}, {"a": np.zeros(2)}],
         sparse.csr_matrix((2, 3), dtype=np.float32),
         sparse.csr_matrix((2, 3), dtype=np.int64),
     ],
@@ -167,6 +176,16 @@ def test_seeding_does_not_start_cuda():
 )
 def test_input_that_a_net_takes_is_the_same_object(X):
     assert as_net_input(X) is X
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("as_row", [np.array, torch.from_numpy])
+def test_a_list_of_arrays_or_tensors_is_stacked(as_row, dtype):
+    X = np.arange(24).reshape(3, 1, 2, 4).astype(dtype)
+    stacked = as_net_input([as_row(row) for row in X])
+    assert_array_equal(np.asarray(stacked), X)
+    expected = as_net_input(as_row(X))
+    assert (type(stacked), stacked.dtype) == (type(expected), expected.dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])

@@ -1,6 +1,7 @@
 """Convert X to the input of a net."""
 
 import numpy as np
+import torch
 from scipy import sparse
 from skorch.helper import SliceDataset
 from torch.utils.data import Dataset
@@ -18,17 +19,19 @@ def as_net_input(X):
       for uint8 images scales them itself.
     - A `numpy.memmap` becomes a SliceDataset with these dtypes. It reads a row only when the net
       needs it, so the file may be larger than the memory.
-    - Anything else (torch tensor, dict, SliceDict, Dataset, SliceDataset, list) is returned
-      unchanged. If the net has another precision than float32, pass a tensor.
+    - A list of numeric arrays, or of tensors, of equal shape becomes one array or tensor: each
+      entry of a list is a row.
+    - Anything else (torch tensor, dict, SliceDict, Dataset, SliceDataset, other list) is
+      returned unchanged. If the net has another precision than float32, pass a tensor.
 
     Parameters
     ----------
-    X : array, data frame, sparse matrix, tensor, dict, or torch Dataset
+    X : array, data frame, sparse matrix, tensor, dict, list, or torch Dataset
         The samples.
 
     Returns
     -------
-    X : same type, ndarray of float32 for a frame, or SliceDataset for a memory map
+    X : same type, ndarray of float32 for a frame, SliceDataset for a memory map, or stacked list
         The same object if no conversion is needed. A read-only array is copied.
 
     Raises
@@ -45,6 +48,8 @@ def as_net_input(X):
     >>> as_net_input(np.zeros((2, 3), dtype=np.int64)).dtype
     dtype('int64')
     """
+    if isinstance(X, list):
+        X = _stacked(X)
     if isinstance(X, np.memmap):
         return SliceDataset(_MappedRows(X))
     if isinstance(X, np.ndarray):
@@ -81,6 +86,16 @@ class _MappedRows(Dataset):
     def __getitem__(self, i):
         # skorch expects a pair; the second value stands for the target and is not used.
         return np.array(self.X[i], dtype=self.dtype), 0
+
+
+def _stacked(rows):
+    """Return a list of arrays or tensors of equal shape as one, and any other list as it is."""
+    if len({getattr(row, "shape", ()) for row in rows}) != 1 or not getattr(rows[0], "shape", ()):
+        return rows
+    if all(isinstance(row, torch.Tensor) for row in rows):
+        return torch.stack(rows)
+    is_numeric = all(isinstance(row, np.ndarray) and row.dtype.kind in "biuf" for row in rows)
+    return np.stack(rows) if is_numeric else rows
 
 
 def _frame_to_matrix(X):
