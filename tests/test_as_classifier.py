@@ -184,7 +184,10 @@ def test_scores_of_logits(module, new):
 
 def test_sigmoids_of_several_classes_are_unclear(module, new):
     sigmoids = Returns(module, torch.sigmoid)
-    with pytest.raises(ValueError, match=r"unclear whether Returns .* sum of a row is not 1"):
+    match = (
+        r"unclear whether Returns .* sum of a row is not 1.*probabilities\"\) if the module ends "
+    )
+    with pytest.raises(ValueError, match=match):
         as_classifier(sigmoids).predict_proba(new)
     proba = as_classifier(sigmoids, output="probabilities").predict_proba(new)
     expected = 1 / (1 + np.exp(-np.log(softmax_of(module, new))))  # not the same, but in order
@@ -289,11 +292,35 @@ def test_names_in_any_order_and_classes_without_rows(module, validation, new):
     assert_array_equal(clf.predict(new), numbers[softmax_of(module, new).argmax(1)])
 
 
-@pytest.mark.parametrize("labels", [list("abcdefghij"), range(1, 11)])
-def test_labels_of_unknown_order_are_refused(labels, module, validation):
+@pytest.mark.parametrize(
+    ("labels", "code"),
+    [
+        (list("abcdefghij"), "classes=['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'])."),
+        (range(1, 11), "If the order is that of the sorted labels: as_classifier(module, classes="),
+        (range(1, 11), "classes=range(1, 11))."),
+        (range(0, 100, 10), "classes=[0, 10, 20, 30, 40, 50, 60, 70, 80, 90])."),
+    ],
+)
+def test_labels_of_unknown_order_are_refused(labels, code, module, validation):
     X, y = validation
-    with pytest.raises(ValueError, match=r"as_classifier\(module, classes=\[...\]\)"):
-        MetaErrorClassifier(as_classifier(module)).fit(X, np.array(labels)[y])
+    y = np.array(labels)[y]
+    with pytest.raises(ValueError, match=r"as_classifier\(module, classes=\[...\]\)") as info:
+        MetaErrorClassifier(as_classifier(module)).fit(X, y)
+    assert code in str(info.value)
+    assert "this fitted TinyCNN does" in str(info.value)
+    clf = MetaErrorClassifier(as_classifier(module, classes=labels), "confidence").fit(X, y)
+    assert clf.oof_error_rate_ < 0.3
+
+
+def test_the_repr_is_short_and_names_the_module(module):
+    for names in (None, range(1, 11)):
+        net = as_classifier(module, classes=names)
+        for shown in (repr(net), repr(MetaErrorClassifier(net))):
+            assert "TinyCNN" in shown
+            assert "Conv2d" not in shown
+            assert len(shown) < 250
+    net.estimator.set_params(batch_size=7)
+    assert net.estimator.get_params()["batch_size"] == 7
 
 
 def test_wrong_number_of_names(module, new):
@@ -467,6 +494,13 @@ def test_wrong_parameters_are_refused(module):
         as_classifier(module, classes=["a", "a"])
     with pytest.raises(ValueError, match='"meta" device and has no weights'):
         as_classifier(copy.deepcopy(module).to("meta"))
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", 3.5])
+def test_devices_that_cannot_be_used(device, module):
+    with pytest.raises(ValueError, match=rf"device={device!r} .* at hand: 'cpu'.*device=\"cpu\""):
+        as_classifier(module, device=device)
+    assert next(module.parameters()).device.type == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from metaerr_sklearn import (
     MetaErrorClassifier,
+    OtherFits,
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
     failure_report,
 )
-from metaerr_sklearn.neural import AugmentedConfidence, TorchEmbedding
+from metaerr_sklearn.neural import AugmentedConfidence, TorchEmbedding, as_classifier
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,130 @@ def test_too_few_labels_for_the_own_hold_out_of_a_net(split, table, counted):
         SelfTrainingWithMetaErr(counted, cv=3).fit(X, partly)
     counted.set_params(train_split=ValidSplit(2, stratified=True))
     MetaErrorClassifier(counted, "confidence", cv=3, random_state=0).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, size=(60, 1, 8, 8), dtype=np.uint8), np.repeat(np.arange(10), 6)
+
+
+def as_rows(X):
+    rows = torch.from_numpy(np.ascontiguousarray(X))
+    return TensorDataset(rows, torch.zeros(len(rows)))
+
+
+def flat(*layers):
+    return torch.nn.Sequential(*layers, torch.nn.Flatten(), TinyMLP())
+
+
+NETS_ON_IMAGES = {
+    "as_classifier": lambda module, X, y: as_classifier(module).predict(X),
+    "on trained": lambda module, X, y: MetaErrorClassifier(as_classifier(module)).fit(X, y),
+    "skorch": lambda module, X, y: MetaErrorClassifier(make_net(module), cv=2).fit(X, y),
+    "prefit": lambda module, X, y: MetaErrorClassifier(
+        make_net(module).initialize(), cv="prefit"
+    ).fit(X, y),
+}
+
+
+@pytest.mark.parametrize("use", NETS_ON_IMAGES)
+@pytest.mark.parametrize("give", [np.array, torch.from_numpy, list, as_rows])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_pixels_that_are_no_floats(dtype, give, use, images):
+    X, y = images
+    match = rf'X holds {np.dtype(dtype)}, but .* Pass X.astype\("float32"\)'
+    with pytest.raises(ValueError, match=match) as info:
+        NETS_ON_IMAGES[use](TinyCNN(), give(X.astype(dtype)), y)
+    assert ("/ 255" in str(info.value)) == (dtype is np.uint8)
+    assert isinstance(info.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("first", [[], [torch.nn.BatchNorm2d(1)], [torch.nn.LayerNorm(8)]])
+def test_the_first_layer_names_the_dtype_in_its_own_way(first, images):
+    with pytest.raises(ValueError, match="X holds uint8"):
+        as_classifier(flat(*first)).predict(images[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_embedding_takes_integers(dtype, images):
+    with pytest.raises(ValueError, match=rf'{np.dtype(dtype)}.*Pass X.astype\("int64"\)'):
+        as_classifier(flat(torch.nn.Embedding(256, 1))).predict(images[0].astype(dtype))
+
+
+class ScalesBytes(TinyCNN):
+    def forward(self, X):
+        return super().forward(X / 255)
+
+
+def test_a_module_that_scales_bytes_itself(images):
+    X, y = images
+    torch.manual_seed(0)
+    module = ScalesBytes().eval()
+    plain = TinyCNN()
+    plain.load_state_dict(module.state_dict())
+    np.testing.assert_allclose(
+        as_classifier(module).predict_proba(X),
+        as_classifier(plain).predict_proba(X.astype("float32") / 255),
+        atol=1e-6,
+    )
+    NETS_ON_IMAGES["skorch"](ScalesBytes, X, y)
+
+
+class ChannelsLast(TinyCNN):
+    def forward(self, X):
+        return super().forward(X.permute(0, 3, 1, 2))
+
+
+class CentersThreeChannels(torch.nn.Module):
+    def forward(self, X):
+        return (X - torch.ones(1, 3, 1, 1)).mean((2, 3))
+
+
+@pytest.mark.parametrize("use", NETS_ON_IMAGES)
+@pytest.mark.parametrize("give", [np.array, torch.from_numpy, list, as_rows])
+def test_axes_in_another_order(give, use, images):
+    first, y = images[0].astype(np.float32), images[1]
+    last = first.transpose(0, 2, 3, 1).copy()
+    use = NETS_ON_IMAGES[use]
+    with pytest.raises(ValueError, match=r"seem to be the last .* Pass X.transpose\(0, 3, 1, 2\)"):
+        use(TinyCNN(), give(last), y)
+    with pytest.raises(ValueError, match=r"be the second .* Pass X.transpose\(0, 2, 3, 1\)"):
+        use(ChannelsLast(), give(first), y)
+    with pytest.raises(ValueError, match=r"without an axis of channels.* Pass X\[:, None\]"):
+        use(TinyCNN(), give(first[:, 0]), y)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "code"),
+    [
+        (torch.nn.Conv1d(3, 2, 5), (9, 20, 3), "X.transpose(0, 2, 1)"),
+        (torch.nn.BatchNorm2d(3), (9, 8, 8, 3), "X.transpose(0, 3, 1, 2)"),
+        (CentersThreeChannels(), (9, 8, 8, 3), "X.transpose(0, 3, 1, 2)"),
+        (torch.nn.Conv3d(3, 2, 3), (9, 4, 4, 4, 3), "X.transpose(0, 4, 1, 2, 3)"),
+    ],
+)
+def test_axes_in_another_order_of_other_layers(module, shape, code):
+    with pytest.raises(ValueError, match="channels seem to be the last axis") as info:
+        as_classifier(module).predict(np.zeros(shape, np.float32))
+    assert code in str(info.value)
+
+
+@pytest.mark.parametrize("shape", [(9, 5, 8, 8), (9, 8, 8, 5), (9, 64)])
+def test_other_errors_of_torch_stay_as_they_are(shape):
+    with pytest.raises(RuntimeError):
+        as_classifier(TinyCNN()).predict(np.zeros(shape, np.float32))
+
+
+def test_a_net_of_as_classifier_is_called_by_its_module(images):
+    X, y = images[0].astype(np.float32), images[1]
+    clf = MetaErrorClassifier(as_classifier(TinyCNN()), "confidence")
+    with pytest.raises(ValueError, match="minimum of 1 is required by TinyCNN"):
+        clf.fit(X, y).predict(X[:0])
+    with pytest.raises(ValueError, match=r"predict_proba of TinyCNN is NaN in 60"):
+        clf.fit(X * np.nan, y)
+    with pytest.raises(ValueError, match=r"fits TinyCNN again"):
+        clf.set_params(meta_features=[OtherFits()]).fit(X, y)
 
 
 def test_a_cnn_as_meta_learner_needs_the_images():

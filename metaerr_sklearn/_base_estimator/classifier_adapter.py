@@ -11,7 +11,7 @@ from .._utils.labels import as_array_like
 from .._utils.probabilities import label_positions
 from .._utils.random import random_state_params
 from .._utils.rows import take_rows
-from .._utils.validation import SCORES_ADVICE, OutputError, check_proba
+from .._utils.validation import SCORES_ADVICE, OutputError, check_proba, name_of
 from .encoded_labels import EncodedLabels
 from .inspection import (
     final_estimator,
@@ -40,6 +40,11 @@ class ClassifierAdapter:
     def final(self):
         """The estimator that predicts, without pipelines and other wrappers."""
         return final_estimator(self.estimator)
+
+    @property
+    def name(self):
+        """Name of the estimator that predicts, for messages."""
+        return name_of(self.final)
 
     def is_classifier(self):
         """Return whether the estimator predicts classes, even if it has no tag that says so."""
@@ -202,7 +207,7 @@ class ClassifierAdapter:
         """Return the output of ``predict_proba``, or raise if it holds no probabilities."""
         return check_proba(
             self.fill_zero_rows(proba),
-            name=f"predict_proba of {type(self.final).__name__}",
+            name=f"predict_proba of {self.name}",
             advice=self.scores_advice,
         )
 
@@ -240,20 +245,20 @@ class ClassifierAdapter:
     def _check_columns(self, method, output, own_classes):
         if output.ndim != 2 or output.shape[1] != len(own_classes):
             raise OutputError(
-                f"{method} of {type(self.final).__name__} has shape {output.shape}, expected one "
+                f"{method} of {self.name} has shape {output.shape}, expected one "
                 f"column for each of the {len(own_classes)} classes."
             )
 
     def _proba_of_scores(self, X, own_classes):
         scores = np.asarray(self.call("decision_function", X), dtype=np.float64)
         if np.isnan(scores).any():
-            raise OutputError(f"decision_function of {type(self.final).__name__} returns NaN.")
+            raise OutputError(f"decision_function of {self.name} returns NaN.")
         if scores.ndim == 1 and len(own_classes) == 2:
             return np.column_stack([expit(-2 * scores), expit(2 * scores)])
         if scores.ndim == 2 and scores.shape[1] == len(own_classes):
             return softmax(scores, axis=1)
         raise OutputError(
-            f"decision_function of {type(self.final).__name__} has shape {scores.shape}, expected "
+            f"decision_function of {self.name} has shape {scores.shape}, expected "
             f"one score for each of the {len(own_classes)} classes. For scores of pairs of "
             'classes, set decision_function_shape="ovr".'
         )

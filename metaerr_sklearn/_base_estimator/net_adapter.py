@@ -11,7 +11,7 @@ from .._compat import num_samples
 from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.random import draw_seed
 from .._utils.rows import indexable, is_instance_by_name, take_rows
-from .._utils.validation import check_has_rows, warn_caller
+from .._utils.validation import check_has_rows, name_of, warn_caller
 from .classifier_adapter import ClassifierAdapter
 from .inspection import (
     final_estimator,
@@ -98,7 +98,7 @@ class NetAdapter(ClassifierAdapter):
         seed = draw_seed(None) if seed is None else seed
         encoded = self._encode(y_encoded, classes, X)
         if not isinstance(self.estimator, Pipeline):
-            with self._explained(classes):
+            with self._explained(classes, X):
                 fitted = fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
             return _with_classes(fitted, classes)
         pipeline = clone(self.estimator)
@@ -107,15 +107,23 @@ class NetAdapter(ClassifierAdapter):
             head = pipeline[:-1].fit(self.as_input(X), encoded)
             pipeline.steps[:-1] = head.steps
             X = transform_before(pipeline, self.as_input(X))
-        with self._explained(classes):
+        with self._explained(classes, X):
             pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
         return _with_classes(pipeline, classes)
 
+    def _explained_inputs(self, X):
+        """Explain torch's errors about X; the steps of a Pipeline give the net another X."""
+        from ..neural._input_errors import explained_inputs
+
+        is_pipeline = isinstance(without_wrappers(self.estimator), Pipeline)
+        return nullcontext() if is_pipeline else explained_inputs(X, self.name)
+
     @contextmanager
-    def _explained(self, classes):
+    def _explained(self, classes, X):
         """Explain the error of a criterion that gets the number of an output that is missing."""
         try:
-            yield
+            with self._explained_inputs(X):
+                yield
         except IndexError as error:
             if "out of bounds" not in str(error):
                 raise
@@ -125,7 +133,7 @@ class NetAdapter(ClassifierAdapter):
                 else ""
             )
             raise ValueError(
-                f"{type(self.final).__name__} has fewer output units than y has classes, which are "
+                f"{self.name} has fewer output units than y has classes, which are "
                 f"the {len(classes)} labels {_some(classes)}. Give the module one output "
                 f"unit per class.{marker}"
             ) from error
@@ -138,7 +146,7 @@ class NetAdapter(ClassifierAdapter):
     def _check_iterator(self):
         if getattr(self.final, "iterator_valid__drop_last", False):
             raise ValueError(
-                f"{type(self.final).__name__} has iterator_valid__drop_last=True, so that the last "
+                f"{self.name} has iterator_valid__drop_last=True, so that the last "
                 "rows get no prediction: net.set_params(iterator_valid__drop_last=False)."
             )
 
@@ -152,7 +160,7 @@ class NetAdapter(ClassifierAdapter):
             n_largest = np.unique(y[part], return_counts=True)[1].max(initial=0)
             if n_largest < n_splits:
                 raise ValueError(
-                    f"{type(self.final).__name__} holds out rows of its own for validation: its "
+                    f"{self.name} holds out rows of its own for validation: its "
                     f"train_split needs {n_splits} rows of a class, but a fold leaves {n_largest} "
                     "for training. Set train_split=None in the net, or give more labels per class."
                 )
@@ -175,7 +183,7 @@ class NetAdapter(ClassifierAdapter):
             net.predict_proba(np.zeros((2, 20), dtype=np.float32))
         except Exception as error:
             raise ValueError(
-                f"{type(self.final).__name__} as meta_learner takes images, but it would get a "
+                f"{self.name} as meta_learner takes images, but it would get a "
                 'table of meta-features. Pass meta_features="input" to train it on X itself.'
             ) from error
 
@@ -194,6 +202,12 @@ class NetAdapter(ClassifierAdapter):
     def _is_trained_module(self):
         """Whether the net comes from `as_classifier`, so that no fit has shown its labels."""
         return getattr(self.final, "outputs_are_numbered", False)
+
+    @property
+    def _call_to_name_outputs(self):
+        """What a user types to name the outputs, up to the names."""
+        start = "as_classifier(module, " if self._is_trained_module else "net.set_params("
+        return f"{start}classes="
 
     def _outputs_of(self, classes, X):
         """Return the number of the output unit that is trained for each class.
@@ -217,7 +231,7 @@ class NetAdapter(ClassifierAdapter):
         if self._is_binary:
             if len(classes) > 2:
                 raise ValueError(
-                    f"{type(net).__name__} separates 2 classes, got {len(classes)}. Use a "
+                    f"{name_of(net)} separates 2 classes, got {len(classes)}. Use a "
                     "skorch.NeuralNetClassifier with one output unit per class."
                 )
             return positions
@@ -228,7 +242,7 @@ class NetAdapter(ClassifierAdapter):
             if (found < 0).any():
                 raise ValueError(
                     f"y holds the labels {_some(classes[found < 0])}, which are not among the "
-                    f"classes= of {type(net).__name__}: {_some(named)}. Name each output of the "
+                    f"classes= of {name_of(net)}: {_some(named)}. Name each output of the "
                     "net in classes=, in the order of the outputs."
                 )
             return order[found]
@@ -263,7 +277,7 @@ class NetAdapter(ClassifierAdapter):
         """Fit the net itself; parameters and result as in `ClassifierAdapter.fit`."""
         from ..neural._net import NET_LOCK, preserved_rng
 
-        y_encoded = np.searchsorted(classes, y)
+        X, y_encoded = self.as_input(X), np.searchsorted(classes, y)
         encoded = self._encode(y_encoded, classes, X)
         rng = preserved_rng(
             draw_seed(None) if seed is None else seed, device=getattr(self.final, "device", None)
@@ -271,8 +285,8 @@ class NetAdapter(ClassifierAdapter):
         # Without a lock, nets that are fitted in several threads would draw from the same
         # generators. A search gets no lock: the threads that it starts would wait for it for ever.
         lock = nullcontext() if is_search(self.estimator) else NET_LOCK
-        with lock, rng, context, self._explained(classes):
-            fitted = self.estimator.fit(self.as_input(X), encoded, **fit_params)
+        with lock, rng, context, self._explained(classes, X):
+            fitted = self.estimator.fit(X, encoded, **fit_params)
         in_order = self._declared_classes() is None and np.array_equal(encoded, y_encoded)
         if in_order and _has_gaps(classes) and self._n_outputs(X) != len(classes):
             raise ValueError(self._wrong_number(self._n_outputs(X), classes))
@@ -292,13 +306,13 @@ class NetAdapter(ClassifierAdapter):
         check_has_rows(X, self.final)
         self._check_iterator()
         try:
-            with NET_LOCK, preserved_rng(0):
+            with NET_LOCK, preserved_rng(0), self._explained_inputs(X):
                 output = getattr(self.estimator, method)(X)
         except TypeError as error:
             if "BFloat16" not in str(error):
                 raise
             raise TypeError(
-                f"The module of {type(self.final).__name__} returns bfloat16, which NumPy does not "
+                f"The module of {self.name} returns bfloat16, which NumPy does not "
                 "have. Return output.float() from the module."
             ) from error
         return output
@@ -308,7 +322,7 @@ class NetAdapter(ClassifierAdapter):
         is_nan = np.isnan(proba).any(axis=1)
         if is_nan.any():
             raise ValueError(
-                f"predict_proba of {type(self.final).__name__} is NaN in {is_nan.sum()} of "
+                f"predict_proba of {self.name} is NaN in {is_nan.sum()} of "
                 f"{len(proba)} rows, row {is_nan.argmax()} the first. Either X has NaN or infinite "
                 "values there, or the training diverged: fill such values, or lower lr."
             )
@@ -394,25 +408,22 @@ class NetAdapter(ClassifierAdapter):
         ValueError
             If the order of the outputs is unknown, or if no label of y is an output of the net.
         """
-        labels, name, n_outputs = np.unique(y), type(self.final).__name__, self._n_outputs(X)
+        labels, name, n_outputs = np.unique(y), self.name, self._n_outputs(X)
         known = self._known_classes()
         is_unnamed = known is None or _is_text(known) != _is_text(labels)
         is_unknown = _is_text(labels) or (
             # As many labels as outputs, such as 1 to 10, that are not the numbers of the outputs.
             _has_gaps(labels) and not self._is_binary and len(labels) == n_outputs
         )
-        call = (
-            "as_classifier(module, classes="
-            if self._is_trained_module
-            else "net.set_params(classes="
-        )
+        call = self._call_to_name_outputs
         name_them = f"name the outputs in their order: {call}[...])"
         if is_unnamed and is_unknown:
             how = (
                 "Pass y as 0 and 1, where 1 is the class of the output."
                 if self._is_binary
                 else f"Please {name_them}. This needs no new fit. With a LabelEncoder: "
-                f"{call}encoder.classes_)."
+                f"{call}encoder.classes_). If the order is that of the sorted labels: "
+                f"{call}{_as_code(labels)})."
             )
             raise ValueError(
                 f"y holds labels like {labels[-1:].tolist()[0]!r}, but this fitted {name} does not "
@@ -475,7 +486,7 @@ class NetAdapter(ClassifierAdapter):
                 return known.astype(object) if classes.dtype == object else known
             if self._declared_classes() is not None:
                 raise ValueError(
-                    f"{type(self.final).__name__} has {n_outputs} outputs, but its parameter "
+                    f"{self.name} has {n_outputs} outputs, but its parameter "
                     f"classes= has {len(known)} labels: {_some(known)}. Give one label for each "
                     "output, in their order."
                 )
@@ -491,10 +502,10 @@ class NetAdapter(ClassifierAdapter):
 
     def _wrong_number(self, n_outputs, classes):
         return (
-            f"{type(self.final).__name__} gives {n_outputs} outputs for each row, but y has "
+            f"{self.name} gives {n_outputs} outputs for each row, but y has "
             f"{len(classes)} classes: {_some(classes)}. A net needs as many output units as there "
-            "are classes. If it has more, name all of them in their order: classes=[...] of the "
-            "net."
+            "are classes. If it has more, name all of them in their order: "
+            f"{self._call_to_name_outputs}[...])."
         )
 
 
@@ -518,6 +529,14 @@ def _is_whole(labels):
 def _has_gaps(classes):
     """Return whether labels are output numbers that do not run from 0 without a gap."""
     return _is_whole(classes) and classes[0] >= 0 and classes[-1] >= len(classes)
+
+
+def _as_code(labels):
+    """Return code that makes sorted labels: a range, a list if it is short, else a call."""
+    first, last = labels[[0, -1]].tolist()
+    if labels.dtype.kind in "iu" and last - first + 1 == len(labels):
+        return f"range({first}, {last + 1})"
+    return labels.tolist() if len(labels) <= 10 else "np.unique(y)"
 
 
 def _some(labels):

@@ -31,6 +31,7 @@ from .._utils.validation import (
     check_memory_parameter,
     check_target,
     check_two_classes,
+    name_of,
 )
 from ..error_model import ErrorModel
 from ..meta_features._blocks import observers_in
@@ -435,7 +436,8 @@ class MetaErrorClassifier(
             )
         for observer in observers:
             if is_prefit and hasattr(observer, "fit_beside"):
-                name, base = type(observer).__name__, type(final_estimator(self.estimator)).__name__
+                name = type(observer).__name__
+                base = name_of(final_estimator(self.estimator))
                 raise ValueError(
                     f"{name} in meta_features fits {base} again on its training rows, and a fitted "
                     f"base comes without these. Leave {name} out, or pass the unfitted base with "

@@ -15,6 +15,7 @@ from torch import nn
 from .._utils.probabilities import scaled_to_sum_1
 from .._utils.rows import indexable
 from .._utils.validation import warn_caller
+from ._input_errors import explained_inputs
 from ._inputs import as_net_input
 from ._net import NET_LOCK, restored_after
 
@@ -43,8 +44,9 @@ def as_classifier(
         ``logits``, else its first tensor of such a shape.
 
     classes : sequence of labels, default=None
-        The label of each output, in the order of the outputs. A single output needs two labels:
-        the second one is the class of the output. With None, output j is label j.
+        The label of each output, in the order of the outputs, for example ``range(1, 11)``. A
+        single output needs two labels: the second one is the class of the output. With None, output
+        j is label j.
 
     output : {"auto", "logits", "probabilities"}, default="auto"
         What the module returns. With "auto", outputs are probabilities if they lie in [0, 1] and
@@ -94,6 +96,8 @@ def as_classifier(
             f"as_classifier has no parameter {other[0]!r}. It takes classes, output, device, "
             "batch_size, and parameters of the DataLoader as iterator_valid__num_workers=4."
         )
+    if device is not None:
+        _check_device(device)
     if classes is not None:
         classes = _checked_classes(classes)
     net = TrainedModule(
@@ -126,13 +130,15 @@ class TrainedModule(NeuralNetClassifier):
     # Output j stands for label j unless the user gives names: no fit has shown the labels.
     outputs_are_numbered = True
 
-    def __init__(self, module, *, output="auto", **params):
+    def __init__(self, module, *, output="auto", classes=None, batch_size=128, **params):
         super().__init__(
             module,
             criterion=nn.CrossEntropyLoss,
             train_split=None,
             callbacks="disable",
             verbose=0,
+            classes=classes,
+            batch_size=batch_size,
             **params,
         )
         self.output = output
@@ -150,6 +156,18 @@ class TrainedModule(NeuralNetClassifier):
         )
 
     partial_fit = fit
+
+    def get_params(self, deep=True, **kwargs):
+        """Return the parameters of `as_classifier`, and of the module its class."""
+        params = super().get_params(deep=False, **kwargs)
+        names = {"classes", "output", "device", "batch_size"}
+        shown = {
+            name: value
+            for name, value in params.items()
+            if name in names or name.startswith("iterator_valid__")
+        }
+        # The module has a long repr, and set_params cannot replace it.
+        return {"module": type(self.module), **shown}
 
     def set_params(self, **params):
         """Set parameters, but none that would make a new module."""
@@ -186,12 +204,14 @@ class TrainedModule(NeuralNetClassifier):
     def infer(self, x, **fit_params):
         """Return the outputs of the module for a batch, as a tensor with one row for each row."""
         x = _as_dtype(to_tensor(x, device=self.device), _dtype_of(self.module_))
-        output = self._outputs_in(_call(self.module_, x))
+        with explained_inputs(x, self.name_in_messages):
+            returned = _call(self.module_, x)
+        output = self._outputs_in(returned)
         n_rows = _n_rows(x)
         if n_rows is not None and len(output) != n_rows:
             raise ValueError(
-                f"{self._name} returns outputs of shape {tuple(output.shape)} for a batch of "
-                f"{n_rows} rows. It must return one row for each row of X."
+                f"{self.name_in_messages} returns outputs of shape {tuple(output.shape)} for a "
+                f"batch of {n_rows} rows. It must return one row for each row of X."
             )
         return output
 
@@ -211,7 +231,8 @@ class TrainedModule(NeuralNetClassifier):
         return self.classes_[position]
 
     @property
-    def _name(self):
+    def name_in_messages(self):
+        """Name of the class of the user's module, which messages use."""
         return type(getattr(self.module_, "_orig_mod", self.module_)).__name__
 
     def _outputs_in(self, returned):
@@ -228,9 +249,9 @@ class TrainedModule(NeuralNetClassifier):
             if found is not None:
                 got = f"shape {tuple(found.shape)} and {found.dtype}"
             raise ValueError(
-                f"{self._name} must return floating-point outputs of shape (n_samples, n_classes), "
-                f"or (n_samples,) for two classes, got {got}. Wrap it in a module whose forward "
-                "returns the logits."
+                f"{self.name_in_messages} must return floating-point outputs of shape (n_samples, "
+                f"n_classes), or (n_samples,) for two classes, got {got}. Wrap it in a module "
+                "whose forward returns the logits."
             )
         return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
@@ -251,10 +272,10 @@ class TrainedModule(NeuralNetClassifier):
         if narrower and not getattr(self, "is_warned_", False):
             self.is_warned_ = True
             warn_caller(
-                f"{self._name} returns several tensors. The first one, {first!r} of {width[first]} "
-                f"columns, is taken for the outputs, but {narrower[0]!r} has {width[narrower[0]]} "
-                "columns. Pass as_classifier(module, classes=[...]) with one label for each "
-                "output, or let the module return the outputs alone."
+                f"{self.name_in_messages} returns several tensors. The first one, {first!r} of "
+                f"{width[first]} columns, is taken for the outputs, but {narrower[0]!r} has "
+                f"{width[narrower[0]]} columns. Pass as_classifier(module, classes=[...]) with one "
+                "label for each output, or let the module return the outputs alone."
             )
         return candidates[first]
 
@@ -275,7 +296,7 @@ class TrainedModule(NeuralNetClassifier):
         n_outputs = _width(output) if output.ndim == 2 else 2
         if self.classes is not None and len(self.classes) != n_outputs:
             raise ValueError(
-                f"{self._name} has {n_outputs} classes by its outputs of shape "
+                f"{self.name_in_messages} has {n_outputs} classes by its outputs of shape "
                 f"{tuple(output.shape)}, but classes= has {len(self.classes)} labels. Give one "
                 "label for each output, in their order."
             )
@@ -286,9 +307,9 @@ class TrainedModule(NeuralNetClassifier):
         in_range = bool(((values > -1e-6) & (values < 1 + 1e-6)).all())
         if kind == "probabilities" and not in_range:
             raise ValueError(
-                f"The outputs of {self._name} were probabilities until now, but the values "
-                f"{values.min():.3g} to {values.max():.3g} are none. Pass as_classifier(module, "
-                'output="logits").'
+                f"The outputs of {self.name_in_messages} were probabilities until now, but the "
+                f"values {values.min():.3g} to {values.max():.3g} are none. Pass "
+                'as_classifier(module, output="logits").'
             )
         if kind == "auto":
             if not len(values):
@@ -312,9 +333,9 @@ class TrainedModule(NeuralNetClassifier):
                 return "probabilities"
             what = "The outputs lie in [0, 1], but the sum of a row is not 1"
         raise ValueError(
-            f"It is unclear whether {self._name} returns logits or probabilities. {what}. Pass "
-            'as_classifier(module, output="logits") or output="probabilities", which scales rows '
-            "to a sum of 1."
+            f"It is unclear whether {self.name_in_messages} returns logits or probabilities. "
+            f'{what}. Pass as_classifier(module, output="probabilities") if the module ends in a '
+            'sigmoid or softmax (rows are then scaled to a sum of 1), and output="logits" if not.'
         )
 
     def __sklearn_clone__(self):
@@ -346,6 +367,21 @@ def _check_module(module):
         raise ValueError(
             f'{type(module).__name__} is on the "meta" device and has no weights. Load them first: '
             'module.to_empty(device="cpu") and module.load_state_dict(...).'
+        )
+
+
+def _check_device(device):
+    """Raise if torch cannot use a device; on "meta" the module would lose its weights."""
+    try:
+        is_usable = torch.empty(0, device=device).device.type != "meta"
+    except Exception:  # each kind of device has errors of its own
+        is_usable = False
+    if not is_usable:
+        at_hand = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        at_hand += ["mps"] * torch.backends.mps.is_available()
+        raise ValueError(
+            f"device={device!r} cannot be used here. Devices at hand: "
+            f'{", ".join(map(repr, at_hand))}. Pass one of them, for example device="cpu".'
         )
 
 

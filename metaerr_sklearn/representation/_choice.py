@@ -10,7 +10,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from .._utils import limits
 from .._utils.rows import row_chunks, take_rows
-from .._utils.validation import warn_caller
+from .._utils.validation import name_of, warn_caller
 from ._numeric import NumericRepresentation, UnsupportedInputError, is_wide
 
 
@@ -151,7 +151,7 @@ def net_representation(representation, estimator, X):
         embedding = TorchEmbedding(net).fit(X)
     except Exception as error:  # a module may do anything
         warn_caller(
-            f"The hidden layer of {type(net).__name__} cannot be read, and X itself is "
+            f"The hidden layer of {name_of(net)} cannot be read, and X itself is "
             f"represented instead: {error} Pass representation=TorchEmbedding(net, "
             'layer="name of a submodule") to choose one, or representation=None for none.'
         )
