@@ -304,6 +304,9 @@ def test_a_net_of_as_classifier_is_called_by_its_module(images):
         clf.fit(X * np.nan, y)
     with pytest.raises(ValueError, match=r"fits TinyCNN again"):
         clf.set_params(meta_features=[OtherFits()]).fit(X, y)
+    for compile_module in (torch.jit.script, torch.compile):
+        net = as_classifier(compile_module(TinyCNN())).estimator
+        assert net.name_in_messages == "TinyCNN"
 
 
 def test_a_cnn_as_meta_learner_needs_the_images():

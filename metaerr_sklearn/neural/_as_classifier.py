@@ -233,7 +233,8 @@ class TrainedModule(NeuralNetClassifier):
     @property
     def name_in_messages(self):
         """Name of the class of the user's module, which messages use."""
-        return type(getattr(self.module_, "_orig_mod", self.module_)).__name__
+        module = getattr(self.module_, "_orig_mod", self.module_)
+        return getattr(module, "original_name", type(module).__name__)  # TorchScript has the first
 
     def _outputs_in(self, returned):
         """Return the tensor of outputs in what the module returns."""
