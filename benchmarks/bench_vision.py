@@ -140,13 +140,8 @@ COST = {
 }
 MAIN = ("auto", *VIEWS_AND_NETS, *MEANS)
 SHIFT_METHODS = (
-    "msp",
-    "platt_msp",
-    *MEANS,
-    "auto",
-    "augmented",
-    "one_more_net",
-    "augmented_and_net",
+    *("msp", "platt_msp", "mean_of_shifts", "mean_of_nets"),
+    *("auto", "augmented", "one_more_net", "augmented_and_net"),
 )
 N_SHIFTED = 1500
 
