@@ -132,11 +132,11 @@ COST = {
     "mean_of_nets": ("2", "1, 1"),
     "mean_of_shifts_and_nets": ("10", "1, 1"),
     "mean_of_views_and_nets": ("22", "1, 1"),
-    "augmented_25": ("3.5", "0, 0"),
-    "augmented_50": ("6", "0, 0"),
-    "augmented": ("11", "0, 0"),
-    "one_more_net": ("2", "4, 1"),
-    "augmented_and_net": ("12", "4, 1"),
+    "augmented_25": ("3.75", "0, 0"),
+    "augmented_50": ("6.5", "0, 0"),
+    "augmented": ("12", "0, 0"),
+    "one_more_net": ("3", "4, 1"),
+    "augmented_and_net": ("14", "4, 1"),
 }
 MAIN = ("auto", *VIEWS_AND_NETS, *MEANS)
 SHIFT_METHODS = (
