@@ -39,13 +39,16 @@ Baselines
 Columns
     "fit s" is the time to learn the error from given nets: views of the training rows, but no fit
     of a net. "predict s" is the time from raw test rows to error scores. Both are medians over
-    cells. "passes" counts the forward passes a test image, "fits" the fits of the net beyond those
-    of MSP, crossfit and prefit.
+    cells. "passes" is the number of forward passes for each test image, counted without the mirror
+    image; `AugmentedConfidence` and `OtherFits` repeat the pass of the image itself. "fits" is the
+    number of further fits of the net: with 3 folds, with a hold-out. "E-AURC / MSP" is the ratio of
+    the sums over the cells, in which CIFAR-10 counts most; "mean E" is the mean of the ratios. The
+    column "train_seconds" of the rows has the time in which the deployed net was trained.
 
 Claim (written before the run; base "cnn", 24 cells)
-    "augmented" gains at least 0.017 AUROC over MSP on average, has at most 0.82 of its excess AURC,
-    and is below it by more than 0.002 in no cell. "augmented_and_net" gains at least 0.024, has at
-    most 0.72, and is below MSP by more than 0.002 in no cell. Both gain more than the mean over the
+    "augmented" gains at least 0.017 AUROC over MSP on average, has at most 0.82 of its excess AURC
+    (both ratios), and is below it by more than 0.002 in no cell. "augmented_and_net" gains at least
+    0.024, has at most 0.72, and is below MSP by more than 0.002 in no cell. Both gain more than the mean over the
     same views, over the shifts, and over the same nets; "augmented_and_net" also more than the
     means over shifts or views and nets. "augmented" is better than MSP by more than 0.002 AUROC, on
     average over the nets, in at least 13 of 16 shifts. "auto" is first in mean rank among itself
@@ -348,6 +351,11 @@ def compute_shifts(cache, key, methods):
         return rows
 
 
+def mean_excess_ratio(c, method):
+    """Return the mean over the cells of the excess AURC, as a share of that of MSP."""
+    return (c.excess_aurc[method] / c.excess_aurc["msp"]).mean()
+
+
 def gains_by_set(c, methods):
     """Return the mean gain over MSP of the main methods on each set, and the worst cell."""
     gain = c.auroc[[m for m in methods if m in c.auroc]].sub(c.auroc["msp"], axis=0)
@@ -355,6 +363,7 @@ def gains_by_set(c, methods):
     table["mean"], table["worst cell"] = gain.mean(), gain.min()
     table = table.map("{:+.4f}".format)
     table["E-AURC / MSP"] = [f"{excess_ratio(c, method):.2f}" for method in table.index]
+    table["mean E"] = [f"{mean_excess_ratio(c, method):.2f}" for method in table.index]
     cost = [COST.get(method, ("1", "0, 0")) for method in table.index]
     table["passes"], table["fits"] = zip(*cost)
     return table.rename_axis("method")
@@ -410,7 +419,7 @@ def full_claim(c, shift_rows):
     gain = c.auroc.sub(c.auroc["msp"], axis=0)
     mean, claim = gain.mean(), []
     for method, least, most in (("augmented", 0.017, 0.82), ("augmented_and_net", 0.024, 0.72)):
-        ratio = excess_ratio(c, method)
+        summed, averaged = excess_ratio(c, method), mean_excess_ratio(c, method)
         claim += [
             (
                 f"{method}: gains at least {least} AUROC over MSP",
@@ -418,9 +427,14 @@ def full_claim(c, shift_rows):
                 mean[method] >= least,
             ),
             (
-                f"{method}: excess AURC at most {most} of MSP's",
-                f"{ratio:.3f}",
-                ratio <= most,
+                f"{method}: excess AURC at most {most} of MSP's, mean of the ratios",
+                f"{averaged:.3f}",
+                averaged <= most,
+            ),
+            (
+                f"{method}: excess AURC at most {most} of MSP's, ratio of the sums",
+                f"{summed:.3f}",
+                summed <= most,
             ),
             (
                 f"{method}: below MSP by more than {TIE} in no cell",
