@@ -48,11 +48,11 @@ Columns
 Claim (written before the run; base "cnn", 24 cells)
     "augmented" gains at least 0.017 AUROC over MSP on average, has at most 0.82 of its excess AURC
     (both ratios), and is below it by more than 0.002 in no cell. "augmented_and_net" gains at least
-    0.024, has at most 0.72, and is below MSP by more than 0.002 in no cell. Both gain more than the mean over the
-    same views, over the shifts, and over the same nets; "augmented_and_net" also more than the
-    means over shifts or views and nets. "augmented" is better than MSP by more than 0.002 AUROC, on
-    average over the nets, in at least 13 of 16 shifts. "auto" is first in mean rank among itself
-    and all baselines of one pass.
+    0.024, has at most 0.72, and is below MSP by more than 0.002 in no cell. Both gain more than the
+    mean over the same views, over the shifts, and over the same nets; "augmented_and_net" also more
+    than the means over shifts or views and nets. "augmented" is better than MSP by more than 0.002
+    AUROC, on average over the nets, in at least 13 of 16 shifts. "auto" is first in mean rank among
+    itself and all baselines of one pass.
 
 If the claim is lost, the exit status is 1. ``--quick`` (two minutes) checks a weaker claim on small
 data and keeps no rows.
