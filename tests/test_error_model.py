@@ -109,8 +109,11 @@ def test_too_few_errors_fall_back_to_confidence_at_the_smoothed_level(n_errors):
     y[:n_errors] = 1 - y[:n_errors]
     with pytest.warns(UserWarning, match="fewer than the 5 that a meta-learner needs") as log:
         model = ErrorModel(meta_features="confidence").fit(X, y, proba)
-    assert len(log) == 1
-    assert model.fallback_reason_ in str(log[0].message)
+    *others, message = [str(warning.message) for warning in log]
+    assert model.fallback_reason_ in message
+    # If nearly all predictions are wrong, the columns may have another order.
+    assert len(others) == (n_errors > 100)
+    assert all("guesses among 2 classes" in other for other in others)
     error_proba = model.predict_error_proba(X, proba)
     assert_allclose(error_proba.mean(), (n_errors + 0.5) / 201, rtol=1e-3)
     order = np.argsort(proba.min(axis=1))
