@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
 from skorch.utils import to_device, to_tensor
@@ -16,7 +15,7 @@ from .._utils.probabilities import vote_and_deviations
 from .._utils.rows import as_array, indexable, row_chunks
 from .._utils.validation import check_not_a_module
 from ._inputs import as_net_input, as_pipeline_input
-from ._net import NET_LOCK, net_at_end, preserved_rng
+from ._net import NET_LOCK, net_at_end, preserved_rng, unfrozen
 from ._views import MIRROR, SHIFTS, STRONG
 
 
@@ -184,7 +183,7 @@ class AugmentedConfidence(BaseEstimator):
 
     def _predict_views(self, estimator, X):
         """Return the probabilities of X and of each view."""
-        inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+        inner = unfrozen(estimator)
         is_net = isinstance(inner, NeuralNet)
         if callable(self.views):
             views = self.views(X)

@@ -166,8 +166,7 @@ def energy_confidence(net, X, *, temperature=1.0):
         If `net` is not a skorch net.
     ValueError
         If the net is trained with NLLLoss or BCELoss, because its module then returns
-        probabilities, or if
-        the temperature is not positive.
+        probabilities, or if the temperature is not positive.
 
     References
     ----------
