@@ -327,7 +327,9 @@ def test_columns_of_observers_have_names_in_explanations(images):
     ]
     wide = make_net(WideHead, module__width=300).fit(X[:60], y[:60])
     for base, name in [(net, "input: hidden layer 3"), (wide, "input: hidden layer component 3")]:
-        clf = MetaErrorClassifier(FrozenEstimator(base), "lightgbm", random_state=0)
+        clf = MetaErrorClassifier(
+            FrozenEstimator(base), "lightgbm", meta_features="one_pass", random_state=0
+        )
         assert name in clf.fit(X, noisy).explain_error(X).names
 
 

@@ -930,7 +930,7 @@ def test_one_pass_of_a_net_gives_probabilities_and_hidden_layer(
         net = make_net(WideNet, net_class=net_class, module__width=width, max_epochs=1).fit(X, y)
     n_passed = []
     net.module_.register_forward_hook(lambda _module, _args, output: n_passed.append(len(output)))
-    clf = prefit(FrozenEstimator(net), X, y)
+    clf = prefit(FrozenEstimator(net), X, y, meta_features="one_pass")
     if n_passes == 1:
         # Single rows are used to find the outputs, the hidden layer and the columns of the
         # representation.

@@ -1,4 +1,8 @@
-"""Find the axes of images."""
+"""Find out whether rows are images, and the axes of images."""
+
+import numpy as np
+
+from .rows import is_instance_by_name
 
 # Numbers of channels of common images: grey, grey with opacity, colour, colour with opacity.
 _N_CHANNELS = (1, 2, 3, 4)
@@ -32,3 +36,26 @@ def spatial_axes(shape):
     if first == last:
         return None
     return (2, 3) if first else (1, 2)
+
+
+def holds_images(X):
+    """Return whether X is surely a batch of images: an array or tensor of 4 axes and of floats.
+
+    Three axes may be those of sequences, and integers may be positions in an Embedding layer. An
+    axis as short as one of channels is no side of an image: rows of shape (channels, 1, length)
+    are sequences.
+
+    Parameters
+    ----------
+    X : any
+        Rows.
+
+    Returns
+    -------
+    holds_images : bool
+    """
+    if not (isinstance(X, np.ndarray) or is_instance_by_name(X, "torch", "Tensor")):
+        return False
+    is_float = getattr(X.dtype, "is_floating_point", False) or getattr(X.dtype, "kind", "") == "f"
+    axes = spatial_axes(X.shape) if X.ndim == 4 else None
+    return is_float and axes is not None and min(X.shape[axis] for axis in axes) > _N_CHANNELS[-1]

@@ -34,7 +34,7 @@ from .._utils.validation import (
     name_of,
 )
 from ..error_model import ErrorModel
-from ..meta_features._blocks import observers_in
+from ..meta_features._blocks import observers_in, resolve_auto
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import (
     check_split_parameter,
@@ -74,14 +74,19 @@ class MetaErrorClassifier(
         The model that learns the error; see `ErrorModel`. None trains nothing: the error
         probability is 1 - the probability of the predicted class, without cross-fitting.
 
-    meta_features : "auto", "images", str, callable or list of these, default="auto"
-        The columns that the meta-learner is fitted on; see `ErrorModel`. If a net is cross-fitted,
-        "auto" does not use "predicted_class", because the nets of the folds have different class
-        biases. Further values are:
+    meta_features : "auto", "one_pass", "images", str, callable or list of these, default="auto"
+        The columns that the meta-learner is fitted on; see `ErrorModel`. Further values are:
 
+        - "auto" is "images" if the base is a net, or ends in one, and X is an array or tensor of
+          floats with four axes, whose shape shows height and width (each above 4). A new row then
+          takes 3.75 passes of the net in the mean, and a training row twelve. "auto" is "one_pass"
+          for every other base and X. `meta_features_` shows the choice.
+        - "one_pass", the meta-features that take no further pass of the base: all five blocks. If
+          a net is cross-fitted, "predicted_class" is not used, because the nets of the folds have
+          different class biases.
         - "images", for nets that classify images. It stands for "confidence", "neighbors",
-          "second_opinion" and `neural.AugmentedConfidence`. It finds more errors, and a prediction
-          takes twelve passes of the net.
+          "second_opinion" and `neural.AugmentedConfidence`. Each row takes twelve passes of the
+          net, unless `observed_share` is below 1.
         - Observers: objects with ``observe(estimator, X)``, which compute columns from the base
           itself. In training, the clone of each fold is passed with the rows held out from it;
           for new rows, the deployed base. If an observer has the attribute ``votes = True``, its
@@ -90,13 +95,13 @@ class MetaErrorClassifier(
           does, it is fitted beside each fit of the base: ``fit(seed)`` returns a further clone
           that is trained on the same rows, and ``fit.X`` and ``fit.y`` are these rows and labels.
 
-    observed_share : float in (0, 1], default=1.0
+    observed_share : "auto" or float in (0, 1], default="auto"
         Share of rows for which the observers in `meta_features` are computed. With 0.25, a first
         error model without observers predicts all rows. Rows above a threshold are passed to the
         observers, and get the error probability of the whole model. The threshold is set in
-        training: a quarter of the training rows are above it. With ``meta_features="images"`` a
-        row then takes 3.75 passes of the net in the mean, not twelve. In training, the observers
-        are computed for all rows.
+        training: a quarter of the training rows are above it. In training, the observers are
+        computed for all rows. "auto" is 0.25 if ``meta_features="auto"`` chose "images", and
+        otherwise 1.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and second opinion; see `ErrorModel`. If a skorch net
@@ -188,11 +193,18 @@ class MetaErrorClassifier(
         or if half of all folds have too many errors, no fold is trained anew. The dict is empty in
         most fits.
 
+    meta_features_ : "one_pass", "images", str, callable or list of these
+        What was used as `meta_features`: the choice of "auto", or the parameter.
+
     meta_feature_names_ : list of str
         Columns that the meta-learner was fitted on.
 
+    observed_share_ : float in (0, 1]
+        What was used as `observed_share`: the choice of "auto", or the parameter. Without observers
+        it is 1.
+
     observers_ : list of objects with ``observe(estimator, X)``
-        The observers in `meta_features` as they are used beside the deployed base; for example
+        The observers in `meta_features_` as they are used beside the deployed base; for example
         `OtherFits` with its further fits.
 
     n_features_in_ : int
@@ -243,7 +255,7 @@ class MetaErrorClassifier(
         meta_learner="auto",
         *,
         meta_features="auto",
-        observed_share=1.0,
+        observed_share="auto",
         representation="auto",
         cv=5,
         refit=True,
@@ -314,6 +326,7 @@ class MetaErrorClassifier(
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.meta_learner is None:
             return self._fit_base_alone(X, y, own_classes, options)
+        self._choose_meta_features(X)
         observers = self._check_observers(X, is_prefit)
         # The base is trained on X itself: a Dataset may give other random views in each epoch.
         X_kept = read_once_if_small(X)
@@ -369,11 +382,12 @@ class MetaErrorClassifier(
         """Check parameters and data before anything costly is fitted."""
         check_classifier(self.estimator)
         if self.meta_learner is not None:
-            self._make_error_model(self.random_state).check_parameters()
+            self._make_error_model(self.meta_features, self.random_state).check_parameters()
         check_split_parameter(self.cv)
         check_memory_parameter(self.memory)
         check_fraction(self.error_threshold, "error_threshold")
-        check_fraction(self.observed_share, "observed_share")
+        if not self._is_share_automatic():
+            check_fraction(self.observed_share, 'observed_share, if it is not "auto",')
         name = type(self).__name__
         check_has_target(y, name)
         X, y, _ = indexable(X, y, groups)
@@ -399,6 +413,7 @@ class MetaErrorClassifier(
         self.error_model_, self.duplicates_, self.failed_folds_ = None, None, {}
         self.oof_error_ = self.oof_error_proba_ = self.oof_error_rate_ = self.n_errors_ = None
         self.fallback_reason_ = "meta_learner=None: the error probability is 1 - confidence."
+        self.meta_features_ = self.observed_share_ = None
         self.meta_feature_names_, self.observers_ = [], []
         progress.done("base estimator")
         progress.close()
@@ -425,14 +440,26 @@ class MetaErrorClassifier(
             )
         return splits
 
+    def _is_share_automatic(self):
+        return isinstance(self.observed_share, str) and self.observed_share == "auto"
+
+    def _choose_meta_features(self, X):
+        """Set the attributes that show what "auto" stands for."""
+        self.meta_features_ = resolve_auto(self.meta_features, self.estimator, X)
+        self.observed_share_ = self.observed_share
+        if self._is_share_automatic():
+            # If the user names the observers, they are worth their cost for each row.
+            is_default = self.meta_features_ is not self.meta_features
+            self.observed_share_ = 0.25 if is_default and observers_in(self.meta_features_) else 1.0
+
     def _check_observers(self, X, is_prefit):
-        """Return the observers in `meta_features`, after they have checked the base."""
-        observers = observers_in(self.meta_features)
-        if self.observed_share < 1 and not observers:
+        """Return the observers in `meta_features_`, after they have checked the base."""
+        observers = observers_in(self.meta_features_)
+        if self.observed_share_ < 1 and not observers:
             raise ValueError(
                 f"observed_share={self.observed_share} is the share of rows for which observers "
-                f"are computed, but meta_features={self.meta_features!r} has no observer. Leave "
-                'observed_share at 1, or add an observer, for example meta_features="images".'
+                f"are computed, but meta_features={self.meta_features!r} has no observer here. "
+                'Leave it at "auto", or add an observer, for example meta_features="images".'
             )
         for observer in observers:
             if is_prefit and hasattr(observer, "fit_beside"):
@@ -490,10 +517,10 @@ class MetaErrorClassifier(
         with noted("fitting the deployed base on all rows"):
             return fit(self.estimator, X, y, classes=classes, **options)
 
-    def _make_error_model(self, random_state):
+    def _make_error_model(self, meta_features, random_state):
         return ErrorModel(
             self.meta_learner,
-            meta_features=self.meta_features,
+            meta_features=meta_features,
             representation=self.representation,
             n_jobs=self.n_jobs,
             random_state=random_state,
@@ -511,12 +538,12 @@ class MetaErrorClassifier(
         by_argmax = observations.proba.argmax(axis=1) == observations.pred_encoded
         one_pass = adapt(base.estimator).predicts_argmax() is not False
         self._argmax_is_label = bool(by_argmax.all()) and one_pass
-        model = self._make_error_model(seed).fit_observations(
+        model = self._make_error_model(self.meta_features_, seed).fit_observations(
             observations,
             classes,
             base=base,
             representation=representation,
-            observed_share=self.observed_share,
+            observed_share=self.observed_share_,
         )
         self.error_model_ = model
         self.oof_error_, self.oof_error_proba_ = observations.is_error, model.oof_error_proba_

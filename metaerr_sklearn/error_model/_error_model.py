@@ -79,12 +79,12 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         meta-features and the offset, with target 1 where the prediction is wrong; with
         ``meta_features="input"`` it is fitted on X itself.
 
-    meta_features : "auto", str, callable or list of these, default="auto"
+    meta_features : "auto", "one_pass", str, callable or list of these, default="auto"
         Blocks "confidence", "predicted_class", "neighbors", "second_opinion", "input"; callables
         ``f(X, proba)`` that return one row of numbers per sample; objects with ``fit(X, proba)``
         and ``transform(X, proba)``. Objects with ``observe(estimator, X)`` are accepted only by
-        `MetaErrorClassifier`, which has the base. "auto" takes all five blocks; "input" is used
-        only by "lightgbm" and by its half of "auto".
+        `MetaErrorClassifier`, which has the base. "auto" and "one_pass" are all five blocks;
+        "input" is used only by "lightgbm" and by its half of "auto".
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers whose distances have a meaning. It is fitted without labels. With

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 
+from .._base_estimator.adapter import adapt
+from .._utils.images import holds_images
 from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
 from .._utils.validation import as_columns
 from ..representation._choice import source_names
@@ -151,12 +153,42 @@ BLOCKS = {
 }
 
 
-def choose_blocks(meta_features, *, for_trees, for_other_net):
-    """Return the blocks in `meta_features`; "auto" leaves out those that would not be used.
+def resolve_auto(meta_features, estimator, X):
+    """Return the word that "auto" stands for, and any other value as it is.
 
     Parameters
     ----------
-    meta_features : "auto", "images", block name, callable, or list of names and callables
+    meta_features : "auto", another word, block name, callable, or list of names and callables
+        Parameter of the user.
+    estimator : classifier
+        The base, fitted or not.
+    X : any
+        Training rows.
+
+    Returns
+    -------
+    meta_features : same type
+        For "auto": "images" if the base is a net and X surely holds images, else "one_pass".
+    """
+    if not (isinstance(meta_features, str) and meta_features == "auto"):
+        return meta_features
+    return "images" if adapt(estimator).is_net and holds_images(X) else "one_pass"
+
+
+def means_one_pass(meta_features):
+    """Return whether `meta_features` is the word for all blocks without a further pass of the base.
+
+    Without a base, this is what "auto" means.
+    """
+    return isinstance(meta_features, str) and meta_features in ("auto", "one_pass")
+
+
+def choose_blocks(meta_features, *, for_trees, for_other_net):
+    """Return the blocks in `meta_features`; "one_pass" leaves out those that would not be used.
+
+    Parameters
+    ----------
+    meta_features : "one_pass", "images", block name, callable, or list of names and callables
         Parameter of the user.
     for_trees : bool
         Whether the meta-learner uses columns that are for trees only.
@@ -168,7 +200,7 @@ def choose_blocks(meta_features, *, for_trees, for_other_net):
     sources : list
     """
     sources = check_meta_features(meta_features)
-    if not (isinstance(meta_features, str) and meta_features == "auto"):
+    if not means_one_pass(meta_features):
         return sources
     return [
         name
@@ -253,15 +285,16 @@ def check_meta_features(meta_features):
 
     Parameters
     ----------
-    meta_features : "auto", "images", block name, callable, or list of names and callables
+    meta_features : "auto", "one_pass", "images", block name, callable, or list of these
+        "auto" is taken for "one_pass": the choice by base and rows is made by `resolve_auto`.
 
     Returns
     -------
     blocks : list
     """
-    if isinstance(meta_features, str):
-        meta_features = list(BLOCKS) if meta_features == "auto" else [meta_features]
-    elif callable(meta_features) or _is_custom(meta_features):
+    if means_one_pass(meta_features):
+        meta_features = list(BLOCKS)
+    elif isinstance(meta_features, str) or callable(meta_features) or _is_custom(meta_features):
         meta_features = [meta_features]
     try:
         sources = list(meta_features)
@@ -299,8 +332,8 @@ def _is_custom(block):
 
 def _expected_blocks():
     return (
-        f'expected "auto", "images" or a list of {", ".join(map(repr, BLOCKS))}, callables '
-        "f(X, proba), "
+        'expected "auto", "one_pass", "images" or a list of '
+        f"{', '.join(map(repr, BLOCKS))}, callables f(X, proba), "
         "objects with transform(X, proba), and objects with observe(estimator, X), such as "
         "OtherFits()."
     )

@@ -32,7 +32,7 @@ from .._utils.validation import (
     warn_caller,
 )
 from ..error_model import ErrorModel
-from ..meta_features._blocks import check_no_observers
+from ..meta_features._blocks import check_no_observers, means_one_pass
 from ..model_selection import is_unlabeled
 from ..model_selection._splitting import check_split_parameter
 from ..representation._choice import fit_representation
@@ -76,8 +76,8 @@ class SelfTrainingWithMetaErr(
         "threshold" and "k_best" give exactly the results of scikit-learn's
         `SelfTrainingClassifier`, for every input that this class accepts.
 
-    meta_features : "auto", str, callable or list of these, default="auto"
-        Input of the meta-learner; see `ErrorModel`.
+    meta_features : "auto", "one_pass", str, callable or list of these, default="auto"
+        Input of the meta-learner; see `ErrorModel`. "one_pass" is the same as "auto".
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and auxiliary models; see `ErrorModel`. For nets with
@@ -540,8 +540,8 @@ class SelfTrainingWithMetaErr(
             self._make_error_model(None).check_parameters()
 
     def _is_automatic(self):
-        chosen = (self.meta_learner, self.meta_features)
-        return all(isinstance(value, str) and value == "auto" for value in chosen)
+        is_auto = isinstance(self.meta_learner, str) and self.meta_learner == "auto"
+        return is_auto and means_one_pass(self.meta_features)
 
     def _choose_criterion(self):
         if self.criterion != "auto":
