@@ -69,7 +69,7 @@ class Cell:
     def __init__(self, memory):
         self.memory = memory
 
-    def fit(self, meta_learner, *, meta_features="auto", cv=None, observed_share=1.0):
+    def fit(self, meta_learner, *, meta_features="one_pass", cv=None, observed_share="auto"):
         """Fit a MetaErrorClassifier on the training rows."""
         clf = MetaErrorClassifier(
             self.base,
@@ -147,8 +147,8 @@ def uq360(cell, train):
     return lambda test: predict(test.matrix, test.proba)
 
 
-def ours(meta_learner, cell, train):
-    clf = cell.fit(meta_learner)
+def ours(meta_learner, meta_features, cell, train):
+    clf = cell.fit(meta_learner, meta_features=meta_features)
     return lambda test: clf.predict_error_proba(test.X)
 
 
@@ -163,7 +163,8 @@ FIT = {
     "rel_u": rel_u,
     "platt_msp": platt,
     "uq360": uq360,
-    **{name: partial(ours, name) for name in OURS},
+    **{name: partial(ours, name, "one_pass") for name in OURS},
+    "auto": partial(ours, "auto", "auto"),  # the default
 }
 # The other methods only rank: log-loss and Brier score need probabilities.
 PROBABILITIES = {"msp", "platt_msp", "uq360", *OURS}

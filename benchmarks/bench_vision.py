@@ -16,11 +16,13 @@ Data
     the fonts of matplotlib, random pixels, and images of another set.
 
 Methods
-    "auto" is our default: one pass. "augmented" is the set-up that we recommend for images: it adds
-    the predictions for ten geometric views of each image, and for a mirrored one of photographs.
-    "augmented_25" and "augmented_50" use the views only for the quarter or half of the images whose
-    error probability without views is highest. "one_more_net" adds one more net that was trained
-    with another seed (`OtherFits`) in place of the views, "augmented_and_net" both.
+    "one_pass" takes no further pass of the net. "augmented" is the set-up that we recommend for
+    images: it adds the predictions for ten geometric views of each image, and for a mirrored one of
+    photographs. "augmented_25" and "augmented_50" use the views only for the quarter or half of the
+    images whose error probability without views is highest. "auto" is our default: a quarter of the
+    images get views, and none is mirrored. "one_more_net" adds one more net that was trained with
+    another seed (`OtherFits`) in place of the views, "augmented_and_net" both. "lightgbm", "mlp",
+    "logistic" and "confidence" are "one_pass" with another meta-learner.
 
 Baselines
     One pass: max probability (MSP, with its order kept if p1 rounds to 1), margin, entropy, DOCTOR,
@@ -46,14 +48,14 @@ Columns
     column "train_seconds" of the rows has the time in which the deployed net was trained.
 
 Claim (written before the run, except for "mean E", which was added when seven cells had shown that
-the ratio of the sums would be lost; base "cnn", 24 cells)
+the ratio of the sums would be lost; "one_pass" was the default then; base "cnn", 24 cells)
     "augmented" gains at least 0.017 AUROC over MSP on average, has at most 0.82 of its excess AURC
     (both ratios), and is below it by more than 0.002 in no cell. "augmented_and_net" gains at least
     0.024, has at most 0.72, and is below MSP by more than 0.002 in no cell. Both gain more than the
     mean over the same views, over the shifts, and over the same nets; "augmented_and_net" also more
     than the means over shifts or views and nets. "augmented" is better than MSP by more than 0.002
-    AUROC, on average over the nets, in at least 13 of 16 shifts. "auto" is first in mean rank among
-    itself and all baselines of one pass.
+    AUROC, on average over the nets, in at least 13 of 16 shifts. "one_pass" is first in mean rank
+    among itself and all baselines of one pass.
 
 If the claim is lost, the exit status is 1. ``--quick`` (two minutes) checks a weaker claim on small
 data and keeps no rows.
@@ -89,6 +91,7 @@ from _failure_prediction import (
     ignore_expected_warnings,
     mean_rank,
     measure,
+    ours,
     print_claim,
     score_methods,
     summary_table,
@@ -124,7 +127,7 @@ VIEWS_AND_NETS = {
     "one_more_net": (False, 1, 1.0),
     "augmented_and_net": (True, 1, 1.0),
 }
-METHODS = (*ONE_PASS, *MEANS, *OURS, *VIEWS_AND_NETS)
+METHODS = (*ONE_PASS, *MEANS, "one_pass", *OURS, *VIEWS_AND_NETS)
 # The ResNet has no dropout, and the paper's method has not been run for it.
 NOT_FOR_RESNET = ("mc_dropout", "paper_cnn")
 # Forward passes for each test image, and further fits; all other methods need one pass.
@@ -136,16 +139,17 @@ COST = {
     "mean_of_nets": ("2", "1, 1"),
     "mean_of_shifts_and_nets": ("10", "1, 1"),
     "mean_of_views_and_nets": ("22", "1, 1"),
+    "auto": ("3.75", "0, 0"),
     "augmented_25": ("3.75", "0, 0"),
     "augmented_50": ("6.5", "0, 0"),
     "augmented": ("12", "0, 0"),
     "one_more_net": ("3", "4, 1"),
     "augmented_and_net": ("14", "4, 1"),
 }
-MAIN = ("auto", *VIEWS_AND_NETS, *MEANS)
+MAIN = ("one_pass", "auto", *VIEWS_AND_NETS, *MEANS)
 SHIFT_METHODS = (
     *("msp", "platt_msp", "mean_of_shifts", "mean_of_nets"),
-    *("auto", "augmented", "one_more_net", "augmented_and_net"),
+    *("one_pass", "auto", "augmented", "one_more_net", "augmented_and_net"),
 )
 N_SHIFTED = 1500
 
@@ -275,6 +279,7 @@ def mean_over(views, n_nets, cell, train):
 
 FIT_NET = {
     **FIT,
+    "one_pass": partial(ours, "auto", "one_pass"),
     "mc_dropout": mc_dropout,
     "energy": energy,
     "max_logit": max_logit,
@@ -286,7 +291,7 @@ FIT_NET = {
     "mean_of_views_and_nets": partial(mean_over, "geometric", 2),
     **{name: partial(with_views, name) for name in VIEWS_AND_NETS},
 }
-OWN_PASSES = {*FOR_NETS, "paper_cnn", *MEANS, *VIEWS_AND_NETS}
+OWN_PASSES = {*FOR_NETS, "paper_cnn", "one_pass", *MEANS, *VIEWS_AND_NETS}
 
 
 def compute_cell(cache, key, methods):
@@ -296,7 +301,8 @@ def compute_cell(cache, key, methods):
             cell,
             methods,
             FIT_NET,
-            probabilities=PROBABILITIES | {"mc_dropout", "paper_cnn", *MEANS, *VIEWS_AND_NETS},
+            probabilities=PROBABILITIES
+            | {"mc_dropout", "paper_cnn", "one_pass", *MEANS, *VIEWS_AND_NETS},
             predict_themselves=PREDICT_THEMSELVES | OWN_PASSES,
         )
 
@@ -456,13 +462,13 @@ def full_claim(c, shift_rows):
         )
     )
     rank = mean_rank(
-        c.auroc[[m for m in (*ONE_PASS, "auto") if m in c.auroc and m != "mc_dropout"]]
+        c.auroc[[m for m in (*ONE_PASS, "one_pass") if m in c.auroc and m != "mc_dropout"]]
     )
     claim.append(
         (
-            "auto: first in mean rank among itself and all baselines of one pass",
-            f"{rank['auto']:.2f}, best other {rank.drop('auto').iloc[0]:.2f}",
-            rank.index[0] == "auto",
+            "one_pass: first in mean rank among itself and all baselines of one pass",
+            f"{rank['one_pass']:.2f}, best other {rank.drop('one_pass').iloc[0]:.2f}",
+            rank.index[0] == "one_pass",
         )
     )
     return claim
