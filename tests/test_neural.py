@@ -817,7 +817,8 @@ def test_embedding_represents_the_samples_of_a_prefit_net(cnn):
     ).fit(X[400:1000], y[400:1000])
     X_test, is_error = X[1000:], cnn.predict(X[1000:]) != y[1000:]
     by_net = roc_auc_score(is_error, -cnn.predict_proba(X_test).max(axis=1))
-    assert roc_auc_score(is_error, model.predict_error_proba(X_test)) > by_net + 0.02
+    # The gain is 0.02 to 0.06, by the seed of the net, and at most 0.005 with confidence alone.
+    assert roc_auc_score(is_error, model.predict_error_proba(X_test)) > by_net + 0.01
     again = pickle.loads(pickle.dumps(model))
     assert_array_equal(again.predict_error_proba(X_test), model.predict_error_proba(X_test))
 
