@@ -32,7 +32,7 @@ def trained(images):
     return make_net(max_epochs=10).fit(X[:600], y[:600]).module_.eval()
 
 
-@pytest.mark.parametrize("features", ["auto", "images"])
+@pytest.mark.parametrize("features", ["one_pass", "images"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_error_probabilities_are_those_of_the_cpu(features, dtype, trained, images):
     X, y = images
@@ -75,7 +75,8 @@ def test_a_cross_fitted_net(images):
 def test_each_batch_is_moved_to_the_gpu_once(trained, images, monkeypatch):
     X, y = images
     net = as_classifier(copy.deepcopy(trained), device="cuda", batch_size=100)
-    clf = MetaErrorClassifier(net, "logistic", random_state=0).fit(X[600:1200], y[600:1200])
+    clf = MetaErrorClassifier(net, "logistic", meta_features="one_pass", random_state=0)
+    clf.fit(X[600:1200], y[600:1200])
     with torch.profiler.profile() as profile:
         clf.predict_with_error(X[:500])
     moved = [event for event in profile.events() if "Memcpy HtoD" in event.name]

@@ -259,6 +259,23 @@ def test_new_rows_may_be_of_another_kind(kind, images, net):
     assert_allclose(clf.predict_error_proba(rows), clf.predict_error_proba(X), rtol=1e-4)
 
 
+class OnlyWholeNumbers(TinyCNN):
+    def forward(self, X):
+        if not self.training and (X.round() != X).any():
+            raise ValueError("X must hold whole numbers")
+        return super().forward(X)
+
+
+def test_the_error_of_a_net_that_refuses_views_says_what_to_type(images):
+    X, _, y = images
+    base = make_net(OnlyWholeNumbers, module__n_outputs=4, max_epochs=1)
+    clf = wrapped(base, cv=2)
+    with pytest.raises(ValueError, match="must hold whole numbers") as info:
+        clf.fit(X.round(), y)
+    assert 'meta_features="one_pass" makes no views' in info.value.__notes__[0]
+    assert clf.set_params(meta_features="one_pass").fit(X.round(), y).observers_ == []
+
+
 def test_a_wrong_share_is_refused_before_any_fit(images):
     X, _, y = images
     clf = wrapped(make_net(max_epochs="no fit"))

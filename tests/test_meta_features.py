@@ -19,6 +19,7 @@ from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predi
 from metaerr_sklearn.error_model._sampling import make_folds
 from metaerr_sklearn.meta_features._base import TrainingRows
 from metaerr_sklearn.meta_features._blocks import (
+    BLOCKS,
     ConfidenceBlock,
     CustomBlock,
     InputBlock,
@@ -436,9 +437,9 @@ def test_callable_and_transformer_give_columns(rows):
 
 def test_block_names_are_checked():
     assert check_meta_features("input") == ["input"]
-    assert len(check_meta_features("auto")) == 5
+    assert check_meta_features("auto") == check_meta_features("one_pass") == list(BLOCKS)
     for wrong in ("confidenc", ["neighbors", "x"], [], 3, None):
-        with pytest.raises(ValueError, match='expected "auto", "images" or a list of'):
+        with pytest.raises(ValueError, match='expected "auto", "one_pass", "images" or a list of'):
             check_meta_features(wrong)
 
 

@@ -9,6 +9,7 @@ from skorch.utils import to_device, to_tensor
 
 from .._compat import safe_indexing
 from .._utils import limits
+from .._utils.failures import noted
 from .._utils.images import spatial_axes
 from .._utils.labels import as_numpy
 from .._utils.probabilities import vote_and_deviations
@@ -139,7 +140,8 @@ class AugmentedConfidence(BaseEstimator):
         self.check_base(estimator, X)
         net = net_at_end(estimator)
         net.check_is_fitted()
-        with NET_LOCK, preserved_rng(0, device=net.device):
+        step = 'predicting altered views of the rows; meta_features="one_pass" makes no views'
+        with noted(step), NET_LOCK, preserved_rng(0, device=net.device):
             chunks = row_chunks(X, max_rows=limits.ERROR_MODEL_CHUNK)
             parts = [self._describe(estimator, part) for _, part in chunks]
         return np.concatenate(parts or [self._describe(estimator, X)])
