@@ -171,7 +171,7 @@ def test_probabilities_are_found_on_the_first_batch(n_first, module, new):
     net.predict_proba(new[:n_first])
     assert net.output_ == "probabilities"
     assert_array_equal(net.predict_proba(new), softmax_of(module, new))
-    with pytest.raises(ValueError, match="needs logits, got a net"):
+    with pytest.raises(ValueError, match="needs logits, but the module"):
         energy_confidence(net, new)
 
 

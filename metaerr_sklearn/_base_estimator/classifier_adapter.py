@@ -252,7 +252,10 @@ class ClassifierAdapter:
     def _proba_of_scores(self, X, own_classes):
         scores = np.asarray(self.call("decision_function", X), dtype=np.float64)
         if np.isnan(scores).any():
-            raise OutputError(f"decision_function of {self.name} returns NaN.")
+            raise OutputError(
+                f"decision_function of {self.name} returns NaN. X may have NaN or infinite values: "
+                "fill them, or drop these rows."
+            )
         if scores.ndim == 1 and len(own_classes) == 2:
             return np.column_stack([expit(-2 * scores), expit(2 * scores)])
         if scores.ndim == 2 and scores.shape[1] == len(own_classes):

@@ -32,7 +32,7 @@ class NetAdapter(ClassifierAdapter):
 
     is_net = True
     scores_advice = (
-        "A network needs a softmax: with skorch use criterion=torch.nn.CrossEntropyLoss on raw "
+        "A net needs a softmax: with skorch use criterion=torch.nn.CrossEntropyLoss on raw "
         "logits, or end the module in Softmax for NLLLoss."
     )
 

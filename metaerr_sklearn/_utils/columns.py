@@ -143,7 +143,8 @@ def columns_of(X, names=None):
         positions = [own.index(name) for name in names]
     elif names is not None and len(own) != len(names):
         raise ValueError(
-            f"X has {len(own)} columns, but had {len(names)} in fit: {', '.join(names[:10])}."
+            f"X has {len(own)} columns, but had {len(names)} in fit: {', '.join(names[:10])}. "
+            "Pass these columns, in this order."
         )
     if hasattr(X, "column_names"):
         return [X.column(j) for j in positions]

@@ -119,7 +119,7 @@ def check_two_classes(labels, name):
     if len(classes) < 2:
         raise ValueError(
             f"{name} needs labeled samples of at least 2 classes, got one class: {classes!r}, "
-            f"n_samples={len(labels)}."
+            f"n_samples={len(labels)}. Pass rows of another class, too."
         )
 
 

@@ -100,7 +100,7 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
             if n_groups < 2:
                 raise ValueError(
                     "groups must hold at least 2 groups, got 1: no row is new to a base that was "
-                    "trained on the others."
+                    "trained on the others. Pass more groups, or leave groups out."
                 )
             n_folds = min(n_folds, n_groups)
             splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)

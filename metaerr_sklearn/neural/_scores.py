@@ -90,7 +90,9 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
     """
     net = as_fitted_net(net)
     if isinstance(n_passes, bool) or not isinstance(n_passes, Integral) or n_passes < 1:
-        raise ValueError(f"n_passes must be a positive integer, got {n_passes!r}.")
+        raise ValueError(
+            f"n_passes must be a positive integer, got {n_passes!r}. Pass for example n_passes=20."
+        )
     dropouts = _dropouts(net)
     if not dropouts:
         raise ValueError(
@@ -166,7 +168,8 @@ def energy_confidence(net, X, *, temperature=1.0):
         If `net` is not a skorch net.
     ValueError
         If the net is trained with NLLLoss or BCELoss, because its module then returns
-        probabilities, or if the temperature is not positive.
+        probabilities; if the module in `as_classifier` returns probabilities; or if the
+        temperature is not positive.
 
     References
     ----------
@@ -186,7 +189,10 @@ def energy_confidence(net, X, *, temperature=1.0):
     (60,)
     """
     if not temperature > 0:
-        raise ValueError(f"temperature must be a positive number, got {temperature!r}.")
+        raise ValueError(
+            f"temperature must be a positive number, got {temperature!r}. The paper uses "
+            "temperature=1."
+        )
     return temperature * logsumexp(_logits(net, X) / temperature, axis=1)
 
 
@@ -215,7 +221,7 @@ def max_logit_confidence(net, X):
         If `net` is not a skorch net.
     ValueError
         If the net is trained with NLLLoss or BCELoss, because its module then returns
-        probabilities.
+        probabilities, or if the module in `as_classifier` returns probabilities.
 
     References
     ----------
@@ -246,9 +252,9 @@ def _logits(net, X):
     # The first outputs show what the module of `as_classifier` returns.
     if isinstance(net.criterion_, (nn.NLLLoss, nn.BCELoss)):
         raise ValueError(
-            f"This score needs logits, got a net trained with {type(net.criterion_).__name__}, "
-            "whose module returns probabilities. Return raw outputs from the module and use "
-            "criterion=torch.nn.CrossEntropyLoss."
+            "This score needs logits, but the module of the net returns probabilities (criterion "
+            f"{type(net.criterion_).__name__}). Return raw outputs from the module. A net that is "
+            "trained with skorch then needs criterion=torch.nn.CrossEntropyLoss."
         )
     output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)

@@ -115,7 +115,8 @@ def _answers(estimator, X):
     selective = final_estimator(estimator)
     if not hasattr(selective, "reject_label_"):
         raise TypeError(
-            f"This scorer is for a fitted SelectiveClassifier, got {type(estimator).__name__}."
+            f"This scorer is for a fitted SelectiveClassifier, got {type(estimator).__name__}. "
+            "Wrap the classifier: SelectiveClassifier(classifier, target_risk=0.05)."
         )
     labels, reject_label = estimator.predict(X), selective.reject_label_
     if reject_label != reject_label:
