@@ -1,4 +1,4 @@
-"""Confidence scores that need no meta-model. Higher always means more trusted."""
+"""Confidence scores that need no meta-learner. Higher always means more trusted."""
 
 import numpy as np
 from scipy.special import entr

@@ -30,9 +30,11 @@ __all__ = ["ErrorSlice", "ErrorSlices", "error_slices"]
 class ErrorSlice(NamedTuple):
     """A region of the input, and the error rate of the held-out rows in it.
 
-    ``low`` and ``high`` are the bounds of the interval of ``error_rate``. ``lift`` is its ratio to
-    the error rate of the other held-out rows. ``confirmed`` is False if the held-out rows do not
-    show that the error rate is higher than elsewhere.
+    ``condition`` is the region as text. ``low`` and ``high`` are the bounds of the interval of
+    ``error_rate``. ``lift`` is its ratio to the error rate of the other held-out rows; infinite if
+    none of these is wrong. ``n_samples`` and ``n_errors`` count the held-out rows in the region,
+    and the wrong ones among them. ``confirmed`` is False if the held-out rows do not show that the
+    error rate is higher than elsewhere.
     """
 
     condition: str

@@ -215,7 +215,9 @@ class PredictsErrors:
             confidence", "offset: second_opinion" and "offset: vote of ..." are the calibrated terms
             that the error model starts from. The others are "block: meta-feature" of the learned
             correction: "input: age" is a column of X, with all its categories; "input: component 0"
-            is a component of X if X was projected. ``base_value`` is a float. Each row of
+            is a component of X if X was projected. If `observed_share` is below 1, as in the
+            default for images, "offset: row is observed" is the difference between the base values
+            of the two error models. ``base_value`` is a float. Each row of
             ``contributions`` and ``base_value`` sum to the log-odds of `predict_error_proba`.
 
         Raises

@@ -63,11 +63,12 @@ class MetaErrorClassifier(
     ----------
     estimator : classifier
         The base: any scikit-learn classifier, a Pipeline over frames or text, a skorch net over
-        float32 images, or a fitted classifier in a `FrozenEstimator`. Define a net by a module
-        class: an instance that was fitted in a net is refused, because its weights have been
-        trained on the test rows of the folds. A pretrained instance (a backbone) or a frozen step
-        of a Pipeline is accepted. If it was trained on rows of X with their labels, the error
-        rates are too low, and nothing can show this.
+        float32 images, a trained PyTorch module in `neural.as_classifier`, or a fitted classifier
+        in a `FrozenEstimator`. Define a net that is trained here by a module class: an instance
+        that was fitted in a net is refused, because its weights have been trained on the test rows
+        of the folds. A pretrained instance (a backbone) or a frozen step of a Pipeline is accepted.
+        If it was trained on rows of X with their labels, the error rates are too low, and nothing
+        can show this.
 
     meta_learner : {"auto", "lightgbm", "mlp", "logistic", "confidence"}, meta-learner, classifier \
             or None, default="auto"

@@ -28,6 +28,9 @@ class OtherFits(BaseEstimator):
 
     Attributes
     ----------
+    votes : bool
+        True: the first column of `observe` is the log-odds that the prediction is right.
+
     estimators_ : list of fitted classifiers
         The further fits. The fitted object is in `MetaErrorClassifier.observers_`.
 
@@ -111,8 +114,9 @@ class OtherFits(BaseEstimator):
         Parameters
         ----------
         fit : callable
-            ``fit(seed)`` returns a further fitted clone of the base. ``fit.y`` are the labels of
-            its training rows, and ``fit.classes`` the sorted labels of all classes.
+            ``fit(seed)`` returns a further fitted clone of the base. ``fit.X`` and ``fit.y`` are
+            its training rows and their labels, and ``fit.classes`` the sorted labels of all
+            classes.
 
         Returns
         -------

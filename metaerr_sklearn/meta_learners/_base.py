@@ -215,6 +215,14 @@ class ResidualMetaLearner(BaseEstimator):
 class ConfidenceMetaLearner(ResidualMetaLearner):
     """Correct nothing: the error probability is the calibrated offset.
 
+    Use it as ``meta_learner=`` of `MetaErrorClassifier` or `ErrorModel`. The offset is the
+    calibrated log-odds of an error, from which the error model starts; see `ErrorModel`.
+
+    Attributes
+    ----------
+    oof_logit_ : ndarray of shape (n_samples,)
+        Offset of the training rows.
+
     Examples
     --------
     >>> import numpy as np

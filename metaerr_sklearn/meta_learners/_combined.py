@@ -22,6 +22,9 @@ _EPS = 1e-6
 class AverageMetaLearner(ResidualMetaLearner):
     """Average the log-odds of several learners.
 
+    Use it as ``meta_learner=`` of `MetaErrorClassifier` or `ErrorModel`. Their default "auto" is
+    the average of a `LightGBMMetaLearner` and a `LogisticMetaLearner`.
+
     Parameters
     ----------
     learners : list of residual meta-learners
@@ -53,7 +56,8 @@ class AverageMetaLearner(ResidualMetaLearner):
         if not learners or not all(isinstance(v, ResidualMetaLearner) for v in learners):
             raise ValueError(
                 "learners of AverageMetaLearner must be a list of at least one meta-learner of "
-                f"this package, got {self.learners!r}."
+                f"this package, got {self.learners!r}. Pass for example [LightGBMMetaLearner(), "
+                "LogisticMetaLearner()]."
             )
         for learner in learners:
             learner.check_parameters()
@@ -203,7 +207,8 @@ class ClassifierMetaLearner(ResidualMetaLearner):
             self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
         if not any(hasattr(self.estimator_, m) for m in ("predict_proba", "decision_function")):
             raise OutputError(
-                f"{type(base.final).__name__} has neither predict_proba nor decision_function."
+                f"{type(base.final).__name__} has neither predict_proba nor decision_function. "
+                "Pass a meta_learner that has one of them."
             )
         self.oof_logit_ = clipped_logit(proba, _EPS)
         return self

@@ -15,6 +15,9 @@ from ._base import ResidualMetaLearner
 class LightGBMMetaLearner(ResidualMetaLearner):
     """Correct the offset by small boosted trees, with early stopping by the held-out folds.
 
+    Use it as ``meta_learner=`` of `MetaErrorClassifier` or `ErrorModel`. The offset is the
+    calibrated log-odds of an error, from which the error model starts; see `ErrorModel`.
+
     Parameters
     ----------
     n_estimators : int or None, default=None

@@ -14,6 +14,9 @@ from ._base import ClippedScaler, ResidualMetaLearner
 class LogisticMetaLearner(ResidualMetaLearner):
     """Correct the offset by a ridge-penalised linear function of the meta-features.
 
+    Use it as ``meta_learner=`` of `MetaErrorClassifier` or `ErrorModel`. The offset is the
+    calibrated log-odds of an error, from which the error model starts; see `ErrorModel`.
+
     Parameters
     ----------
     alphas : sequence of float, default=(3000, 1000, 300, 100, 30, 10, 3)
@@ -52,7 +55,7 @@ class LogisticMetaLearner(ResidualMetaLearner):
         if not alphas or not all(isinstance(a, Real) and 0 < a < np.inf for a in alphas):
             raise ValueError(
                 "alphas of LogisticMetaLearner must be a sequence of at least one number, each "
-                f"above 0, got {self.alphas!r}."
+                f"above 0, got {self.alphas!r}. Pass for example (1000, 100, 10)."
             )
 
     def _fit_path(self, Z, is_error, offset, folds, weight, seed):

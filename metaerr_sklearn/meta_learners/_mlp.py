@@ -11,6 +11,8 @@ from ._base import ClippedScaler, ResidualMetaLearner
 class MLPMetaLearner(ResidualMetaLearner):
     """Correct the offset by a small network, with early stopping by the held-out folds.
 
+    Use it as ``meta_learner=`` of `MetaErrorClassifier` or `ErrorModel`. The offset is the
+    calibrated log-odds of an error, from which the error model starts; see `ErrorModel`.
     `fit` needs torch; predictions do not.
 
     Parameters

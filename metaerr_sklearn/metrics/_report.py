@@ -28,13 +28,14 @@ def failure_report(
     digits=3,
     output_dict=False,
 ):
-    """Build a text report that compares the meta-model with confidence scores.
+    """Build a text report that compares the error probability with confidence scores.
 
-    The report has one row for each score that ranks the samples by their error probability: the
-    meta-model, and the baselines max probability, margin and entropy, which are computed from the
-    class probabilities of the base classifier. Log-loss and Brier score are shown for scores that
-    are probabilities. The first lines give the error rate and the difference between meta-model and
-    max probability, which are compared on the same rows.
+    The report has one row for each score that ranks the samples. "meta-model" is the error
+    probability of a `MetaErrorClassifier`. The baselines "max probability", "margin" and "entropy"
+    are computed from the class probabilities of the base classifier. The columns are the metrics
+    `error_roc_auc`, `aurc`, `augrc`, `fpr_at_tpr` (FPR95, at a rate of 95 %), `error_log_loss` and
+    `error_brier_score`; the last two are shown for scores that are probabilities. The first lines
+    give the error rate, and the difference between meta-model and max probability on the same rows.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def failure_report(
         whose report has the baseline rows only. It may be inside a pipeline or a search.
 
     X : array-like of length n_samples
-        Rows that neither the classifier nor its meta-model was trained on.
+        Rows that neither the classifier nor its error model was trained on.
 
     y : array-like of shape (n_samples,)
         True labels.

@@ -74,7 +74,7 @@ def as_classifier(
     Raises
     ------
     TypeError
-        If `module` is not an instance of a module.
+        If `module` is not an instance of a module, or a parameter has an unknown name.
     ValueError
         If the module has no weights ("meta" device), or a parameter is invalid.
 

@@ -24,8 +24,9 @@ class AugmentedConfidence(BaseEstimator):
     """Describe each prediction by the net's predictions for altered views of the sample.
 
     Pass an instance in ``meta_features=`` of `MetaErrorClassifier` if the base classifier is a
-    skorch net on images, or a Pipeline that ends in one. ``meta_features="images"`` does this for
-    each row, and the default for a quarter of the rows. A prediction that changes when the image is
+    skorch net on images, or a Pipeline that ends in one. ``meta_features="images"`` includes an
+    instance. The default for nets on images includes one too, for a quarter of the rows. A
+    prediction that changes when the image is
     shifted by one pixel is more often wrong (test-time augmentation [1]_, [2]_). The features of a
     training sample come from a net that was not trained on this sample. Each view costs one more
     forward pass, and the sample itself another one.

@@ -140,7 +140,8 @@ class RiskCoverageDisplay:
             How often each row counts; None means once.
 
         plot_baseline : bool, default=True
-            Whether to draw the curve of max probability beside that of the meta-model.
+            Whether to draw the curve of max probability beside that of the error probability,
+            which is named "meta-model".
 
         name : str, default=None
             Name of the first curve; None takes "meta-model" or "max probability".

@@ -223,6 +223,8 @@ class SelectiveClassifier(
 
         Raises
         ------
+        TypeError
+            If `estimator` is no classifier, or has no score to rank rows by.
         ValueError
             If not exactly one target is given, if the reject label is a class, or if data or a
             parameter are invalid.
