@@ -68,6 +68,10 @@ def test_slightly_negative_probabilities_count_as_zero(score):
 def test_scores_that_are_no_probabilities_are_refused(score):
     with pytest.raises(ValueError, match="must be class probabilities"):
         score([[2.0, -1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"Divide each row by its sum.*softmax\(logits, axis=1\)"):
+        score([[70, 20, 10]])
+    with pytest.raises(ValueError, match=r"got \(3,\).*np.column_stack\(\[1 - p, p\]\)"):
+        score([0.7, 0.2, 0.1])
 
 
 def test_max_probability_and_margin_equal_their_definition(proba):

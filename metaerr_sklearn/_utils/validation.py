@@ -16,7 +16,11 @@ from .columns import column_names, is_frame
 from .labels import as_numpy, is_missing, read_labels
 from .rows import check_no_loader, is_instance_by_name
 
+# What to type if a classifier, or an array of the user, holds no probabilities.
 SCORES_ADVICE = "For scores that are not probabilities, expose them as decision_function."
+_ARRAY_ADVICE = (
+    "Divide each row by its sum, or convert logits with scipy.special.softmax(logits, axis=1)."
+)
 
 
 def warn_caller(message):
@@ -171,7 +175,7 @@ def is_distribution(proba):
     return np.isfinite(sums) & (np.abs(sums - 1) <= 0.02) & is_positive
 
 
-def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCORES_ADVICE):
+def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_ARRAY_ADVICE):
     """Return class probabilities as a float array, or raise.
 
     Parameters
@@ -201,6 +205,12 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=SCO
     ValueError
         If the rows are not probability distributions, or the columns do not fit the classes.
     """
+    if np.ndim(proba) == 1 and len(proba):
+        raise ValueError(
+            f"{name} must have shape (n_samples, n_classes), got ({len(proba)},). Pass one column "
+            "for each class. If p is the probability of the second of two classes, pass "
+            "np.column_stack([1 - p, p])."
+        )
     if classes is not None:
         proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
     proba = check_array(

@@ -460,7 +460,8 @@ class MetaErrorClassifier(
             raise ValueError(
                 f"observed_share={self.observed_share} is the share of rows for which observers "
                 f"are computed, but meta_features={self.meta_features!r} has no observer here. "
-                'Leave it at "auto", or add an observer, for example meta_features="images".'
+                'Leave observed_share at "auto", or add an observer, for example '
+                'meta_features="images" for a net on images.'
             )
         for observer in observers:
             if is_prefit and hasattr(observer, "fit_beside"):

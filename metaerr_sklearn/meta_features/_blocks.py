@@ -275,8 +275,8 @@ def check_no_observers(meta_features):
     if observers:
         raise ValueError(
             f"{type(observers[0]).__name__} in meta_features observes the base classifier and its "
-            "clones, which only MetaErrorClassifier has. Leave it out here, or use "
-            "MetaErrorClassifier."
+            "clones, which only MetaErrorClassifier has. Leave it out here "
+            '(pass "one_pass" in place of "images"), or use MetaErrorClassifier.'
         )
 
 

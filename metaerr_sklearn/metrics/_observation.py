@@ -122,7 +122,8 @@ def _class_proba(estimator, X):
     base = adapt(estimator)
     if hasattr(estimator, "predict_proba"):
         name = f"predict_proba of {type(estimator).__name__}"
-        return check_proba(base.fill_zero_rows(base.call("predict_proba", X)), name=name)
+        proba = base.fill_zero_rows(base.call("predict_proba", X))
+        return check_proba(proba, name=name, advice=base.scores_advice)
     if hasattr(estimator, "decision_function"):
         return base.predict_proba(X, np.unique(estimator.classes_))
     return None

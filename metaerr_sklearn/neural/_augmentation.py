@@ -101,9 +101,9 @@ class AugmentedConfidence(BaseEstimator):
             net_at_end(estimator)
         except TypeError as error:
             raise TypeError(
-                "AugmentedConfidence needs a net that classifies images: a skorch net, or a "
-                f"Pipeline or search that ends in one, got {type(estimator).__name__}. Leave it "
-                'out for another base: meta_features="auto".'
+                'AugmentedConfidence, a part of meta_features="images", needs a net that '
+                "classifies images: a skorch net, or a Pipeline or search that ends in one, got "
+                f'{type(estimator).__name__}. For another base pass meta_features="auto".'
             ) from error
         if not callable(self.views):
             self._named_views()
