@@ -148,7 +148,7 @@ def test_inside_a_selective_classifier(table):
 def test_the_share_is_checked_before_any_fit(table):
     X, y = table
     clf = MetaErrorClassifier(FirstColumn(), observed_share=0.25)
-    with pytest.raises(ValueError, match=r'has no observer here. Leave it at "auto", or add an'):
+    with pytest.raises(ValueError, match=r'Leave observed_share at "auto", or add an'):
         clf.fit(X, y)
     for share in (0, 25, -1):
         with pytest.raises(ValueError, match="observed_share"):
