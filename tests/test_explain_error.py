@@ -219,7 +219,7 @@ def test_fallback_is_explained_by_the_confidence_alone(table):
     [
         (MLPMetaLearner(max_epochs=1), "MLPMetaLearner"),
         (AverageMetaLearner([MLPMetaLearner(max_epochs=1)]), "AverageMetaLearner"),
-        (LogisticRegression(), "ClassifierMetaLearner"),
+        (LogisticRegression(), "LogisticRegression"),
     ],
     ids=["mlp", "average", "classifier"],
 )

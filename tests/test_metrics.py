@@ -25,7 +25,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
+from metaerr_sklearn import ErrorModel, MetaErrorClassifier, SelectiveClassifier
 from metaerr_sklearn._utils.probabilities import proba_not_max
 from metaerr_sklearn.metrics import (
     ERROR_SCORERS,
@@ -350,6 +350,23 @@ def test_any_container_and_plain_number(metric, tied):
 def test_unusable_input(metric, is_error, error_proba, weight, match):
     with pytest.raises(ValueError, match=match):
         metric(is_error, error_proba, sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        failure_report,
+        make_error_scorer(error_roc_auc),
+        make_error_scorer(risk_at_coverage, coverage=0.5),
+        lambda clf, X, y: ErrorModel().fit(X, y, clf.predict_proba(X)),
+    ],
+    ids=["report", "scorer", "risk", "model"],
+)
+def test_missing_labels_are_named(evaluate, cancer):
+    X, _, y, _ = cancer
+    clf = GaussianNB().fit(X, y)
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        evaluate(clf, X, None)
 
 
 @pytest.mark.parametrize("metric", [error_brier_score, error_log_loss])

@@ -238,8 +238,8 @@ class ClassifierAdapter:
     def without_unknown(self, proba, is_known, own_classes, classes):
         """Raise: the base has classes that y does not have."""
         raise ValueError(
-            f"The base estimator has the classes {own_classes[~is_known]}, which are not "
-            f"among the classes {classes}."
+            f"{self.name} has the classes {own_classes[~is_known]}, which are not among the labels "
+            f"of y, {classes}. Give a fitted classifier the labels that it was trained with."
         )
 
     def _check_columns(self, method, output, own_classes):

@@ -23,6 +23,7 @@ from .._utils.rows import indexable
 from .._utils.threads import run_in_threads
 from .._utils.validation import (
     check_groups,
+    check_has_target,
     check_labels,
     check_proba,
     check_same_kind,
@@ -245,6 +246,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
         """
         self.check_parameters()
         check_no_observers(self.meta_features)
+        check_has_target(y, type(self).__name__)
         y = check_labels(y, y)
         classes = np.unique(y) if classes is None else read_labels(classes)
         if len(classes) > 1 and not (classes[:-1] < classes[1:]).all():
@@ -483,9 +485,10 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
     def check_can_explain(self):
         """Raise if the correction of the fitted meta-learner is no sum over meta-features."""
         if self.meta_learner_ is not None and not self.meta_learner_.is_additive:
+            learner = getattr(self.meta_learner_, "estimator", self.meta_learner_)
             raise ValueError(
                 "explain_error needs a meta-learner whose correction is a sum over meta-features, "
-                f"got {type(self.meta_learner_).__name__}. Fit with meta_learner="
+                f"got {type(learner).__name__}. Fit with meta_learner="
                 '"auto", "lightgbm", "logistic" or "confidence".'
             )
 
