@@ -1,4 +1,5 @@
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -671,10 +672,12 @@ def test_history_and_messages(digits_with_few_labels, capsys):
         LogisticRegression(max_iter=500), criterion="threshold", verbose=True, random_state=0
     ).fit(X, partly)
     lines = capsys.readouterr().out.splitlines()
-    before = [f"[SelfTrainingWithMetaErr] {i} fold, " for i in range(1, 6)]
-    before += ["[SelfTrainingWithMetaErr] 6 error model, "]
-    steps, rounds = lines[: len(before)], lines[len(before) :]
-    assert all(line.startswith(start) for line, start in zip(steps, before)), steps
+    steps = [line for line in lines if line.startswith("[")]
+    rounds = [line for line in lines if not line.startswith("[")]
+    fits = ["base estimator"] * (model.n_base_fits_ - 6)
+    names = ["base estimator", *["fold"] * 5, "error model", *fits]
+    for line, name in zip(steps, names, strict=True):
+        assert re.fullmatch(rf"\[SelfTrainingWithMetaErr\] \d+ {name}, [\d.]+ s", line)
     assert len(rounds) == len(model.history_)
     for number, (line, record) in enumerate(zip(rounds, model.history_), start=1):
         added = model.labeled_iter_ == number
@@ -903,6 +906,41 @@ def test_labels_of_nets_are_certain_under_random_dropout_masks(digits_with_few_l
         own = passes[:, row, predicted[row]]
         assert certain[row] == (own.mean() >= 0.7 and own.std() <= 0.05)
     assert 0 < certain.sum() < len(certain)
+
+
+@pytest.mark.parametrize("criterion", ["certain", "consensus", "threshold"])
+def test_an_interrupted_fit_resumes_with_a_memory(criterion, digits_with_few_labels, tmp_path):
+    X, partly, X_test, _ = digits_with_few_labels
+    InterruptedTree.n_fits, InterruptedTree.at = 0, None
+    expected = SelfTrainingWithMetaErr(InterruptedTree(), criterion=criterion, random_state=0)
+    expected.fit(X, partly)
+    n_fits, InterruptedTree.n_fits = InterruptedTree.n_fits, 0
+    model = clone(expected).set_params(memory=tmp_path)
+    InterruptedTree.at = n_fits - 2
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, partly)
+    assert not hasattr(model, "estimator_")
+    InterruptedTree.n_fits, InterruptedTree.at = 0, None
+    model.fit(X, partly)
+    assert InterruptedTree.n_fits == 2
+    assert_array_equal(model.transduction_, expected.transduction_)
+    assert_array_equal(model.predict_error_proba(X_test), expected.predict_error_proba(X_test))
+    InterruptedTree.n_fits = 0
+    again = clone(model).set_params(random_state=None).fit(X, partly)
+    assert InterruptedTree.n_fits == 0
+    assert again.n_base_fits_ == model.n_base_fits_ == n_fits
+
+
+class InterruptedTree(DecisionTreeClassifier):
+    """Count the fits in this process, and be interrupted before one of them."""
+
+    n_fits, at = 0, None
+
+    def fit(self, X, y, sample_weight=None):
+        if InterruptedTree.n_fits == InterruptedTree.at:
+            raise KeyboardInterrupt
+        InterruptedTree.n_fits += 1
+        return super().fit(X, y, sample_weight)
 
 
 @pytest.mark.slow

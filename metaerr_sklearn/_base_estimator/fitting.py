@@ -63,7 +63,6 @@ def fit_weighted(
     fit_params=None,
     seed=None,
     unit=1.0,
-    random_state=None,
 ):
     """Fit a clone of the base with weights, even if its ``fit`` takes no weights.
 
@@ -87,12 +86,10 @@ def fit_weighted(
         Further arguments of ``fit``. Those with one entry per row have the entries of these rows
         only.
     seed : int, default=None
-        Seed of the parameters ``random_state`` that are None, and of the random numbers of a net.
-        None sets no fixed seed.
+        Seed of the parameters ``random_state`` that are None, of the random numbers of a net, and
+        of the resampling. None sets no fixed seed.
     unit : float, default=1.0
         If rows are resampled, a row of this weight is drawn once.
-    random_state : RandomState instance or None, default=None
-        Random state of the resampling.
 
     Returns
     -------
@@ -100,8 +97,7 @@ def fit_weighted(
 
     Notes
     -----
-    The parameters `unit` and `random_state` are used only if rows are resampled. There are many
-    parameters because the callers set each of them.
+    There are many parameters because the callers set each of them.
     """
     base, fit_params = adapt(estimator), fit_params or {}
     if base.draws_batches_by_weight() and not fit_params and not resamples_rows(estimator):
@@ -109,7 +105,7 @@ def fit_weighted(
     name, is_routed = weight_route(estimator, fit_params)
     y = classes[y_encoded]
     if name is None:
-        drawn = systematic_sample(weight / unit, draw_seed(random_state))
+        drawn = systematic_sample(weight / unit, draw_seed(None) if seed is None else seed)
         fit_params = slice_fit_params(X, fit_params, indices=drawn)
         X, y = take_rows(X, drawn), y[drawn]
     else:

@@ -43,7 +43,8 @@ class PseudoLabels:
     class_prior : ndarray of shape (n_classes,) or None
         Shares of the classes among the unlabeled rows, if the user gives them.
     seed : int
-        Seed of the random dropout masks of a net.
+        Seed of the random dropout masks of a net, and of the rows that are held back to measure the
+        level of errors.
     on_round : callable
         Called after each round with its number and the number of rows added.
 

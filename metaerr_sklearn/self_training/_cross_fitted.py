@@ -77,9 +77,9 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
     Parameters
     ----------
     params : SelfTrainingWithMetaErr
-        Its parameters `estimator`, `cv`, `n_jobs` and `random_state` are used.
+        Its parameters `estimator`, `cv` and `n_jobs` are used.
     base : WeightedBase
-        Rows, labels and weights of the base.
+        Rows, labels, weights, cache and seed of the base.
     y_encoded : ndarray of int, shape (n_samples,)
         Positions of the classes, -1 where unlabeled.
     arguments : FitArguments
@@ -115,7 +115,8 @@ def cross_fit_labeled(params, base, y_encoded, arguments, seed, on_fold):
             splits=splits,
             fit_params=fit_params,
             n_jobs=params.n_jobs,
-            seed=None if params.random_state is None else seed,
+            memory=base.memory,
+            seed=None if base.random_state is None else seed,
             keep_estimators=True,
             on_fold=on_fold,
         )

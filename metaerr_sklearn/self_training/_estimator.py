@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt, check_classifier
+from .._base_estimator.caching import check_can_be_cached
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.inspection import check_not_pairwise, means_prefit
@@ -28,6 +29,7 @@ from .._utils.rows import indexable
 from .._utils.validation import (
     check_classes,
     check_has_target,
+    check_memory_parameter,
     check_two_classes,
     warn_caller,
 )
@@ -144,6 +146,12 @@ class SelfTrainingWithMetaErr(
         Marks the unlabeled rows in y; None and NaN both mean a missing label. If y holds only -1
         and 1, then -1 is a class: a single class could not be learned.
 
+    memory : str, path, joblib.Memory or None, default=None
+        Caches each fit of the base, so that an interrupted fit resumes where it stopped, and
+        another criterion or meta-learner costs only the fits that differ. With
+        ``random_state=None``, folds and seeds are then the same in each fit. See
+        `MetaErrorClassifier` for what is part of the key.
+
     n_jobs : int, default=None
         Number of folds fitted at once, through joblib, and of threads of the neighbour search.
 
@@ -152,9 +160,8 @@ class SelfTrainingWithMetaErr(
         parameters ``random_state`` that are None, and the initial weights of nets.
 
     verbose : bool, default=False
-        Print a line after each fold, the error model and each round. If the installed
-        scikit-learn has callbacks, ``set_callbacks(ProgressBar())`` shows folds, error model and
-        rounds.
+        Print a line after each fold, each fit of the base, the error model and each round. If the
+        installed scikit-learn has callbacks, ``set_callbacks(ProgressBar())`` shows the same steps.
 
     Attributes
     ----------
@@ -179,6 +186,10 @@ class SelfTrainingWithMetaErr(
 
     labeled_iter_ : ndarray of int, shape (n_samples,)
         Round in which each row was first used; 0 for labeled rows, -1 for unused ones.
+
+    n_base_fits_ : int
+        Number of fits of the base: folds, failed ones counted twice, rounds, the final fit, and one
+        more that measures the level of `predict_error_proba`.
 
     n_iter_ : int
         Number of rounds. If all rows are labeled it is 1, or 0 with ``meta_learner=None``, as in
@@ -262,6 +273,7 @@ class SelfTrainingWithMetaErr(
         max_iter=10,
         class_prior=None,
         unlabeled=-1,
+        memory=None,
         n_jobs=None,
         random_state=None,
         verbose=False,
@@ -278,6 +290,7 @@ class SelfTrainingWithMetaErr(
         self.max_iter = max_iter
         self.class_prior = class_prior
         self.unlabeled = unlabeled
+        self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -301,7 +314,9 @@ class SelfTrainingWithMetaErr(
 
         groups : array-like of shape (n_samples,), default=None
             Labeled rows of one group stay together in every split that is drawn here. A splitter
-            or a list of splits of your own is used as it is.
+            or a list of splits of your own is used as it is. Errors are then measured on rows of
+            other groups than those of training. An unlabeled row of a group with labeled rows is
+            easier to classify than these, so that its error probability is rather too high.
 
         **fit_params : dict
             Arguments of the ``fit`` of the base. Those with one entry per row are cut to the rows
@@ -320,10 +335,17 @@ class SelfTrainingWithMetaErr(
         if self.meta_learner is None:
             raise_for_params(fit_params, self, "fit")
         X, y, y_encoded, arguments = self._check_fit(X, y, sample_weight, groups, fit_params)
-        weight, seed = arguments.sample_weight, draw_seed(self.random_state)
+        random_state = self.random_state
+        if self.memory is not None and random_state is None:
+            random_state = 0  # with other folds and seeds, no earlier fit would be in the cache
+        weight, seed = arguments.sample_weight, draw_seed(random_state)
         class_prior = check_class_prior(self.class_prior, self.classes_, y_encoded, weight)
         self.criterion_ = self._choose_criterion()
         base_weight, base_params = self._base_arguments(arguments)
+        # The number of rounds is not known beforehand. Without a meta-learner only the lines of
+        # scikit-learn's class are printed.
+        verbose = self.verbose and self.meta_learner is not None
+        progress = FitProgress(self, None, X, y, verbose=verbose)
         base = WeightedBase(
             self.estimator,
             X,
@@ -331,13 +353,11 @@ class SelfTrainingWithMetaErr(
             sample_weight=base_weight,
             fit_params=base_params,
             is_labeled=y_encoded >= 0,
-            random_state=None if self.random_state is None else seed,
+            random_state=None if random_state is None else seed,
             as_sklearn=self.meta_learner is None and self.criterion_ in ("threshold", "k_best"),
+            memory=check_memory_parameter(self.memory),
+            on_fit=partial(progress.done, "base estimator"),
         )
-        # The number of rounds is not known beforehand. Without a meta-learner only the lines of
-        # scikit-learn's class are printed.
-        verbose = self.verbose and self.meta_learner is not None
-        progress = FitProgress(self, None, X, y, verbose=verbose)
         on_round = partial(self._report_round, progress)
         state = PseudoLabels(base, y_encoded, class_prior=class_prior, seed=seed, on_round=on_round)
         with adapt(self.estimator).preserved_rng(seed):
@@ -474,6 +494,9 @@ class SelfTrainingWithMetaErr(
         y_encoded = np.full(n_samples, -1)
         y_encoded[has_label] = encoded
         arguments = route_fit(self, y_encoded, sample_weight, groups, fit_params)
+        if self.memory is not None:
+            params = arguments.base_params
+            check_can_be_cached(estimator=self.estimator, X=X, y=y, fit_params=params)
         if sample_weight is not None:
             is_weighted = arguments.sample_weight[has_label] > 0
             check_two_classes(labels[is_weighted], type(self).__name__)
@@ -520,6 +543,7 @@ class SelfTrainingWithMetaErr(
                 "Pass the unfitted classifier, and its training rows as labeled rows."
             )
         check_split_parameter(self.cv)
+        check_memory_parameter(self.memory)
         check_scalar(
             self.threshold, "threshold", Real, min_val=0, max_val=1, include_boundaries="left"
         )
@@ -587,6 +611,9 @@ class SelfTrainingWithMetaErr(
         self.duplicates_ = None if cross_fitted is None else cross_fitted.duplicates
         if isinstance(self.error_model_, OpinionPool):
             self.error_model_.drop_training_state()
+        self.n_base_fits_ = state.base.n_fits
+        if cross_fitted is not None:
+            self.n_base_fits_ += len(cross_fitted.models) + len(cross_fitted.failed)
         self.n_iter_, self.history_ = state.n_iter, state.history
         self.failed_folds_ = {} if cross_fitted is None else cross_fitted.failed
         self.labeled_iter_, self.pseudo_error_proba_ = state.labeled_iter, state.error_proba

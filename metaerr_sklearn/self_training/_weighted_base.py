@@ -5,6 +5,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from .._base_estimator.adapter import adapt
+from .._base_estimator.caching import cached
 from .._base_estimator.fitting import fit_base, fit_weighted
 from .._base_estimator.prediction import predict_base
 from .._compat import num_samples, slice_fit_params
@@ -35,6 +36,15 @@ class WeightedBase:
         Seed of all fits.
     as_sklearn : bool
         Whether to fit and predict exactly as scikit-learn's SelfTrainingClassifier.
+    memory : joblib.Memory or None
+        Caches each fit.
+    on_fit : callable
+        Called without arguments after each fit.
+
+    Attributes
+    ----------
+    n_fits : int
+        Number of fits of the base.
     """
 
     def __init__(
@@ -48,6 +58,8 @@ class WeightedBase:
         is_labeled,
         random_state,
         as_sklearn,
+        memory,
+        on_fit,
     ):
         self.estimator = estimator
         self.X = X
@@ -67,6 +79,9 @@ class WeightedBase:
         if as_sklearn and not adapt(estimator).is_net:
             self.refitted_clone = clone(estimator)
         self.as_sklearn = as_sklearn
+        self.memory = memory
+        self.on_fit = on_fit
+        self.n_fits = 0
 
     def rows(self, rows):
         """Return some rows in the form that the base needs."""
@@ -88,6 +103,12 @@ class WeightedBase:
             Further training rows, which may repeat rows with other classes.
         """
         self._last_fit = rows, target, weight, extra
+        fitted = self._fit(rows, target, weight, extra)
+        self.n_fits += 1
+        self.on_fit()
+        return fitted
+
+    def _fit(self, rows, target, weight, extra):
         encoded = target[rows]
         weight = None if weight is None else weight[rows]
         if extra is not None:
@@ -100,10 +121,10 @@ class WeightedBase:
             return self.refitted_clone.fit(X, y, **fit_params)
         seed = None if self.random_state is None else draw_seed(self.random_state)
         if weight is None:
-            return fit_base(
+            return cached(fit_base, self.memory, self.estimator)(
                 self.estimator, X, y, classes=self.classes, fit_params=fit_params, seed=seed
             )
-        return fit_weighted(
+        return cached(fit_weighted, self.memory, self.estimator)(
             self.estimator,
             X,
             encoded,
@@ -112,7 +133,6 @@ class WeightedBase:
             fit_params=fit_params,
             seed=seed,
             unit=self.unit,
-            random_state=self.random_state,
         )
 
     def fit_again_without(self, rows):
