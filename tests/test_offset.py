@@ -9,8 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn import ErrorModel, MetaErrorClassifier
+from metaerr_sklearn.confidence import max_probability
 from metaerr_sklearn.error_model._offset import CalibratedOffset
 
 
@@ -181,3 +184,97 @@ def test_few_errors_take_the_level_of_the_vote(table):
     error_proba = clf.predict_error_proba(X)
     assert roc_auc_score(wrong, error_proba) > 0.8
     assert_allclose(error_proba[rows].mean(), 3.5 / 204, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    """Images, their labels, and two nets that were fitted on the first 200."""
+    pytest.importorskip("torch")
+    from _nets import TinyCNN, make_net
+
+    X, y = np.concatenate(digits[:2]), np.concatenate(digits[2:])
+    X = (X / 16).reshape(-1, 1, 8, 8).astype(np.float32)
+    y = np.unique(y, return_inverse=True)[1]
+    return X, y, *(make_net(TinyCNN).fit(X[:200], y[:200]) for _ in range(2))
+
+
+def flatten(images):
+    return images.reshape(len(images), -1)
+
+
+def same(X):
+    return X
+
+
+def settings(case, net, other):
+    """Return a base, and how it is represented."""
+    from metaerr_sklearn.neural import TorchEmbedding
+
+    return {
+        "default": (net, "auto"),
+        "layer": (net, TorchEmbedding(net, layer="features.0")),
+        "frozen twice": (FrozenEstimator(net), TorchEmbedding(FrozenEstimator(net))),
+        "pipeline": (
+            make_pipeline(FunctionTransformer(same), net),
+            make_pipeline(FunctionTransformer(same), TorchEmbedding(net)),
+        ),
+        "pixels": (net, FunctionTransformer(flatten)),
+        "other net": (net, TorchEmbedding(other)),
+    }[case]
+
+
+@pytest.mark.usefixtures("small_second_opinion")
+@pytest.mark.parametrize(
+    ("case", "is_term"),
+    [
+        ("default", False),
+        ("layer", False),
+        ("frozen twice", False),
+        ("pipeline", False),
+        ("pixels", True),
+        ("other net", True),
+    ],
+)
+def test_a_second_opinion_on_a_hidden_layer_of_the_base_is_no_term(case, is_term, images):
+    """It is wrong together with the base on altered images, and stays a meta-feature."""
+    X, y, *nets = images
+    base, representation = settings(case, *nets)
+    clf = MetaErrorClassifier(
+        FrozenEstimator(base),
+        "logistic",
+        meta_features=["confidence", "second_opinion"],
+        representation=representation,
+        random_state=0,
+    ).fit(X[200:600], y[200:600])
+    terms = list(clf.error_model_._cascade.full._offset._term_weights)
+    assert terms == ["confidence", *["second_opinion"] * is_term]
+    assert "second_logit" in clf.meta_feature_names_
+    contributions, names, base_value = clf.explain_error(X[600:])
+    assert ("offset: second_opinion" in names) == is_term
+    error_proba = clf.predict_error_proba(X[600:])
+    assert_allclose(expit(contributions.sum(axis=1) + base_value), error_proba, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("small_second_opinion")
+@pytest.mark.parametrize("wrap", ["prefit", "hold-out"])
+def test_without_second_opinion_the_order_is_that_of_the_confidence(wrap, images):
+    X, y, net, _ = images
+    base, cv = (FrozenEstimator(net), "prefit") if wrap == "prefit" else (net, 0.5)
+    clf = MetaErrorClassifier(
+        base, "confidence", meta_features="one_pass", cv=cv, refit=False, random_state=0
+    ).fit(X[200:600], y[200:600])
+    confidence = max_probability(clf.predict_proba(X[600:]), log_odds=True)
+    order = np.argsort(confidence)
+    assert (np.diff(clf.predict_error_proba(X[600:])[order]) <= 1e-9).all()
+
+
+@pytest.mark.usefixtures("small_second_opinion")
+def test_an_error_model_without_a_base_keeps_the_term(images):
+    """It cannot see whether the net of the representation made the predictions."""
+    from metaerr_sklearn.neural import TorchEmbedding
+
+    X, y, net, _ = images
+    X, y = X[200:600], y[200:600]
+    model = ErrorModel("logistic", representation=TorchEmbedding(net), random_state=0)
+    model.fit(X, y, net.predict_proba(X))
+    assert "second_opinion" in model._cascade.full._offset._term_weights

@@ -109,7 +109,8 @@ class MetaErrorClassifier(
         is deployed as it was evaluated (``cv="prefit"`` or ``refit=False``), "auto" represents
         images, arrays of more than 200 columns, and inputs without a representation of their own,
         such as a dict, by the net's last hidden layer. The layer is recorded while the net computes
-        the probabilities; see `neural.TorchEmbedding`.
+        the probabilities; see `neural.TorchEmbedding`. A second opinion on a hidden layer of the
+        base is a meta-feature, but the error model does not start from it.
 
     cv : int, float in (0, 1), splitter, iterable of splits or "prefit", default=5
         How the rows are held out. int: that many stratified folds. Rows of one group are never

@@ -44,7 +44,13 @@ from ..meta_learners import ClassifierMetaLearner, ConfidenceMetaLearner
 from ..meta_learners._choice import make_meta_learner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import without_single_rows
-from ..representation._choice import fit_representation, is_of_images, represent, shared_with
+from ..representation._choice import (
+    fit_representation,
+    is_hidden_layer_of,
+    is_of_images,
+    represent,
+    shared_with,
+)
 from ._cascade import Cascade
 from ._novelty import PredictsNovelty
 from ._results import ErrorExplanation
@@ -67,9 +73,11 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
     The model starts from an offset: the log-odds of an error that follow from the probability of
     the predicted class, calibrated by Platt scaling [2]_. With the block "second_opinion", they are
     first averaged with the log-odds of auxiliary models of the labels. The votes of observers are
-    averaged with both. The meta-learner adds a correction that it learns from meta-features. It is
-    used only if the corrected log-odds are related to the errors, out-of-fold, by more than chance
-    explains (at the level of 0.1 %).
+    averaged with both. Auxiliary models that `MetaErrorClassifier` trains on a hidden layer of the
+    base itself are left out of this mean, because they are wrong together with the base. The
+    meta-learner adds a correction that it learns from meta-features. It is used only if the
+    corrected log-odds are related to the errors, out-of-fold, by more than chance explains (at the
+    level of 0.1 %).
 
     Parameters
     ----------
@@ -352,6 +360,7 @@ class ErrorModel(PredictsNovelty, BaseEstimator):
             seed,
             self.n_jobs,
             is_of_images(self.representation_),
+            is_hidden_layer_of(self.representation_, base.estimator),
         )
         features = [block.fit_transform(training) for block in self._blocks]
         self._novelty = self._fit_novelty(training, features, observations.X, sample.rows)

@@ -16,7 +16,7 @@ class TrainingRows(NamedTuple):
     ``part`` holds the number of the part of each row: a fold tests one or more parts.
     ``is_related`` is True if rows are related. A related row can reveal the label of a row, so a
     row is then described by models of other folds only. ``is_image`` is True if the representation
-    holds principal components of images.
+    holds principal components of images, ``is_hidden_layer`` if it is a hidden layer of the base.
     """
 
     observations: Observations
@@ -27,6 +27,7 @@ class TrainingRows(NamedTuple):
     seed: int = 0
     n_jobs: int = None
     is_image: bool = False
+    is_hidden_layer: bool = False
 
     def __len__(self):
         return len(self.observations)

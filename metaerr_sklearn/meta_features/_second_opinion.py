@@ -30,6 +30,9 @@ class SecondOpinionBlock(Block):
     The forest predicts a training row by the trees that were grown without this row (out-of-bag).
     Boosted trees are cross-fitted. If rows are related, the forest is cross-fitted, too: a tree
     that was grown without a row may have been grown with its duplicate.
+
+    The opinion is a term of the offset, unless the models are trained on a hidden layer of the base
+    itself. On images unlike the training images, such models are wrong together with the base.
     """
 
     name = "second_opinion"
@@ -48,6 +51,7 @@ class SecondOpinionBlock(Block):
             "second_logit_difference",
             "second_disagrees",
         ]
+        self._is_independent = not training.is_hidden_layer
         rows = training.observations.without_inputs()
         self.n_classes_ = rows.proba.shape[1]
         y = rows.y_encoded[training.reference]
@@ -71,8 +75,8 @@ class SecondOpinionBlock(Block):
         return in_batches(_describe, _mean(opinions), observations.pred_encoded)
 
     def offset_terms(self, features):
-        """Return the log-odds that the auxiliary models give to an error."""
-        return {"second_opinion": -features[:, 0]}
+        """Return the log-odds that the auxiliary models give to an error, if they are a term."""
+        return {"second_opinion": -features[:, 0]} if self._is_independent else {}
 
     def _fit_boosting(self, rows, training):
         """Return boosted trees, and cross-fitted probabilities of the training rows."""

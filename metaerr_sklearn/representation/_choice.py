@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from .._base_estimator.inspection import final_estimator
 from .._utils import limits
 from .._utils.rows import row_chunks, take_rows
 from .._utils.validation import name_of, warn_caller
@@ -182,6 +183,29 @@ def shared_with(representation, estimator):
     if hasattr(embedding, "is_computed_by") and embedding.is_computed_by(estimator):
         return embedding, rest
     return None, None
+
+
+def is_hidden_layer_of(representation, estimator):
+    """Return whether a representation is made of a hidden layer of the net that predicts.
+
+    Parameters
+    ----------
+    representation : transformer or None
+        Fitted or not.
+    estimator : fitted classifier or None
+        The base: a net, or a wrapper or Pipeline that ends in one.
+
+    Returns
+    -------
+    is_hidden_layer : bool
+        Also True where `shared_with` returns None, because the layer takes a further pass.
+    """
+    net, steps = final_estimator(estimator), [representation]
+    if isinstance(representation, Pipeline):
+        steps = [step for _, step in representation.steps]
+    return any(
+        hasattr(step, "is_computed_by") and final_estimator(step.net) is net for step in steps
+    )
 
 
 def _split_first_step(representation):
