@@ -10,6 +10,7 @@ from scipy.special import entr
 from sklearn.neighbors import NearestNeighbors
 
 from .._utils import limits
+from .._utils.rows import batches_of
 from ._base import Block
 
 _NEIGHBOR_NAMES = (
@@ -235,10 +236,11 @@ class NeighborsBlock(Block):
         """
         part_of_row = np.full(len(points), -1) if training.part is None else training.part
         known_part, known_clone = part_of_row[training.reference], clone[training.reference]
-        parts = []
-        for number in np.unique(known_part[known_part >= 0]):
-            distance = np.full((len(points), self.n_neighbors), np.inf)
-            index = np.zeros(distance.shape, dtype=np.intp)
+        numbers = np.unique(known_part[known_part >= 0])
+        distance = np.full((len(points), self.n_neighbors * len(numbers)), np.inf)
+        # There may be 150 neighbours for each row: half the memory of the usual integers counts.
+        index = np.zeros(distance.shape, dtype=np.int32)
+        for first, number in zip(range(0, distance.shape[1], self.n_neighbors), numbers):
             for predictor in np.unique(known_clone):
                 known = np.flatnonzero((known_part == number) & (known_clone == predictor))
                 queried = np.flatnonzero((part_of_row != number) & (clone == predictor))
@@ -246,15 +248,12 @@ class NeighborsBlock(Block):
                 if n_found and len(queried):
                     part = self._index.subset(known)
                     found = part.query_rotated(points[queried], n_found, training.n_jobs)
-                    distance[queried, :n_found], index[queried, :n_found] = (
-                        found[0],
-                        known[found[1]],
-                    )
-            parts.append((distance, index))
-        distance, index = map(np.hstack, zip(*parts)) if parts else np.empty((2, len(points), 0))
-        order = np.argsort(distance, axis=1, kind="stable")
-        distance = np.take_along_axis(distance, order, axis=1)
-        index = np.take_along_axis(index.astype(np.intp), order, axis=1)
+                    columns = slice(first, first + n_found)
+                    distance[queried, columns], index[queried, columns] = found[0], known[found[1]]
+        for batch in batches_of(len(points), 1000):
+            order = np.argsort(distance[batch], axis=1, kind="stable")
+            for values in (distance, index):
+                values[batch] = np.take_along_axis(values[batch], order, axis=1)
         return self._near(distance, index, np.isfinite(distance))
 
     def _search_others(self, points, training):
