@@ -373,3 +373,12 @@ def test_an_unfitted_object_is_unfitted_after_a_failed_fit(noisy_data):
         clf.fit(*noisy_data)
     with pytest.raises(NotFittedError):
         clf.predict(noisy_data[0])
+
+
+def test_a_training_part_without_weight_is_named(noisy_data):
+    X, y = noisy_data
+    weight = (np.arange(len(y)) < 200).astype(float)
+    splits = [(np.arange(200, 400), np.arange(200))]
+    clf = MetaErrorClassifier(RidgeClassifier(), "logistic", meta_features="confidence", cv=splits)
+    with pytest.raises(ValueError, match="has 200 rows, all of sample_weight 0. Drop rows"):
+        clf.fit(X, y, sample_weight=weight)

@@ -192,6 +192,15 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs)
 
 
+def _check_has_weight(fit_params, n_rows):
+    for name, weight in fit_params.items():
+        if name.split("__")[-1] == "sample_weight" and weight is not None and not np.any(weight):
+            raise ValueError(
+                f"The training part of a split has {n_rows} rows, all of {name} 0. Drop rows of "
+                "weight 0, or give splits with rows of positive weight in each training part."
+            )
+
+
 def _run_fold(number, *args, **kwargs):
     """Run the job of a fold; an exception gets the number of the fold as a note."""
     with noted(f"fitting and testing fold {number}"):
@@ -219,6 +228,7 @@ def _fit_and_predict(
     """
     base, labels = adapt(estimator), y[train]
     rows, fit_params = base.take_rows(X, train), slice_fit_params(X, fit_params, indices=train)
+    _check_has_weight(fit_params, len(labels))
     try:
         fitted = cached(fit_base, memory, estimator)(
             estimator,
