@@ -380,5 +380,5 @@ def test_a_training_part_without_weight_is_named(noisy_data):
     weight = (np.arange(len(y)) < 200).astype(float)
     splits = [(np.arange(200, 400), np.arange(200))]
     clf = MetaErrorClassifier(RidgeClassifier(), "logistic", meta_features="confidence", cv=splits)
-    with pytest.raises(ValueError, match="has 200 rows, all of sample_weight 0. Drop rows"):
+    with pytest.raises(ValueError, match="has 200 rows, all of sample_weight 0"):
         clf.fit(X, y, sample_weight=weight)
