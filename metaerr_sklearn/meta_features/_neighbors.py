@@ -238,7 +238,6 @@ class NeighborsBlock(Block):
         known_part, known_clone = part_of_row[training.reference], clone[training.reference]
         numbers = np.unique(known_part[known_part >= 0])
         distance = np.full((len(points), self.n_neighbors * len(numbers)), np.inf)
-        # There may be 150 neighbours for each row: half the memory of the usual integers counts.
         index = np.zeros(distance.shape, dtype=np.int32)
         for first, number in zip(range(0, distance.shape[1], self.n_neighbors), numbers):
             for predictor in np.unique(known_clone):
@@ -250,11 +249,16 @@ class NeighborsBlock(Block):
                     found = part.query_rotated(points[queried], n_found, training.n_jobs)
                     columns = slice(first, first + n_found)
                     distance[queried, columns], index[queried, columns] = found[0], known[found[1]]
+        # A fold leaves out the neighbours in the parts that it tests, see `transform_fold`.
+        tested = [len(np.unique(part_of_row[test])) for _, test in training.folds or ()]
+        n_kept = self.n_neighbors * (1 + max(tested, default=0))
+        kept = np.empty((len(points), min(n_kept, distance.shape[1])))
+        kept_index = np.empty(kept.shape, dtype=np.int32)
         for batch in batches_of(len(points), 1000):
-            order = np.argsort(distance[batch], axis=1, kind="stable")
-            for values in (distance, index):
-                values[batch] = np.take_along_axis(values[batch], order, axis=1)
-        return self._near(distance, index, np.isfinite(distance))
+            order = np.argsort(distance[batch], axis=1, kind="stable")[:, :n_kept]
+            kept[batch] = np.take_along_axis(distance[batch], order, axis=1)
+            kept_index[batch] = np.take_along_axis(index[batch], order, axis=1)
+        return self._near(kept, kept_index, np.isfinite(kept))
 
     def _search_others(self, points, training):
         """Return the neighbours of each training row, whatever their fold."""
