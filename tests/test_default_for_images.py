@@ -293,3 +293,26 @@ def test_a_table_needs_no_torch():
         "assert 'torch' not in sys.modules and 'skorch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Counting(TensorDataset):
+    """Count how often a row is read."""
+
+    n_reads = 0
+
+    def __getitem__(self, index):
+        self.n_reads += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("meta_features", ["auto", "images"])
+def test_new_rows_of_a_dataset_are_read_once(meta_features, net, images):
+    X, _, y = images
+    clf = wrapped(FrozenEstimator(net), meta_features=meta_features).fit(X[120:], y[120:])
+    assert len(clf.observers_) == 1
+    rows = Counting(torch.from_numpy(X), torch.from_numpy(y))
+    labels, error_proba = clf.predict_with_error(rows)
+    assert rows.n_reads <= len(X) + 2  # one more shows how large a row is
+    expected = clf.predict_with_error(X)
+    assert_array_equal(labels, expected[0])
+    assert_allclose(error_proba, expected[1], atol=1e-6)

@@ -305,6 +305,8 @@ class PredictsErrors:
         """
         check_is_fitted(self)
         (X,) = indexable(X)
+        if self.observers_:
+            X = read_once_if_small(X)  # observers take the rows of a Dataset once more
         classes, embedding, transform = np.unique(self.classes_), None, None
         represent_chunk = None
         if self.error_model_ is not None:
