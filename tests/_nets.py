@@ -1,5 +1,6 @@
 """Tiny nets that several test files share."""
 
+import numpy as np
 import torch
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -40,6 +41,14 @@ class TinyMLP(nn.Module):
 
     def forward(self, X):
         return self.layers(X)
+
+
+def images_of_four_classes(n_samples, rng):
+    """Return 8x8 images of random pixels in which one row of pixels, bright, shows the class."""
+    y = np.arange(n_samples) % 4
+    X = rng.random((n_samples, 1, 8, 8)).astype(np.float32)
+    X[np.arange(n_samples), 0, 2 * y] += 1
+    return X, y
 
 
 def make_net(module=TinyCNN, *, net_class=NeuralNetClassifier, **kwargs):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from _nets import TinyCNN, make_net
+from _nets import TinyCNN, images_of_four_classes, make_net
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import affine_transform
 from sklearn.base import clone
@@ -34,11 +34,7 @@ class NoChannels(TinyCNN):
 
 @pytest.fixture(scope="module")
 def images():
-    rng = np.random.default_rng(0)
-    y = np.arange(120) % 4
-    X = rng.random((120, 1, 8, 8)).astype(np.float32)
-    X[np.arange(120), 0, 2 * y] += 1
-    return X, y
+    return images_of_four_classes(120, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from _nets import TinyCNN, TinyMLP, make_net
+from _nets import TinyCNN, TinyMLP, images_of_four_classes, make_net
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -30,9 +30,7 @@ pytestmark = pytest.mark.usefixtures("small_second_opinion")
 def images():
     """Images of four classes, a third of them with another label than the net learns."""
     rng = np.random.default_rng(0)
-    y = np.arange(240) % 4
-    X = rng.random((240, 1, 8, 8)).astype(np.float32)
-    X[np.arange(240), 0, 2 * y] += 1
+    X, y = images_of_four_classes(240, rng)
     return X, y, np.where(rng.random(240) < 0.3, (y + 1) % 4, y)
 
 

@@ -8,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 
 from .._compat import slice_fit_params
 from .._utils.interruption import stops_at_interrupt
-from .._utils.random import draw_seed, systematic_sample
+from .._utils.random import systematic_sample
 from .._utils.rows import take_rows
 from .adapter import adapt
 from .inspection import resamples_rows
@@ -105,7 +105,7 @@ def fit_weighted(
     name, is_routed = weight_route(estimator, fit_params)
     y = classes[y_encoded]
     if name is None:
-        drawn = systematic_sample(weight / unit, draw_seed(None) if seed is None else seed)
+        drawn = systematic_sample(weight / unit, seed)
         fit_params = slice_fit_params(X, fit_params, indices=drawn)
         X, y = take_rows(X, drawn), y[drawn]
     else:

@@ -20,7 +20,10 @@ def random_state_params(estimator):
 
 
 def systematic_sample(weight, seed):
-    """Draw positions by systematic sampling: weight w gives floor(w) or ceil(w) draws."""
+    """Draw positions by systematic sampling: weight w gives floor(w) or ceil(w) draws.
+
+    With the seed None, each call draws other positions.
+    """
     edges = np.cumsum(weight)
     points = np.arange(np.random.default_rng(seed).uniform(), edges[-1], 1.0)
     return np.searchsorted(edges, points, side="right")

@@ -16,7 +16,13 @@ from .._base_estimator.inspection import final_estimator, unwrap
 from .._utils.labels import read_labels
 from .._utils.probabilities import proba_not_max
 from .._utils.rows import indexable
-from .._utils.validation import check_labels, check_not_a_module, check_proba, check_same_kind
+from .._utils.validation import (
+    check_has_target,
+    check_labels,
+    check_not_a_module,
+    check_proba,
+    check_same_kind,
+)
 from ..confidence import margin, negative_entropy
 
 
@@ -47,7 +53,7 @@ class ComparedPredictions(NamedTuple):
         return scores
 
 
-def predict_and_compare(estimator, X, y=None, *, with_proba=True):
+def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
     """Predict once and compare with the true labels, for the report, the scorers and the displays.
 
     Parameters
@@ -58,11 +64,14 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
     X : array-like of length n_samples
         Rows, passed to the estimator unchanged.
 
-    y : array-like of shape (n_samples,), default=None
+    y : array-like of shape (n_samples,) or None
         True labels; without them ``is_error`` is None.
 
     with_proba : bool, default=True
         Whether class probabilities are needed beside the error probability of a meta-model.
+
+    needs_labels : bool, default=True
+        Whether y must be given.
 
     Returns
     -------
@@ -76,7 +85,8 @@ def predict_and_compare(estimator, X, y=None, *, with_proba=True):
         If labels are missing, or of another type than the predicted labels.
     """
     (X,) = indexable(X)
-    if y is not None:
+    if needs_labels:
+        check_has_target(y, "An evaluation")
         y = check_labels(y, X)
     check_not_a_module(final_estimator(estimator))
     estimator, X = unwrap(estimator, X)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils.random import draw_seed
-from .._utils.validation import check_fraction, check_has_target
+from .._utils.validation import check_fraction
 from ._checks import ROUNDING, check_ranking, rank_scores
 from ._detection import error_brier_score, error_log_loss, error_roc_auc, fpr_at_tpr
 from ._intervals import Intervals, wilson
@@ -144,7 +144,6 @@ def failure_report(
             "1000 is enough for 95 % intervals; 0 leaves the intervals out."
         )
     check_fraction(confidence_level, "confidence_level", closed="neither")
-    check_has_target(y, "failure_report")
     predictions = predict_and_compare(estimator, X, y)
     scores = predictions.scores()
     is_error, _, weight = check_ranking(

@@ -5,7 +5,6 @@ import copy
 from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._utils.validation import check_has_target
 from ._detection import (
     error_average_precision,
     error_brier_score,
@@ -115,7 +114,6 @@ class _ErrorScorer(_TakesSampleWeight):
         self.kwargs = kwargs
 
     def __call__(self, estimator, X, y, sample_weight=None):
-        check_has_target(y, "A score")
         predictions = predict_and_compare(estimator, X, y, with_proba=False)
         return self.score(predictions, sample_weight)
 
@@ -144,7 +142,6 @@ class _ErrorScorers(_TakesSampleWeight, dict):
     """
 
     def __call__(self, estimator, X, y, sample_weight=None):
-        check_has_target(y, "A score")
         predictions = predict_and_compare(estimator, X, y, with_proba=False)
         return {name: scorer.score(predictions, sample_weight) for name, scorer in self.items()}
 

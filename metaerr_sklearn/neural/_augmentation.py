@@ -26,10 +26,9 @@ class AugmentedConfidence(BaseEstimator):
     Pass an instance in ``meta_features=`` of `MetaErrorClassifier` if the base classifier is a
     skorch net on images, or a Pipeline that ends in one. ``meta_features="images"`` includes an
     instance. The default for nets on images includes one too, for a quarter of the rows. A
-    prediction that changes when the image is
-    shifted by one pixel is more often wrong (test-time augmentation [1]_, [2]_). The features of a
-    training sample come from a net that was not trained on this sample. Each view costs one more
-    forward pass, and the sample itself another one.
+    prediction that changes when the image is shifted by one pixel is more often wrong (test-time
+    augmentation [1]_, [2]_). The features of a training sample come from a net that was not trained
+    on this sample. Each view costs one more forward pass, and the sample itself another one.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from .._utils.validation import check_has_target
 from ..metrics import error_roc_auc
 from ..metrics._checks import check_ranking
 from ..metrics._observation import predict_and_compare
@@ -104,7 +103,6 @@ class ErrorDistributionDisplay:
         display : ErrorDistributionDisplay
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        check_has_target(y, cls.__name__)
         predictions = predict_and_compare(estimator, X, y, with_proba=False)
         if name is None:
             name = "meta-model" if predictions.has_meta_model else "1 - max probability"

@@ -122,7 +122,7 @@ class ErrorGalleryDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         images = _as_images(X if images is None else images, image_shape)
-        predictions = predict_and_compare(estimator, X, with_proba=False)
+        predictions = predict_and_compare(estimator, X, None, with_proba=False, needs_labels=False)
         return cls.from_predictions(
             images,
             predictions.labels,

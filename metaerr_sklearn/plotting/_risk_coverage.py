@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from .._utils.validation import check_has_target
 from ..metrics import aurc, risk_at_coverage
 from ..metrics._observation import predict_and_compare
 from ..metrics._risk_coverage import operating_point_of
@@ -164,7 +163,6 @@ class RiskCoverageDisplay:
         display : RiskCoverageDisplay
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        check_has_target(y, cls.__name__)
         predictions = predict_and_compare(estimator, X, y)
         scores = {row: score for row, (score, is_probability) in predictions.scores().items()}
         shown = [row for row in ("meta-model", "max probability") if row in scores]
