@@ -1,4 +1,4 @@
-"""The code of the README and of each page under docs/ runs as it stands there."""
+"""The code of the README and of each page of the documentation runs as it stands there."""
 
 import os
 import re
@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README, GUIDES = ROOT / "README.md", sorted(ROOT.glob("docs/*.md"))
+README = ROOT / "README.md"
+GUIDES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/guide/*.md")])
 # The guides take a minute: they run with the slow tests.
-PAGES = [README, *(pytest.param(page, marks=pytest.mark.slow) for page in GUIDES)]
+PAGES = [
+    README,
+    *(
+        pytest.param(page, marks=pytest.mark.slow)
+        for page in GUIDES
+        if "```python" in page.read_text()
+    ),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -19,7 +27,6 @@ def test_the_code_of_a_page_runs(page, tmp_path):
     """All blocks of a page run one after the other, in one process and an empty folder."""
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     printed = re.findall(r"^```text\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    assert blocks
     (tmp_path / "page.py").write_text("\n".join(blocks))
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(

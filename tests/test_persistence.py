@@ -29,9 +29,9 @@ from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, T
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 N_COLUMNS = 6
-# The types that docs/saving.md lists for skops besides our own classes: compiled trees and data
+# The types that the guide lists for skops besides our own classes: compiled trees and data
 # types of well-known packages. None of them runs code of the file.
-PAGE = (Path(__file__).parents[1] / "docs" / "saving.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "guide" / "saving.md").read_text()
 TRUSTED = re.search(r"^Trust `metaerr_sklearn(.+?)and\s+nothing", PAGE, re.DOTALL | re.MULTILINE)
 WELL_KNOWN_TYPES = set(re.findall(r"`([\w.]+)`", TRUSTED.group(1)))
 
