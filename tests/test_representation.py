@@ -1,6 +1,7 @@
 """Any X becomes one numeric matrix, without labels."""
 
 import datetime
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.representation import NumericRepresentation, UnsupportedInputError
 from metaerr_sklearn.representation._choice import fit_representation, represent
-from metaerr_sklearn.representation._numeric import _all_finite
+from metaerr_sklearn.representation._numeric import _all_finite, _Imputer
 
 
 def test_table_is_standardised():
@@ -41,6 +42,30 @@ def test_missing_and_infinite_values_become_the_median():
     Z = NumericRepresentation().fit_transform(X)
     assert np.isfinite(Z).all()
     assert_allclose(Z[3, 0], Z[2, 0])  # median of 1, 3, 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_medians_are_those_of_scikit_learn(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 40)).astype(dtype)
+    whole = SimpleImputer(strategy="median").fit(X).statistics_
+    assert_array_equal(_Imputer().fit(X).statistics_, whole)
+    X[rng.random(X.shape) < 0.4] = np.nan
+    X[:, 0] = np.nan
+    expected = SimpleImputer(strategy="median", keep_empty_features=True).fit(X).statistics_
+    X[np.isnan(X)] = rng.choice([np.nan, np.inf, -np.inf], np.isnan(X).sum())
+    assert_array_equal(_Imputer().fit(X).statistics_, expected)
+
+
+@pytest.mark.parametrize("n_missing", [0, 1])
+def test_medians_of_images_take_no_more_memory_than_the_images(n_missing):
+    X = np.random.default_rng(0).normal(size=(1000, 1024)).astype(np.float32)
+    X.flat[:n_missing] = np.nan
+    tracemalloc.start()
+    _Imputer().fit(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * X.nbytes
 
 
 @pytest.mark.parametrize("value", [3e38, np.inf, np.nan])
