@@ -400,15 +400,15 @@ def test_report_numbers_are_the_metrics(digits):
     p2, p1 = np.sort(proba, axis=1)[:, -2:].T
     rest = proba_not_max(proba)
     assert_allclose(rest, 1 - p1, atol=1e-12)
-    expected = {"meta-model": error_proba, "max probability": rest, "margin": p2 - p1}
+    expected = {"error probability": error_proba, "max probability": rest, "margin": p2 - p1}
     for row, score in expected.items():
         for metric in error_roc_auc, aurc, augrc, fpr_at_tpr:
             assert_allclose(report["scores"][row][metric.__name__], metric(is_error, score))
-    for row in "meta-model", "max probability":
+    for row in "error probability", "max probability":
         for metric in error_log_loss, error_brier_score:
             value = report["scores"][row][metric.__name__]
             assert_allclose(value, metric(is_error, expected[row]))
-    assert list(report["scores"]) == ["meta-model", "max probability", "margin", "entropy"]
+    assert list(report["scores"]) == ["error probability", "max probability", "margin", "entropy"]
     assert "error_log_loss" not in report["scores"]["margin"]
     assert_allclose(
         report["difference"]["aurc"], aurc(is_error, error_proba) - aurc(is_error, rest)
@@ -476,17 +476,21 @@ def test_report_with_more_digits_keeps_its_columns_apart(digits):
     X_train, X, y_train, y = digits
     model = CountingErrorPredictor(shift=0.2).fit(X_train, y_train)
     lines = failure_report(model, X, y, n_bootstrap=30, digits=5).splitlines()
-    row = next(number for number, line in enumerate(lines) if line.startswith("     meta-model"))
-    assert len(lines[row].split()) == 7
-    assert len(lines[row + 1].split()) == 6
+    rows = [number for number, line in enumerate(lines) if line.startswith("error probability ")]
+    for row, n_columns in zip(rows[1:], (4, 2), strict=True):
+        assert len(lines[row].split()) == 2 + n_columns
+        assert len(lines[row + 1].split()) == n_columns
 
 
 def test_report_compares_on_the_same_draws(digits):
-    """The difference between max probability and a meta-model equal to it is 0 on every draw."""
+    """If the error probability is 1 - max probability, the difference is 0 on every draw."""
     X_train, X, y_train, y = digits
     model = CountingErrorPredictor(shift=0).fit(X_train, y_train)
     report = failure_report(model, X, y, n_bootstrap=20, output_dict=True)
-    assert report["intervals"]["meta-model"]["aurc"][0] < report["scores"]["meta-model"]["aurc"]
+    assert (
+        report["intervals"]["error probability"]["aurc"][0]
+        < report["scores"]["error probability"]["aurc"]
+    )
     assert set(report["difference_interval"].values()) == {(0.0, 0.0)}
     assert set(report["difference"].values()) == {0.0}
 
@@ -496,13 +500,14 @@ def test_report_text_shows_the_dict(digits):
     model = CountingErrorPredictor(shift=0.2).fit(X_train, y_train)
     text = failure_report(model, X, y, n_bootstrap=30)
     report = failure_report(model, X, y, n_bootstrap=30, output_dict=True)
-    assert max(map(len, text.splitlines())) <= 87
+    assert max(map(len, text.splitlines())) <= 80
     low, high = report["error_rate_interval"]
     assert f"error rate = {report['error_rate']:.3f} ({low:.3f} to {high:.3f})" in text
     difference = report["difference"]
     assert f"minus max probability:\n    AUROC {difference['error_roc_auc']:+.3f} (" in text
-    cells = next(line for line in text.splitlines() if line.startswith("     meta-model")).split()
-    values = report["scores"]["meta-model"]
+    rows = [line for line in text.splitlines() if line.startswith("error probability  ")]
+    cells = [cell for line in rows for cell in line.split()[2:]]
+    values = report["scores"]["error probability"]
     expected = [
         f"{values['error_roc_auc']:.3f}",
         f"{1000 * values['aurc']:.1f}",
@@ -511,11 +516,28 @@ def test_report_text_shows_the_dict(digits):
         f"{values['error_log_loss']:.3f}",
         f"{values['error_brier_score']:.3f}",
     ]
-    assert cells[1:] == expected
+    assert cells == expected
     low, high = report["intervals"]["entropy"]["aurc"]
     assert f"{1000 * low:.1f}-{1000 * high:.1f}" in text
     assert failure_report(model, X, y, n_bootstrap=30) == text
     assert failure_report(model, X, y, n_bootstrap=30, random_state=1) != text
+
+
+def test_report_without_intervals_is_one_table(digits):
+    X_train, X, y_train, y = digits
+    model = CountingErrorPredictor(shift=0.2).fit(X_train, y_train)
+    lines = failure_report(model, X, y, n_bootstrap=0).splitlines()
+    (row,) = (line for line in lines if line.startswith("error probability  "))
+    assert len(row.split()) == 8
+    assert max(map(len, lines)) <= 80
+
+
+def test_report_of_very_bad_scores_fits_into_80_columns(digits):
+    """With most predictions wrong, AURC times 1000 has three digits, also in its bounds."""
+    X_train, X, y_train, y = digits
+    model = CountingErrorPredictor(shift=5).fit(X_train, y_train)
+    text = failure_report(model, X, np.roll(y, 1), n_bootstrap=30)
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_report_without_bootstrap(digits):
@@ -538,7 +560,7 @@ def test_report_of_any_classifier_on_frames_with_text_labels(base, frame):
     assert list(report["scores"]) == ["max probability", "margin", "entropy"]
     assert report["difference"] is None
     assert_allclose(1 - report["error_rate"], base.score(X[300:], y[300:]))
-    assert "meta-model" not in failure_report(base, X[300:], y[300:], n_bootstrap=0)
+    assert "error probability" not in failure_report(base, X[300:], y[300:], n_bootstrap=0)
 
 
 def test_binary_decision_function_is_sigmoid_of_its_double():
@@ -566,7 +588,7 @@ def test_report_of_a_model_inside_pipelines_and_searches(digits):
     pipeline.fit(X_train, y_train)
     scaled = pipeline[0].transform(X)
     expected = failure_report(pipeline[-1], scaled, y, n_bootstrap=5)
-    assert "meta-model" in expected
+    assert "error probability" in expected
     search = GridSearchCV(pipeline, {"countingerrorpredictor__shift": [0.1]}, cv=2)
     for wrapped in pipeline, search.fit(X_train, y_train), FrozenEstimator(pipeline):
         assert failure_report(wrapped, X, y, n_bootstrap=5) == expected
@@ -603,8 +625,10 @@ def test_report_with_no_error_or_one(digits, n_errors):
     y = model.predict(X)
     y[:n_errors] = np.where(y[:n_errors] == "digit 0", "digit 1", "digit 0")
     report = failure_report(model, X, y, n_bootstrap=50, output_dict=True)
-    assert np.isnan(report["scores"]["meta-model"]["error_roc_auc"]) == (n_errors == 0)
-    assert np.isnan(report["intervals"]["meta-model"]["error_roc_auc"]).all() == (n_errors == 0)
+    assert np.isnan(report["scores"]["error probability"]["error_roc_auc"]) == (n_errors == 0)
+    assert np.isnan(report["intervals"]["error probability"]["error_roc_auc"]).all() == (
+        n_errors == 0
+    )
     assert ("n/a" in failure_report(model, X, y, n_bootstrap=50)) == (n_errors == 0)
 
 
@@ -639,11 +663,11 @@ def test_report_of_a_base_with_labels_only(digits):
     X_train, X, y_train, y = digits
     model = MetaErrorClassifier(LabelsOnly(), "logistic", random_state=0).fit(X_train, y_train)
     report = failure_report(model, X, y, n_bootstrap=0, output_dict=True)
-    assert list(report["scores"]) == ["meta-model"]
+    assert list(report["scores"]) == ["error probability"]
 
 
 def test_report_of_a_meta_error_classifier(digits):
-    """On digits with naive Bayes the meta-model is clearly better than max probability."""
+    """On digits with naive Bayes the error probability is clearly better than max probability."""
     X_train, X, y_train, y = digits
     model = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X_train, y_train)
     report = failure_report(model, X, y, n_bootstrap=200, output_dict=True)
@@ -651,7 +675,7 @@ def test_report_of_a_meta_error_classifier(digits):
     assert report["difference_interval"]["aurc"][1] < 0
     is_error = model.predict(X) != y
     assert_allclose(
-        report["scores"]["meta-model"]["error_roc_auc"],
+        report["scores"]["error probability"]["error_roc_auc"],
         roc_auc_score(is_error, model.predict_error_proba(X)),
     )
 
@@ -685,7 +709,7 @@ def test_report_intervals_cover_the_auroc_of_the_population():
             random_state=rng.integers(2**31 - 1),
             output_dict=True,
         )
-        low, high = report["intervals"]["meta-model"]["error_roc_auc"]
+        low, high = report["intervals"]["error probability"]["error_roc_auc"]
         covered.append(low <= population_auroc <= high)
     assert 0.84 <= np.mean(covered) <= 0.95
 
@@ -869,13 +893,13 @@ class PassCountingNB(GaussianNB):
         return super().predict_proba(X)
 
 
-@pytest.mark.parametrize("has_meta_model", [True, False])
-def test_report_of_a_selective_classifier_makes_the_passes_of_predict(has_meta_model, noisy_data):
+@pytest.mark.parametrize("has_error_proba", [True, False])
+def test_report_of_a_selective_classifier_makes_the_passes_of_predict(has_error_proba, noisy_data):
     X, y = noisy_data
     wrapped = MetaErrorClassifier(PassCountingNB(), "logistic", cv=2, random_state=0)
-    wrapped = wrapped if has_meta_model else PassCountingNB()
+    wrapped = wrapped if has_error_proba else PassCountingNB()
     clf = SelectiveClassifier(wrapped, target_coverage=0.8, random_state=0).fit(X, y)
-    base = clf.estimator_.estimator_ if has_meta_model else clf.estimator_
+    base = clf.estimator_.estimator_ if has_error_proba else clf.estimator_
     base.n_passes_ = 0
     clf.predict(X)
     n_passes, base.n_passes_ = base.n_passes_, 0

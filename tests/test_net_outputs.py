@@ -74,7 +74,7 @@ def test_the_names_of_a_prefit_net_decide_what_its_outputs_mean(names, wrap, lea
     if learner is not None:
         assert clf.oof_error_rate_ == pytest.approx((net.predict(X) != y).mean())
         report = failure_report(clf, X_new, label[y_new])
-        assert "meta-model" in report
+        assert "error probability" in report
     plain = fit(WRAPPERS[wrap](initialized(module)), X, y, meta_learner=learner)
     # Rows that are summed in another order differ in the last bits.
     assert_allclose(error_proba, plain.predict_error_proba(X_new), rtol=1e-4)

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit, logit
 from sklearn.naive_bayes import GaussianNB
 
 from metaerr_sklearn import MetaErrorClassifier
@@ -59,6 +60,10 @@ def from_estimator(display, estimator, X, y, **kwargs):
     return display.from_estimator(estimator, X, y, **kwargs)
 
 
+def legend_of(shown):
+    return [text.get_text() for text in shown.ax_.get_legend().get_texts()]
+
+
 # All displays
 
 
@@ -91,7 +96,7 @@ def test_from_estimator_is_from_predictions(display, meta, digits):
     shown = from_estimator(display, meta, X, y)
     if display is RiskCoverageDisplay:
         msp = proba_not_max(meta.predict_proba(X))
-        scores = {"meta-model": error_proba, "max probability": msp}
+        scores = {"error probability": error_proba, "max probability": msp}
         expected = display.from_predictions(labels != y, scores)
         assert list(shown.selective_risk) == list(expected.selective_risk) == list(scores)
         for row in scores:
@@ -187,7 +192,9 @@ def test_mean_of_an_unweighted_curve_is_aurc(predictions):
     is_error, error_proba = predictions
     shown = RiskCoverageDisplay.from_predictions(is_error, error_proba)
     assert_allclose(shown.coverage, np.arange(1, 201) / 200)
-    assert_allclose(shown.selective_risk["meta-model"].mean(), shown.aurc["meta-model"])
+    assert_allclose(
+        shown.selective_risk["error probability"].mean(), shown.aurc["error probability"]
+    )
     assert_allclose(shown.optimal_risk.mean(), shown.optimal_aurc)
 
 
@@ -206,8 +213,7 @@ def test_the_drawn_lines_are_the_computed_curves(predictions):
         assert_array_equal(line.get_ydata(), risk)
     assert_array_equal(shown.random_line_.get_ydata(), [shown.error_rate] * 2)
     assert_array_equal(shown.optimal_line_.get_ydata(), shown.optimal_risk)
-    texts = [text.get_text() for text in shown.ax_.get_legend().get_texts()]
-    assert texts == [
+    assert legend_of(shown) == [
         f"a: {1000 * shown.aurc['a']:.1f}",
         f"b: {1000 * shown.aurc['b']:.1f}",
         f"random order: {1000 * shown.error_rate:.1f}",
@@ -223,6 +229,60 @@ def test_legend_lies_above_the_curves(meta, digits):
         shown.figure_.canvas.draw()
         bottom = ax.get_legend().get_window_extent().transformed(ax.transData.inverted()).y0
         assert bottom > shown.error_rate
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(("naive", "other"), ("naive, ", "other, ")), ((None, None), ("", "model 2, "))],
+)
+def test_models_on_the_same_axes_are_told_apart(names, expected, meta, digits):
+    """Also their baselines. The random order and the oracle have one entry, with two numbers."""
+    X_train, X, y_train, y = digits
+    other = MetaErrorClassifier(GaussianNB(var_smoothing=0.3), "confidence", cv=2, random_state=0)
+    first = RiskCoverageDisplay.from_estimator(meta, X, y, name=names[0])
+    second = RiskCoverageDisplay.from_estimator(
+        other.fit(X_train, y_train), X, y, name=names[1], ax=first.ax_
+    )
+    assert legend_of(second) == [
+        *(f"{expected[0]}{score}: {1000 * area:.1f}" for score, area in first.aurc.items()),
+        *(f"{expected[1]}{score}: {1000 * area:.1f}" for score, area in second.aurc.items()),
+        f"random order: {1000 * first.error_rate:.1f}, {1000 * second.error_rate:.1f}",
+        f"oracle: {1000 * first.optimal_aurc:.1f}, {1000 * second.optimal_aurc:.1f}",
+    ]
+    assert second.random_line_ is not first.random_line_
+
+
+def test_error_models_of_one_base_share_the_lines_that_are_equal(predictions):
+    is_error, error_proba = predictions
+    first = RiskCoverageDisplay.from_predictions(is_error, error_proba, name="a", target_risk=0.02)
+    second = RiskCoverageDisplay.from_predictions(
+        is_error, error_proba**2, name="b", target_risk=0.02, ax=first.ax_
+    )
+    assert second.random_line_ is first.random_line_
+    assert second.optimal_line_ is first.optimal_line_
+    assert second.target_line_ is first.target_line_
+    assert [text.split(":")[0] for text in legend_of(second)] == [
+        *("a", "b", "random order", "oracle", "target risk")
+    ]
+
+
+@pytest.mark.parametrize("n_models", [1, 2, 3])
+def test_the_legend_covers_no_curve_of_several_models(n_models, meta, digits):
+    """Beyond a coverage of 10 %, below which the risk is noisy."""
+    X_train, X, y_train, y = digits
+    selective = SelectiveClassifier(meta, target_risk=0.1, calibration="prefit")
+    selective.fit(X_train, y_train)
+    _, ax = plt.subplots(layout="constrained")
+    shown = []
+    for number in range(n_models):
+        y_shown = y.copy()
+        y_shown[: 40 * number] = y[0]  # each model has another error rate
+        shown.append(RiskCoverageDisplay.from_estimator(selective, X, y_shown, ax=ax))
+    ax.figure.canvas.draw()
+    bottom = ax.get_legend().get_window_extent().transformed(ax.transData.inverted()).y0
+    for display in shown:
+        for risk in display.selective_risk.values():
+            assert risk[display.coverage > 0.1].max() < bottom
 
 
 def test_a_second_display_does_not_hide_the_first():
@@ -259,8 +319,7 @@ def test_options_of_the_curves(predictions):
     assert shown.random_line_ is shown.optimal_line_ is None
     assert shown.line_[0].get_color() == "red"
     assert shown.line_[1].get_linestyle() == ":"
-    texts = [text.get_text() for text in shown.ax_.get_legend().get_texts()]
-    assert [text.split(":")[0] for text in texts] == ["mine", "b"]
+    assert [text.split(":")[0] for text in legend_of(shown)] == ["mine, a", "mine, b"]
     shown.plot(curve_kwargs={"color": "green"})
     shown.plot(curve_kwargs={"c": "green", "lw": 5, "ls": ":"})
     assert shown.line_[0].get_linewidth() == 5
@@ -272,13 +331,14 @@ def test_options_of_the_curves(predictions):
 def test_baseline_can_be_left_out(meta, digits):
     _, X, _, y = digits
     shown = RiskCoverageDisplay.from_estimator(meta, X, y, plot_baseline=False)
-    assert list(shown.selective_risk) == ["meta-model"]
+    assert list(shown.selective_risk) == ["error probability"]
 
 
-def test_operating_point_of_a_selective_classifier(meta, digits):
-    """It is its coverage and risk on these rows, a point on the curve of the meta-model."""
+@pytest.mark.parametrize("target", [{"target_coverage": 0.8}, {"target_risk": 0.05}], ids=str)
+def test_operating_point_of_a_selective_classifier(target, meta, digits):
+    """It is its coverage and risk on these rows, a point on the curve of its error probability."""
     X_train, X, y_train, y = digits
-    selective = SelectiveClassifier(meta, target_coverage=0.8, calibration="prefit")
+    selective = SelectiveClassifier(meta, calibration="prefit", **target)
     selective.fit(X_train, y_train)
     shown = RiskCoverageDisplay.from_estimator(selective, X, y)
     accepted = selective.accepts(X)
@@ -290,8 +350,30 @@ def test_operating_point_of_a_selective_classifier(meta, digits):
     )
     assert_allclose(risk, on_curve)
     assert_array_equal(np.ravel(shown.operating_point_.get_xydata()), [coverage, risk])
-    texts = [text.get_text() for text in shown.ax_.get_legend().get_texts()]
-    assert texts[-1] == f"operating point: {coverage:.1%} answered, {risk:.1%} wrong"
+    texts = legend_of(shown)
+    assert texts[-1] == f"answered: {coverage:.1%}, of which {risk:.1%} are wrong"
+    assert shown.target_risk == target.get("target_risk")
+    if shown.target_risk is None:
+        assert shown.target_line_ is None
+    else:
+        assert texts[-2] == "target risk: 5% wrong"
+        assert_array_equal(shown.target_line_.get_ydata(), [0.05, 0.05])
+        assert shown.ax_.get_ylim()[1] > 0.05
+
+
+def test_a_target_risk_above_the_error_rate_is_visible(predictions):
+    is_error, error_proba = predictions
+    shown = RiskCoverageDisplay.from_predictions(is_error, error_proba, target_risk=0.9)
+    assert shown.ax_.get_ylim()[1] > 0.9
+
+
+def test_no_line_of_a_selective_classifier_has_the_colour_of_the_oracle(meta, digits):
+    X_train, X, y_train, y = digits
+    selective = SelectiveClassifier(meta, target_risk=0.05, calibration="prefit")
+    shown = RiskCoverageDisplay.from_estimator(selective.fit(X_train, y_train), X, y)
+    grey = {line for line in shown.ax_.get_lines() if line.get_color() == "0.45"}
+    assert grey == {shown.random_line_, shown.optimal_line_}
+    assert len(shown.ax_.get_lines()) == 6
 
 
 def test_operating_point_of_weighted_rows_and_of_no_answer():
@@ -317,9 +399,10 @@ def test_histograms_are_shares_of_each_group(predictions, weighted):
     is_error, error_proba = predictions
     weight = np.random.default_rng(1).integers(3, size=200) if weighted else np.ones(200)
     shown = ErrorDistributionDisplay.from_predictions(
-        is_error, error_proba, bins=10, sample_weight=weight
+        is_error, error_proba, bins=np.linspace(0, 1, 11), sample_weight=weight
     )
     assert_allclose(shown.bin_edges, np.linspace(0, 1, 11))
+    assert shown.ax_.get_xscale() == "linear"
     for shares, group in (shown.right, ~is_error), (shown.wrong, is_error):
         assert_allclose(shares.sum(), 1)
         first = weight[group & (error_proba < 0.1)].sum() / weight[group].sum()
@@ -327,6 +410,41 @@ def test_histograms_are_shares_of_each_group(predictions, weighted):
     assert (shown.n_right, shown.n_wrong) == ((~is_error).sum(), is_error.sum())
     assert shown.roc_auc == error_roc_auc(is_error, error_proba, sample_weight=weight)
     assert_array_equal(shown.wrong_.get_data().values, shown.wrong)
+
+
+def test_bins_of_probabilities_have_equal_width_in_log_odds():
+    """Values near 0 and 1 are counted in the outer bins, so that no bar hides the others."""
+    rng = np.random.default_rng(0)
+    error_proba = np.r_[0, 1e-9, 1 - 1e-9, 1, expit(rng.normal(size=996))]
+    is_error = rng.random(1000) < error_proba
+    shown = ErrorDistributionDisplay.from_predictions(is_error, error_proba, bins=8)
+    assert_allclose(np.diff(logit(shown.bin_edges)), 2 * logit(0.9999) / 8)
+    counts = [
+        ((error_proba >= low) & (error_proba < high))[is_error].sum()
+        for low, high in zip([-1, *shown.bin_edges[1:-1]], [*shown.bin_edges[1:-1], 2])
+    ]
+    assert_allclose(shown.wrong, np.array(counts) / is_error.sum())
+    assert shown.ax_.get_xscale() == "logit"
+    assert shown.ax_.get_xlabel() == "Predicted probability of being wrong, in log-odds"
+    ticks = [text.get_text() for text in shown.ax_.get_xticklabels()]
+    assert ticks == ["0.01%", "0.1%", "1%", "10%", "50%", "90%", "99%", "99.9%", "99.99%"]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_equal_probabilities_have_an_axis_from_1_to_99_percent_at_least(value):
+    shown = ErrorDistributionDisplay.from_predictions([0, 1, 1], [value] * 3)
+    assert shown.bin_edges[0] <= 0.01 + 1e-9
+    assert shown.bin_edges[-1] >= 0.99 - 1e-9
+    assert_allclose([shown.right.sum(), shown.wrong.sum()], 1)
+    shown.figure_.canvas.draw()
+
+
+def test_values_beyond_given_edges_are_in_the_outer_bins():
+    shown = ErrorDistributionDisplay.from_predictions(
+        [0, 0, 1, 1], [0.05, 0.3, 0.5, 0.9], bins=[0.2, 0.4, 0.6]
+    )
+    assert_array_equal(shown.right, [1, 0])
+    assert_array_equal(shown.wrong, [0, 1])
 
 
 def test_options_of_the_histograms(predictions):

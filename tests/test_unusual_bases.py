@@ -337,7 +337,7 @@ def test_a_matrix_between_rows_is_refused_before_any_fit(wrap):
     assert 0 < clf.predict_error_proba(X @ X.T).max() < 0.5
 
 
-def test_a_ranking_by_probabilities_is_not_called_a_meta_model():
+def test_a_ranking_by_probabilities_is_not_called_an_error_probability():
     """A selective classifier ranks a base without predict_with_error by its probabilities."""
     X, y = load_digits(return_X_y=True)
     labels = partly_labeled(y[:400], 200)
@@ -345,8 +345,8 @@ def test_a_ranking_by_probabilities_is_not_called_a_meta_model():
     clf = SelectiveClassifier(FrozenEstimator(base), target_coverage=0.8).fit(
         X[400:900], y[400:900]
     )
-    assert "meta-model" not in str(failure_report(clf, X[900:], y[900:], n_bootstrap=0))
-    assert "meta-model" in str(failure_report(base, X[900:], y[900:], n_bootstrap=0))
+    assert "error probability" not in str(failure_report(clf, X[900:], y[900:], n_bootstrap=0))
+    assert "error probability" in str(failure_report(base, X[900:], y[900:], n_bootstrap=0))
 
 
 def test_groups_of_a_selective_classifier_are_named():

@@ -31,21 +31,23 @@ class ComparedPredictions(NamedTuple):
 
     ``is_error``, ``labels`` and ``error_proba`` have shape (n_samples,). ``is_error`` is None
     without true labels. ``proba`` has shape (n_samples, n_classes), or is None if the estimator has
-    no class probabilities. ``has_meta_model`` is True if ``error_proba`` comes from a meta-model,
-    False if it is 1 - max probability. ``accepted`` is True where a selective classifier answers,
-    and None for other estimators.
+    no class probabilities. ``has_error_proba`` is True if the estimator predicts error
+    probabilities, False if ``error_proba`` is 1 - max probability. ``accepted`` is True where a
+    selective classifier answers, and ``target_risk`` is its parameter of this name. Both are None
+    for other estimators.
     """
 
     is_error: np.ndarray | None
     labels: np.ndarray
     error_proba: np.ndarray
     proba: np.ndarray | None
-    has_meta_model: bool
+    has_error_proba: bool
     accepted: np.ndarray | None
+    target_risk: float | None
 
     def scores(self):
         """Return ``{row of the report: (score, whether it is a probability)}``."""
-        scores = {"meta-model": (self.error_proba, True)} if self.has_meta_model else {}
+        scores = {"error probability": (self.error_proba, True)} if self.has_error_proba else {}
         if self.proba is not None:
             scores["max probability"] = (proba_not_max(self.proba), True)
             scores["margin"] = (-margin(self.proba), False)
@@ -68,7 +70,7 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
         True labels; without them ``is_error`` is None.
 
     with_proba : bool, default=True
-        Whether class probabilities are needed beside the error probability of a meta-model.
+        Whether class probabilities are needed beside the error probability.
 
     needs_labels : bool, default=True
         Whether y must be given.
@@ -90,9 +92,9 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
         y = check_labels(y, X)
     check_not_a_module(final_estimator(estimator))
     estimator, X = unwrap(estimator, X)
-    has_meta_model = hasattr(estimator, "predict_error_proba")
-    proba = accepted = None
-    if not has_meta_model:
+    has_error_proba = hasattr(estimator, "predict_error_proba")
+    proba = accepted = target_risk = None
+    if not has_error_proba:
         proba = _class_proba(estimator, X)
         if proba is None:
             raise TypeError(
@@ -105,8 +107,9 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
         labels, proba, error_proba = estimator._predict_all(X)
         if hasattr(estimator, "accepts"):
             accepted = error_proba <= estimator.threshold_
+            target_risk = estimator.target_risk
             # Around a plain classifier, SelectiveClassifier ranks by the class probabilities.
-            has_meta_model = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
+            has_error_proba = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
     elif hasattr(estimator, "predict_with_error"):
         labels, error_proba = estimator.predict_with_error(X)
     else:
@@ -123,7 +126,7 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
         check_same_kind(y, getattr(estimator, "classes_", labels[:0]), "y")
         is_error = labels != y
     return ComparedPredictions(
-        is_error, labels, np.asarray(error_proba), proba, has_meta_model, accepted
+        is_error, labels, np.asarray(error_proba), proba, has_error_proba, accepted, target_risk
     )
 
 

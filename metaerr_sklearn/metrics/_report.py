@@ -30,12 +30,13 @@ def failure_report(
 ):
     """Build a text report that compares the error probability with confidence scores.
 
-    The report has one row for each score that ranks the samples. "meta-model" is the error
-    probability of a `MetaErrorClassifier`. The baselines "max probability", "margin" and "entropy"
-    are computed from the class probabilities of the base classifier. The columns are the metrics
-    `error_roc_auc`, `aurc`, `augrc`, `fpr_at_tpr` (FPR95, at a rate of 95 %), `error_log_loss` and
+    The report has one row for each score that ranks the samples. "error probability" is that of a
+    `MetaErrorClassifier`. The baselines "max probability", "margin" and "entropy" are computed from
+    the class probabilities of the base classifier. The columns are the metrics `error_roc_auc`,
+    `aurc`, `augrc`, `fpr_at_tpr` (FPR95, at a rate of 95 %), `error_log_loss` and
     `error_brier_score`; the last two are shown for scores that are probabilities. The first lines
-    give the error rate, and the difference between meta-model and max probability on the same rows.
+    give the error rate, and the difference between error probability and max probability on the
+    same rows.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def failure_report(
         ``intervals[row][metric]`` (low, high), ``difference[metric]`` and
         ``difference_interval[metric]``. Metrics have the names of their functions, and no value is
         multiplied by 1000. ``pandas.DataFrame(report["scores"]).T`` is the table. Intervals are
-        None if `n_bootstrap` is 0; the difference is None without a meta-model.
+        None if `n_bootstrap` is 0; the difference is None without an error probability.
 
     Raises
     ------
@@ -171,9 +172,9 @@ def failure_report(
         "difference": None,
         "difference_interval": None,
     }
-    has_difference = {"meta-model", "max probability"} <= set(scores)
+    has_difference = {"error probability", "max probability"} <= set(scores)
     if has_difference:
-        model, baseline = report["scores"]["meta-model"], report["scores"]["max probability"]
+        model, baseline = report["scores"]["error probability"], report["scores"]["max probability"]
         report["difference"] = {name: model[name] - baseline[name] for name in model}
     if n_bootstrap:
         intervals = Intervals(is_error, weight, confidence_level)
@@ -191,7 +192,7 @@ def failure_report(
             fpr = report["scores"][row]["fpr_at_tpr"]
             report["intervals"][row]["fpr_at_tpr"] = _fpr_interval(intervals, fpr, values)
         if has_difference:
-            model, baseline = estimates["meta-model"], estimates["max probability"]
+            model, baseline = estimates["error probability"], estimates["max probability"]
             find = dict.fromkeys(_LOSSES, intervals.mean_difference)
             report["difference_interval"] = {
                 name: find.get(name, intervals.difference)(model[name], baseline[name])
@@ -200,7 +201,7 @@ def failure_report(
             report["difference_interval"]["fpr_at_tpr"] = _fpr_difference_interval(
                 intervals,
                 report["difference"]["fpr_at_tpr"],
-                draws["meta-model"] - draws["max probability"],
+                draws["error probability"] - draws["max probability"],
             )
     return report if output_dict else _format_report(report, digits)
 
@@ -272,7 +273,7 @@ def _losses(is_error, error_proba):
 
 
 def _format_report(report, digits):
-    """Lay the report out as a table, 87 characters wide with three digits."""
+    """Lay the report out as a table, or as two if one would not fit into 80 columns."""
 
     def number(value, name, sign=""):
         scale, places = (1000, max(digits - 2, 0)) if name in _PER_MILLE else (1, digits)
@@ -301,28 +302,35 @@ def _format_report(report, digits):
                 bounds = report["difference_interval"][name]
                 gain += f" ({interval(bounds, name, '+', ' to ')})"
             gains.append(gain)
-        lines += ["meta-model minus max probability:", f"    {', '.join(gains)}"]
+        lines += ["error probability minus max probability:", f"    {', '.join(gains)}"]
 
     name_width = max(len(row) for row in report["scores"])
     width = max(digits + 9, 2 * digits + 6) if report["n_bootstrap"] else digits + 7
-    lines += [
-        "",
-        " " * name_width + "".join(f"{title:>{width}}" for title in _COLUMNS.values()),
-    ]
-    for row, values in report["scores"].items():
-        cells = [number(values[name], name) if name in values else "-" for name in _COLUMNS]
-        lines.append(f"{row:>{name_width}}" + "".join(f"{cell:>{width}}" for cell in cells))
-        if report["n_bootstrap"]:
-            bounds = report["intervals"][row]
-            cells = [interval(bounds[name], name) if name in bounds else "" for name in _COLUMNS]
-            under = " " * name_width + "".join(f"{cell:>{width}}" for cell in cells)
-            lines.append(under.rstrip())
+    columns = list(_COLUMNS)
+    tables = [columns]
+    if name_width + width * len(columns) > _MAX_WIDTH:
+        tables = [columns[:_N_RANKING], columns[_N_RANKING:]]
+
+    def line(title, cells):
+        return f"{title:>{name_width}}" + "".join(f"{cell:>{width}}" for cell in cells)
+
+    for table in tables:
+        lines += ["", line("", (_COLUMNS[name] for name in table))]
+        for row, values in report["scores"].items():
+            shown = [name for name in table if name in values]
+            if not shown:
+                continue
+            lines.append(line(row, (number(values[n], n) if n in shown else "-" for n in table)))
+            if report["n_bootstrap"]:
+                bounds = report["intervals"][row]
+                lines.append(line("", (interval(bounds[name], name) for name in shown)))
     return "\n".join(lines) + "\n"
 
 
 # The columns of the report. Those after the first four need probabilities.
 _REPORTED = (error_roc_auc, aurc, augrc, fpr_at_tpr, error_log_loss, error_brier_score)
 _N_RANKING = 4
+_MAX_WIDTH = 80
 _LOSSES = tuple(metric.__name__ for metric in _REPORTED[_N_RANKING:])
 _COLUMNS = dict(
     zip(

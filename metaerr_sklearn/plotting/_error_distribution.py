@@ -1,23 +1,30 @@
 """Plot the error probabilities of right and of wrong predictions."""
 
 import numpy as np
+from scipy.special import expit, logit
 
 from ..metrics import error_roc_auc
 from ..metrics._checks import check_ranking
 from ..metrics._observation import predict_and_compare
 from ._style import BLUE, VERMILION, import_pyplot, make_axes, style_axes
 
+# The least and the greatest probability that bins of equal width in log-odds distinguish.
+_LOWEST, _HIGHEST = 1e-4, 1 - 1e-4
+_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+
 
 class ErrorDistributionDisplay:
     """Histograms of the error probability, one of the right and one of the wrong samples.
 
     Create it with `from_estimator` or `from_predictions`. The less the two histograms overlap, the
-    better the error probability separates right from wrong samples.
+    better the error probability separates right from wrong samples. Probabilities are drawn in
+    log-odds, because most of them are near 0; give the edges of the bins for another axis.
 
     Parameters
     ----------
     bin_edges : ndarray of shape (n_bins + 1,)
-        Edges of the bins on the scale of the error probability.
+        Edges of the bins on the scale of the error probability. If all are between 0 and 1, without
+        these, the axis is in log-odds.
 
     right, wrong : ndarray of shape (n_bins,)
         Share of the right, and of the wrong, samples in each bin. Each array sums to 1, so that few
@@ -87,10 +94,12 @@ class ErrorDistributionDisplay:
             How often each row counts; None means once.
 
         bins : int or sequence of float, default=25
-            Number of bins, or their edges.
+            Number of bins, or their edges. A number of bins for probabilities gives bins of equal
+            width in log-odds; ``numpy.linspace(0, 1, 26)`` gives bins of equal width in
+            probability. Values beyond the edges are counted in the first or the last bin.
 
         name : str, default=None
-            Title of the legend; None takes "meta-model" or "1 - max probability".
+            Title of the legend; None takes "error probability" or "1 - max probability".
 
         threshold : float, default=None
             Position of a vertical line, for example the value above which samples are reviewed.
@@ -105,7 +114,7 @@ class ErrorDistributionDisplay:
         import_pyplot(f"{cls.__name__}.from_estimator")
         predictions = predict_and_compare(estimator, X, y, with_proba=False)
         if name is None:
-            name = "meta-model" if predictions.has_meta_model else "1 - max probability"
+            name = "error probability" if predictions.has_error_proba else "1 - max probability"
         return cls.from_predictions(
             predictions.is_error,
             predictions.error_proba,
@@ -136,14 +145,16 @@ class ErrorDistributionDisplay:
             True where the classifier is wrong.
 
         error_proba : array-like of float, shape (n_samples,)
-            Higher means more likely wrong. If all values are in [0, 1], the bins cover [0, 1], else
-            the range of the finite values.
+            Higher means more likely wrong. Values that are all in [0, 1] are shown as
+            probabilities. The bins of other scores cover the range of the finite values.
 
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts; None means once.
 
         bins : int or sequence of float, default=25
-            Number of bins, or their edges.
+            Number of bins, or their edges. A number of bins for probabilities gives bins of equal
+            width in log-odds; ``numpy.linspace(0, 1, 26)`` gives bins of equal width in
+            probability. Values beyond the edges are counted in the first or the last bin.
 
         name : str, default=None
             Title of the legend.
@@ -163,12 +174,14 @@ class ErrorDistributionDisplay:
         is_error, error_proba, weight = check_ranking(
             is_error, error_proba, sample_weight, drop_zero_weight=False
         )
-        is_probability = error_proba.min() >= 0 and error_proba.max() <= 1
-        finite = error_proba[np.isfinite(error_proba)]
-        edges = np.histogram_bin_edges(finite, bins, (0, 1) if is_probability else None)
-        # Infinite scores are counted in the first and the last bin.
-        if len(finite):
-            error_proba = np.clip(error_proba, finite.min(), finite.max())
+        if np.ndim(bins) == 0 and error_proba.min() >= 0 and error_proba.max() <= 1:
+            low = np.clip(error_proba.min(), _LOWEST, 0.01)
+            high = np.clip(error_proba.max(), 0.99, _HIGHEST)
+            log_odds = logit(np.clip(error_proba, low, high))
+            edges = expit(np.histogram_bin_edges(log_odds, bins, (logit(low), logit(high))))
+        else:
+            edges = np.histogram_bin_edges(error_proba[np.isfinite(error_proba)], bins)
+        error_proba = np.clip(error_proba, edges[0], edges[-1])
 
         def shares(group):
             counts, _ = np.histogram(error_proba[group], edges, weights=weight[group])
@@ -233,11 +246,20 @@ class ErrorDistributionDisplay:
                 linestyle="--",
                 label=f"threshold {threshold:.3g}",
             )
-        is_probability = self.bin_edges[0] >= 0 and self.bin_edges[-1] <= 1
+        low, high = self.bin_edges[0], self.bin_edges[-1]
+        word = "probability of being wrong" if low >= 0 and high <= 1 else "error score"
+        if low > 0 and high < 1:
+            ticks = [tick for tick in _TICKS if low <= tick <= high]
+            ax.set_xscale("logit")
+            ax.set_xticks(ticks, [f"{100 * tick:.4g}%" for tick in ticks])
+            ax.set_xticks([], minor=True)
+            word += ", in log-odds"
+        elif low == 0 and high == 1:
+            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.set(
-            xlabel=f"Predicted {'probability of being wrong' if is_probability else 'error score'}",
-            ylabel="Share of the group",
-            xlim=(self.bin_edges[0], self.bin_edges[-1]),
+            xlabel=f"Predicted {word}",
+            ylabel="Share of the right (or wrong) samples",
+            xlim=(low, high),
             ylim=(0, None),
         )
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -245,5 +267,11 @@ class ErrorDistributionDisplay:
         title = [] if name is None else [name]
         if not np.isnan(self.roc_auc):
             title.append(f"AUROC {self.roc_auc:.3f}")
-        ax.legend(loc="best", frameon=False, title=", ".join(title) or None, alignment="left")
+        ax.legend(
+            loc="best",
+            framealpha=0.8,
+            edgecolor="none",
+            title=", ".join(title) or None,
+            alignment="left",
+        )
         return self

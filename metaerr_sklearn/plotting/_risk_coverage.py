@@ -49,13 +49,18 @@ class RiskCoverageDisplay:
         Coverage and selective risk of a classifier that abstains. None if the classifier does not
         abstain, or if it answers no sample.
 
+    target_risk : float, default=None
+        Highest error rate that a `SelectiveClassifier` was fitted to keep. None if it has no such
+        target.
+
     Attributes
     ----------
     line_ : Line2D or list of Line2D
         The curves, in the order of `selective_risk`. A single curve is not put in a list.
 
-    random_line_, optimal_line_ : Line2D or None
-        The lines of a random order and of the oracle; None if they were not drawn.
+    random_line_, optimal_line_, target_line_ : Line2D or None
+        The lines of a random order, of the oracle and of the target risk; None if they were not
+        drawn. If another display has already drawn the same line on these axes, it is that line.
 
     operating_point_ : Line2D or None
         The marker of the operating point.
@@ -97,6 +102,7 @@ class RiskCoverageDisplay:
         optimal_risk,
         optimal_aurc,
         operating_point=None,
+        target_risk=None,
     ):
         self.coverage = coverage
         self.selective_risk = selective_risk
@@ -105,6 +111,7 @@ class RiskCoverageDisplay:
         self.optimal_risk = optimal_risk
         self.optimal_aurc = optimal_aurc
         self.operating_point = operating_point
+        self.target_risk = target_risk
 
     @classmethod
     def from_estimator(
@@ -126,9 +133,9 @@ class RiskCoverageDisplay:
         Parameters
         ----------
         estimator : fitted classifier
-            A `MetaErrorClassifier`; a `SelectiveClassifier`, whose operating point is marked; or
-            any classifier with ``predict_proba`` or ``decision_function``, for which only the curve
-            of max probability is drawn.
+            A `MetaErrorClassifier`; a `SelectiveClassifier`, whose operating point and target risk
+            are drawn; or any classifier with ``predict_proba`` or ``decision_function``, for which
+            only the curve of max probability is drawn.
 
         X : array-like of length n_samples
             Rows on which the classifier was not trained.
@@ -140,14 +147,14 @@ class RiskCoverageDisplay:
             How often each row counts; None means once.
 
         plot_baseline : bool, default=True
-            Whether to draw the curve of max probability beside that of the error probability,
-            which is named "meta-model".
+            Whether to draw the curve of max probability beside that of the error probability.
 
         name : str, default=None
-            Name of the first curve; None takes "meta-model" or "max probability".
+            Name of the model in the legend. Give it if several models are drawn on the same axes.
 
         ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
+            Axes to draw on, for example the ``ax_`` of the display of another model; None creates
+            a new figure.
 
         plot_random : bool, default=True
             Whether to draw the line of a random order.
@@ -165,13 +172,14 @@ class RiskCoverageDisplay:
         import_pyplot(f"{cls.__name__}.from_estimator")
         predictions = predict_and_compare(estimator, X, y)
         scores = {row: score for row, (score, is_probability) in predictions.scores().items()}
-        shown = [row for row in ("meta-model", "max probability") if row in scores]
+        shown = [row for row in ("error probability", "max probability") if row in scores]
         if not plot_baseline:
             shown = shown[:1]
         return cls.from_predictions(
             predictions.is_error,
             {row: scores[row] for row in shown},
             accepted=predictions.accepted,
+            target_risk=predictions.target_risk,
             sample_weight=sample_weight,
             name=name,
             ax=ax,
@@ -187,6 +195,7 @@ class RiskCoverageDisplay:
         error_proba,
         *,
         accepted=None,
+        target_risk=None,
         sample_weight=None,
         name=None,
         ax=None,
@@ -208,11 +217,15 @@ class RiskCoverageDisplay:
         accepted : array-like of bool, shape (n_samples,), default=None
             True for the rows that a selective classifier answers. Its operating point is marked.
 
+        target_risk : float, default=None
+            Error rate among the answers that should be kept. It is drawn as a line.
+
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts; None means once.
 
         name : str, default=None
-            Name of the first curve; None takes the one in `error_proba`, or "meta-model".
+            Name of the model in the legend; if there are several scores, it is put before the name
+            of each.
 
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a new figure.
@@ -231,7 +244,9 @@ class RiskCoverageDisplay:
         display : RiskCoverageDisplay
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
-        scores = error_proba if isinstance(error_proba, dict) else {"meta-model": error_proba}
+        scores = (
+            error_proba if isinstance(error_proba, dict) else {"error probability": error_proba}
+        )
         weights = {"sample_weight": sample_weight}
         # One point for each row, but not more than a line can show.
         coverage = np.linspace(0, 1, min(len(is_error), 1000) + 1)[1:]
@@ -248,6 +263,7 @@ class RiskCoverageDisplay:
             optimal_risk=optimal_risk,
             optimal_aurc=aurc(is_error, is_error, **weights),
             operating_point=operating_point_of(is_error, accepted, sample_weight),
+            target_risk=target_risk,
         )
         return display.plot(
             ax,
@@ -266,7 +282,8 @@ class RiskCoverageDisplay:
             Axes to draw on; None creates a new figure.
 
         name : str, default=None
-            Name of the first curve in the legend; None takes the one in `selective_risk`.
+            Name of the model in the legend; if there are several curves, it is put before the name
+            of each.
 
         plot_random : bool, default=True
             Whether to draw the line of a random order.
@@ -295,14 +312,17 @@ class RiskCoverageDisplay:
         from matplotlib.lines import Line2D
 
         lines = []
-        # Curves that are already on the axes have the first styles.
-        n_before = sum(line.get_gid() == _CURVE_ID for line in ax.get_lines())
+        # Curves that are already on the axes have the first styles, and each display has a number.
+        before = [line.get_gid() for line in _curves_on(ax)]
+        n_before, n_models = len(before), 1 + len(set(before))
+        model = name if name is not None or n_models == 1 else f"model {n_models}"
         for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
-            label = name if name is not None and number == 0 else row
+            is_named = name is not None and len(names) == 1
+            label = name if is_named else ", ".join(filter(None, (model, row)))
             style = {
                 **_CURVES[(n_before + number) % len(_CURVES)],
-                "gid": _CURVE_ID,
-                "label": f"{label}: {1000 * self.aurc[row]:.1f}",
+                "gid": f"{_CURVE_ID} {n_models}",
+                "label": f"{label}: {_per_mille(self.aurc[row])}",
                 # The first curves are the most important ones, so they are drawn on top.
                 "zorder": 4 - 0.1 * number,
                 **normalize_kwargs(kwargs, Line2D),
@@ -310,73 +330,101 @@ class RiskCoverageDisplay:
             lines += ax.plot(self.coverage, self.selective_risk[row], **style)
         self.line_ = lines[0] if len(lines) == 1 else lines
 
-        self.random_line_ = self.optimal_line_ = self.operating_point_ = None
+        self.random_line_ = self.optimal_line_ = self.target_line_ = self.operating_point_ = None
         if plot_random:
-            (self.random_line_,) = ax.plot(
-                [0, 1],
-                [self.error_rate] * 2,
-                color=GREY,
-                linestyle=":",
-                linewidth=1.5,
-                label=f"random order: {1000 * self.error_rate:.1f}",
+            self.random_line_ = _draw_once(
+                ax,
+                ([0, 1], [self.error_rate] * 2),
+                ("random order", _per_mille(self.error_rate)),
+                {"color": GREY, "linestyle": ":", "linewidth": 1.5},
             )
         if plot_oracle:
-            (self.optimal_line_,) = ax.plot(
-                self.coverage,
-                self.optimal_risk,
-                color=GREY,
-                linewidth=1.2,
-                label=f"oracle: {1000 * self.optimal_aurc:.1f}",
+            self.optimal_line_ = _draw_once(
+                ax,
+                (self.coverage, self.optimal_risk),
+                ("oracle", _per_mille(self.optimal_aurc)),
+                {"color": GREY, "linewidth": 1.2},
+            )
+        if self.target_risk is not None:
+            self.target_line_ = _draw_once(
+                ax,
+                ([0, 1], [self.target_risk] * 2),
+                ("target risk", f"{100 * self.target_risk:.3g}% wrong"),
+                {"color": "black", "linestyle": (0, (8, 4)), "linewidth": 0.9},
             )
         if self.operating_point is not None:
-            self._mark_operating_point(ax)
+            coverage, risk = self.operating_point
+            (self.operating_point_,) = ax.plot(
+                coverage,
+                risk,
+                marker="o",
+                markersize=8,
+                color=np.atleast_1d(self.line_)[0].get_color(),
+                markeredgecolor="black",
+                linestyle="none",
+                zorder=6,
+                label=f"answered: {coverage:.1%}, of which {risk:.1%} are wrong",
+            )
         self._frame(ax)
         return self
 
-    def _mark_operating_point(self, ax):
-        """Draw the operating point and its projections on both axes."""
-        coverage, risk = self.operating_point
-        ax.plot([coverage, coverage, 0], [0, risk, risk], color="0.6", linewidth=0.8, zorder=2)
-        (self.operating_point_,) = ax.plot(
-            coverage,
-            risk,
-            marker="o",
-            markersize=8,
-            color="black",
-            markeredgecolor="white",
-            linestyle="none",
-            zorder=6,
-            label=f"operating point: {coverage:.1%} answered, {risk:.1%} wrong",
-        )
-
     def _frame(self, ax):
         """Set limits and labels, and add the legend above the curves."""
-        from matplotlib import rcParams
         from matplotlib.ticker import PercentFormatter
 
         # The risk at low coverage is noisy, so it does not determine the limits.
-        curves = [(self.coverage, risk) for risk in self.selective_risk.values()]
-        curves += [line.get_data() for line in ax.get_lines() if line.get_gid() == _CURVE_ID]
-        risks = [self.error_rate, *(risk[x >= 0.1].max(initial=0) for x, risk in curves)]
-        # The upper limit leaves room for the legend and its title above the curves.
-        n_lines = 1 + len(ax.get_legend_handles_labels()[1])
-        legend_height = (n_lines + 1) * rcParams["font.size"] * 1.5
-        axes_height = ax.get_window_extent().height * 72 / self.figure_.dpi
-        top = (max(risks) or 0.01) / (1 - min(0.5, legend_height / axes_height))
-        ax.set(
-            xlabel="Coverage (share of samples answered)",
-            ylabel="Selective risk (error rate of answered samples)",
-            xlim=(0, 1.01),
-            ylim=(-0.01 * top, top),
-        )
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1))
+        curves = _curves_on(ax)
+        data = [line.get_data() for line in curves]
+        risks = [self.error_rate, *(risk[x >= 0.1].max(initial=0) for x, risk in data)]
+        risks += [] if self.target_risk is None else [self.target_risk]
         style_axes(ax)
+        ax.set(
+            xlabel="Share of samples answered (coverage)",
+            ylabel="Error rate of the answers (selective risk)",
+            xlim=(0, 1.01),
+        )
+        entries = zip(*ax.get_legend_handles_labels())
+        entries = sorted(entries, key=lambda entry: entry[0] not in curves)
         legend = ax.legend(
-            loc="upper left",
+            *zip(*entries),
+            loc="upper right",
+            fontsize="small",
+            title_fontsize="small",
             framealpha=0.8,
             edgecolor="none",
             title="Area under the curve (AURC) × 1000, lower is better",
             alignment="left",
         )
         legend.get_title().set_color(GREY)
+        # The upper limit leaves room for the legend above the curves.
+        share = legend.get_window_extent().height / ax.get_window_extent().height
+        top = (max(risks) or 0.01) / (1 - min(0.7, 1.1 * share))
+        ax.set_ylim(-0.01 * top, top)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1))
+
+
+def _curves_on(ax):
+    """Return the lines on these axes that displays have drawn as curves of a score."""
+    return [line for line in ax.get_lines() if (line.get_gid() or "").startswith(_CURVE_ID)]
+
+
+def _draw_once(ax, points, label, style):
+    """Draw a line that models may share, and return it; one line of the legend is for all of them.
+
+    Lines of one word that end at the same risk are equal. The text of a further line follows that
+    of the first.
+    """
+    word, text = label
+    before = [line for line in ax.get_lines() if line.get_gid() == word]
+    for line in before:
+        if np.isclose(line.get_ydata()[-1], points[1][-1]):
+            return line
+    if before:
+        before[0].set_label(f"{before[0].get_label()}, {text}")
+    (line,) = ax.plot(*points, gid=word, label="_" if before else f"{word}: {text}", **style)
+    return line
+
+
+def _per_mille(value):
+    return f"{1000 * value:.1f}"
