@@ -1,5 +1,7 @@
 """Out-of-fold predictions: nobody is pred_encoded by a model that has seen them."""
 
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -332,6 +334,97 @@ class FailsOnAllRows(GaussianNB):
         if len(X) == 400:
             raise RuntimeError("boom")
         return super().fit(X, y)
+
+
+class Meets(GaussianNB):
+    """In the fit of the last fold, wait for the fit on all rows to begin, then `then`."""
+
+    def __init__(self, folder, then="go on", on_all_rows="go on"):
+        super().__init__()
+        self.folder, self.then, self.on_all_rows = folder, then, on_all_rows
+
+    def fit(self, X, y):
+        is_last, begun = 1e3 not in X[:, 0], Path(self.folder) / "begun"
+        if len(X) == 400:
+            begun.touch()
+        elif is_last:
+            stop = time.monotonic() + 30
+            while not begun.exists() and time.monotonic() < stop:
+                time.sleep(0.01)
+            (Path(self.folder) / ("beside" if begun.exists() else "alone")).touch()
+        what = self.on_all_rows if len(X) == 400 else self.then if is_last else "go on"
+        if what == "raise":
+            raise RuntimeError("boom")
+        if what == "interrupt":
+            raise KeyboardInterrupt
+        if what == "sleep":
+            time.sleep(300)
+        return super().fit(X, y)
+
+
+def meeting(folder, X, **params):
+    """Return a classifier with two jobs, and rows of which the last fold holds the marked one."""
+    X = X.copy()
+    X[395, 0] = 1e3
+    base = Meets(str(folder), **params)
+    return MetaErrorClassifier(base, "confidence", cv=KFold(5), n_jobs=2, random_state=0), X
+
+
+def test_the_deployed_base_is_fitted_beside_the_last_odd_fold(tmp_path, noisy_data):
+    clf, X = meeting(tmp_path, noisy_data[0])
+    clf.fit(X, noisy_data[1])
+    assert {file.name for file in tmp_path.iterdir()} == {"begun", "beside"}
+    alone = clone(clf).set_params(n_jobs=1, estimator=GaussianNB()).fit(X, noisy_data[1])
+    assert_array_equal(clf.predict_proba(X), alone.predict_proba(X))
+    assert_array_equal(clf.oof_error_proba_, alone.oof_error_proba_)
+
+
+@pytest.mark.parametrize(
+    ("then", "note"),
+    [
+        ("go on", "raised while fitting the deployed base on all rows"),
+        ("raise", "raised while fitting and testing fold 5 of 5"),
+    ],
+)
+def test_an_exception_beside_the_last_fold_names_the_fit(then, note, tmp_path, noisy_data):
+    clf, X = meeting(tmp_path, noisy_data[0], then=then, on_all_rows="raise")
+    with pytest.raises(RuntimeError, match="boom") as info:
+        clf.fit(X, noisy_data[1])
+    assert info.value.__notes__ == [note]
+
+
+def test_an_interruption_beside_the_last_fold_stops_that_fold(tmp_path, noisy_data):
+    clf, X = meeting(tmp_path, noisy_data[0], then="sleep", on_all_rows="interrupt")
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, noisy_data[1])
+    clf.set_params(estimator=GaussianNB()).fit(X, noisy_data[1])  # no process is busy
+    assert time.monotonic() - start < 100
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_threads_and_a_single_job_fit_the_deployed_base_last(backend, n_jobs, noisy_data):
+    order = []
+
+    def on_fold():
+        order.append("fold")
+
+    X, y = noisy_data
+    splits = make_splits(3, X, y)
+    with parallel_config(backend):
+        cross_fit(
+            GaussianNB(),
+            X,
+            y,
+            classes=np.unique(y),
+            splits=splits,
+            n_jobs=n_jobs,
+            on_fold=on_fold,
+            on_idle=lambda: order.append("idle"),
+        )
+    is_beside = backend == "loky" and n_jobs == 2
+    assert order == (["fold", "fold", "idle", "fold"] if is_beside else ["fold"] * 3)
 
 
 def test_an_exception_in_another_fit_names_that_fit(noisy_data):

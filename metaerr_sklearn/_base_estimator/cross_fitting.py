@@ -1,6 +1,10 @@
 """Predict each row with a clone of the base that was not trained on it."""
 
+from itertools import islice
+
 import numpy as np
+from joblib import effective_n_jobs
+from joblib.parallel import get_active_backend
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import num_samples, slice_fit_params
@@ -32,6 +36,7 @@ def cross_fit(
     is_deployed=False,
     mend_folds=True,
     on_fold=None,
+    on_idle=None,
     observers=(),
 ):
     """Predict every row with a clone of the base that was not trained on it.
@@ -66,6 +71,9 @@ def cross_fit(
         Whether to train a fold anew if its training failed; see `mend_failed_folds`.
     on_fold : callable, default=None
         Called without arguments after each fold.
+    on_idle : callable, default=None
+        Called without arguments, in this process, if a core has no fold to fit while other
+        processes fit the last folds. It is not called if all cores are busy to the end.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
         Each computes meta-features of a test part from the clone that was not trained on it. Those
         with ``fit_beside`` are fitted beside each clone.
@@ -104,10 +112,27 @@ def cross_fit(
         )
 
     results, failed = [], {}
-    for result in run(estimator, seed, [(k, *split) for k, split in enumerate(splits)]):
-        results.append(result)
-        if on_fold is not None:
-            on_fold()
+
+    def read(found):
+        for result in found:
+            results.append(result)
+            if on_fold is not None:
+                on_fold()
+
+    found = iter(run(estimator, seed, [(k, *split) for k, split in enumerate(splits)]))
+    n_last = 0
+    if on_idle is not None and hasattr(found, "throw"):
+        n_last = _n_folds_beside_idle_core(len(splits), adapt(estimator).n_jobs(n_jobs))
+    read(islice(found, len(splits) - n_last))
+    if n_last:
+        try:
+            on_idle()
+        except Exception:
+            read(found)  # an exception in a fold comes first, as without an idle core
+            raise
+        except BaseException as interrupt:
+            found.throw(interrupt)  # stops the other processes
+    read(found)
     if mend_folds and len(splits) > 1:
         failed = mend_failed_folds(
             results, splits, y_encoded, lambda folds: run(*with_other_seed(estimator, seed), folds)
@@ -190,6 +215,17 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs, return_as="generator")
     except ValueError:  # Ray, Spark and multiprocessing return all folds together
         return Parallel(n_jobs=n_jobs)
+
+
+def _n_folds_beside_idle_core(n_folds, n_jobs):
+    """Return how many folds the other processes fit last while a core is idle.
+
+    In threads, the fits share random generators: a further one would change their numbers.
+    """
+    backend, _ = get_active_backend()
+    if getattr(backend, "supports_sharedmem", False):
+        return 0
+    return n_folds % effective_n_jobs(n_jobs)
 
 
 def _check_has_weight(fit_params, n_rows):

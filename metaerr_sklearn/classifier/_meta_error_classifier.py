@@ -1,6 +1,7 @@
 """Classify with a base classifier and predict where it is wrong."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
@@ -142,7 +143,8 @@ class MetaErrorClassifier(
     n_jobs : int, default=None
         Number of folds fitted at once, through joblib, and of threads of the error model. Under
         ``joblib.parallel_config("dask")``, "ray" or "spark" the folds go to that cluster. Nets on
-        an accelerator are fitted one after the other in this process.
+        an accelerator are fitted one after the other in this process. The deployed base is fitted
+        in this process, too, beside the last folds if they leave a core idle.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the folds and of the error model. If it is not None it also seeds the base: its
@@ -492,6 +494,7 @@ class MetaErrorClassifier(
         """Predict each row with a clone that was not trained on it, and fit the deployed base."""
         classes = np.unique(y)
         memory = check_memory_parameter(self.memory)
+        fit_deployed = cache(lambda: self._fit_base(X, y, classes, options))
         observations, kept, self.failed_folds_ = cross_fit(
             self.estimator,
             X,
@@ -503,11 +506,12 @@ class MetaErrorClassifier(
             keep_estimators=not self.refit,
             is_deployed=not self.refit,
             on_fold=lambda: progress.done("fold"),
+            on_idle=fit_deployed if self.refit else None,
             observers=observers,
             **options,
         )
         if self.refit:
-            base = self._fit_base(X, y, classes, options)
+            base = fit_deployed()
             fits = FurtherFits(self.estimator, base, X, y, classes, memory=memory, **options)
             observers = fit_observers_beside(observers, fits)
             return base, observers, classes, self.representation, observations
