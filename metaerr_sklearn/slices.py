@@ -47,6 +47,8 @@ class ErrorSlice(NamedTuple):
     confirmed: bool = True
 
     def __str__(self):
+        if self.n_samples == 0:
+            return f"{self.condition}: no held-out row, not confirmed"
         times = "no error elsewhere" if self.lift == np.inf else f"{self.lift:.1f} x the rest"
         return (
             f"{self.condition}: error {self.error_rate:.2f} ({self.low:.2f} to {self.high:.2f}), "
@@ -106,7 +108,10 @@ class ErrorSlices(Sequence):
                 head += f". only_confirmed=False shows {regions} not confirm"
             return f"No region of high error stands out: {head}."
         head += f", in regions of high error ({100 * self.confidence_level:g} % intervals):"
-        return "\n".join([head, *(f"  {position}. {s}" for position, s in enumerate(self))])
+        lines = [head, *(f"  {position}. {s}" for position, s in enumerate(self))]
+        if not all(found.confirmed for found in self):
+            lines.append("Not confirmed: many errors among the other rows only, likely by chance.")
+        return "\n".join(lines)
 
     def apply(self, X):
         """Find the slice of each row.

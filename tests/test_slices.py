@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
 from metaerr_sklearn.representation import NumericRepresentation
-from metaerr_sklearn.slices import _holm, _shortest_number, error_slices
+from metaerr_sklearn.slices import ErrorSlice, _holm, _shortest_number, error_slices
 
 
 class KnownErrors(ClassifierMixin, BaseEstimator):
@@ -230,6 +230,7 @@ def test_regions_that_are_not_confirmed_are_shown_on_request():
     assert number == shown.n_unconfirmed == len(everything) > len(shown) == 0
     assert not any(found.confirmed for found in everything)
     assert str(everything).count(", not confirmed") == number
+    assert str(everything).endswith("likely by chance.")
     assert f"only_confirmed=False shows {number} region" in str(shown)
     assert everything.apply(X).max() == number - 1
     assert shown.apply(X).max() == -1
@@ -301,6 +302,11 @@ def test_columns_that_describe_images():
     is_error = errors_where((camera["camera"] == "west").to_numpy(), rng)
     slices = error_slices(KnownErrors(is_error), camera, random_state=0)
     assert [s.condition for s in slices] == ["camera = west"]
+
+
+def test_a_region_without_held_out_rows_has_no_error_rate_to_print():
+    found = ErrorSlice("x0 > 1", np.nan, 0.0, 1.0, np.nan, 0, 0, confirmed=False)
+    assert str(found) == "x0 > 1: no held-out row, not confirmed"
 
 
 @pytest.mark.parametrize("rate", [0, 1])
