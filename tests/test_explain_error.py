@@ -23,6 +23,7 @@ from metaerr_sklearn import (
     MetaErrorClassifier,
     MLPMetaLearner,
 )
+from metaerr_sklearn.error_model import ErrorExplanation
 from metaerr_sklearn.representation import NumericRepresentation
 
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
@@ -245,3 +246,37 @@ def test_classifier_and_error_model_explain_alike(table):
     theirs = clf.error_model_.explain_error(X[600:], base.predict_proba(X[600:]))
     assert_allclose(ours.contributions, theirs.contributions)
     assert_array_equal(ours.names, theirs.names)
+
+
+def test_an_explanation_prints_the_largest_contributions_and_stays_a_tuple():
+    names = np.array(["offset: confidence", "input: age", "input: income", "input: city"])
+    explanation = ErrorExplanation(
+        np.array([[2.0, -0.5, 0.04, 1.0], [0.0, 0.0, -3.0, 0.0], [0.0] * 4]), names, -1.5
+    )
+    contributions, _, base_value = explanation
+    assert contributions.shape == (3, 4)
+    assert base_value == explanation[2] == -1.5
+    assert str(explanation).splitlines() == [
+        "Reasons for 3 rows.",
+        "+ raises, - lowers the log-odds of an error. Typical training row: -1.5",
+        "    row  error probability  reasons",
+        "      0              0.739  +2.0 offset: confidence",
+        "                            +1.0 input: city",
+        "                            -0.5 input: age",
+        "      1              0.011  -3.0 input: income",
+        "      2              0.182  none: like a typical row",
+    ]
+    assert repr(explanation._replace(contributions=contributions[1])).startswith(
+        "Reasons for 1 row."
+    )
+    assert len(repr(explanation._replace(contributions=contributions[:0])).splitlines()) == 3
+
+
+def test_a_long_explanation_prints_the_ten_rows_that_are_most_likely_wrong(table):
+    X, y = table
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X[:500], y[:500])
+    text = str(clf.explain_error(X[500:]))
+    printed = [int(line[:7]) for line in text.splitlines()[3:] if line[:7].strip()]
+    assert text.startswith("Reasons for the 10 of 400 rows with the highest error probability.")
+    assert_array_equal(printed, np.argsort(-clf.predict_error_proba(X[500:]))[:10])
+    assert max(map(len, text.splitlines())) <= 80

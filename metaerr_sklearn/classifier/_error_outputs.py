@@ -219,6 +219,7 @@ class PredictsErrors:
             default for images, "offset: row is observed" is the difference between the base values
             of the two error models. ``base_value`` is a float. Each row of
             ``contributions`` and ``base_value`` sum to the log-odds of `predict_error_proba`.
+            ``print(explanation)`` shows the largest contributions of each row.
 
         Raises
         ------
