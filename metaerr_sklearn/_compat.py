@@ -8,6 +8,11 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
 try:
+    from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
+except ImportError:  # scikit-learn < 1.7
+    from sklearn.utils._estimator_html_repr import _VisualBlock as VisualBlock
+
+try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
 
@@ -21,6 +26,7 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
 
 __all__ = [
     "CallbackSupportMixin",
+    "VisualBlock",
     "check_sample_weight",
     "device",
     "get_namespace",

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import warnings
 from functools import partial
 
@@ -1033,12 +1034,52 @@ def test_seed_decides_pickle_keeps_and_order_does_not_matter(learner, noisy_data
     assert_allclose(clf.predict_error_proba(X[300:301]), error_proba[50:51], rtol=1e-6)
 
 
-def test_clone_keeps_parameters_and_html_shows_both_parts():
+def test_clone_keeps_parameters():
     clf = fast(GaussianNB(), LightGBMMetaLearner())
     assert clone(clf).get_params().keys() == clf.get_params().keys()
-    html = clf._repr_html_()
-    assert "GaussianNB" in html
-    assert "LightGBMMetaLearner" in html
+
+
+@pytest.mark.parametrize(
+    ("learner", "label", "shown"),
+    [
+        ("auto", "auto", {"LightGBMMetaLearner", "LogisticMetaLearner"}),
+        ("logistic", "logistic", {"LogisticMetaLearner"}),
+        ("confidence", "confidence", {"ConfidenceMetaLearner"}),
+        (None, "None", {"1 - max probability"}),
+        (LightGBMMetaLearner(num_leaves=4), "LightGBMMetaLearner", {"LightGBMMetaLearner"}),
+        (DecisionTreeClassifier(), "DecisionTreeClassifier", {"DecisionTreeClassifier"}),
+    ],
+    ids=str,
+)
+def test_html_shows_who_learns_the_error_before_and_after_fit(learner, label, shown, noisy_data):
+    clf = fast(make_pipeline(StandardScaler(), GaussianNB()), learner, meta_features="confidence")
+    for estimator in (clf, clf.fit(*noisy_data), FrozenEstimator(clf)):
+        boxes = boxes_of(estimator)
+        assert shown | {"StandardScaler", "GaussianNB"} <= boxes
+        assert f"meta_learner: {label}" in boxes
+        assert "estimator: Pipeline" in boxes
+
+
+def boxes_of(estimator):
+    """Return the labels of the boxes in the HTML of an estimator."""
+    html = re.sub(r"<style>.*?</style>", "", estimator._repr_html_(), flags=re.DOTALL)
+    labels = re.findall(r"<label.*?</label>", html, re.DOTALL)
+    return {re.sub(r"<[^>]*>|[?i]<", "", re.sub(r"<a.*?</a>", "", one)).strip() for one in labels}
+
+
+def test_html_of_an_error_model_shows_its_learner():
+    assert {"meta_learner: auto", "LightGBMMetaLearner"} <= boxes_of(ErrorModel())
+
+
+def test_html_shows_that_no_meta_learner_could_be_trained():
+    X, y = load_iris(return_X_y=True)
+    with pytest.warns(UserWarning, match="0 errors among 100 rows"):
+        clf = fast(GaussianNB()).fit(X[:100], y[:100])
+    assert {"meta_learner: logistic", "nothing learned: see fallback_reason_"} <= boxes_of(clf)
+
+
+def test_html_of_a_wrong_word_shows_it():
+    assert "meta_learner: lightgmb" in boxes_of(fast(GaussianNB(), "lightgmb"))
 
 
 def test_verbose_names_the_steps(capsys, noisy_data):

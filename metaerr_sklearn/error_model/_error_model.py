@@ -41,7 +41,7 @@ from ..meta_features._blocks import (
 )
 from ..meta_features._observers import is_observer
 from ..meta_learners import ClassifierMetaLearner, ConfidenceMetaLearner
-from ..meta_learners._choice import make_meta_learner
+from ..meta_learners._choice import ShowsMetaLearner, make_meta_learner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import without_single_rows
 from ..representation._choice import (
@@ -64,7 +64,7 @@ from ._sampling import (
 )
 
 
-class ErrorModel(PredictsNovelty, BaseEstimator):
+class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
     The predictions may come from a deployed model, an API or another machine. Train the error model

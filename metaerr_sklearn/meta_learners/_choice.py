@@ -1,8 +1,9 @@
-"""Make the meta-learner that a parameter names."""
+"""Make, or show, the meta-learner that a parameter names."""
 
 from sklearn.base import clone
 
 from .._base_estimator.adapter import why_no_classifier
+from .._compat import VisualBlock
 from .._utils.validation import check_not_a_module
 from ._base import ConfidenceMetaLearner, ResidualMetaLearner
 from ._combined import AverageMetaLearner, ClassifierMetaLearner
@@ -54,3 +55,36 @@ def make_meta_learner(meta_learner, *, n_jobs=None, only_input=False):
         f"meta_learner must be one of {', '.join(map(repr, _NAMED_LEARNERS))}, a meta-learner "
         f"of this package or a classifier, got {meta_learner!r}."
     )
+
+
+class ShowsMetaLearner:
+    """Show the meta-learner in the HTML of an estimator, beside the base if there is one.
+
+    A subclass has the parameter ``meta_learner``, and the attribute ``error_model_`` or
+    ``meta_learner_`` after `fit`.
+    """
+
+    def _sk_visual_block_(self):
+        parts = {"meta_learner": self._shown_learner()}
+        if hasattr(self, "estimator"):
+            parts = {"estimator": getattr(self, "estimator_", self.estimator), **parts}
+        names = []
+        for name in parts:
+            given = getattr(self, name)
+            is_word = given is None or isinstance(given, str)
+            names.append(f"{name}: {given if is_word else type(given).__name__}")
+        shown = list(parts.values())
+        return VisualBlock("parallel", shown, names=names, name_details=list(map(str, shown)))
+
+    def _shown_learner(self):
+        """Return the fitted meta-learner, the one that `fit` would train, or a text."""
+        model = getattr(self, "error_model_", self)
+        if hasattr(model, "meta_learner_"):
+            if model.meta_learner_ is None:
+                return "nothing learned: see fallback_reason_"
+            return getattr(model.meta_learner_, "estimator_", model.meta_learner_)
+        if self.meta_learner is None:
+            return "1 - max probability"
+        if isinstance(self.meta_learner, str) and self.meta_learner in _NAMED_LEARNERS:
+            return _NAMED_LEARNERS[self.meta_learner](None)
+        return self.meta_learner

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from .._base_estimator.adapter import adapt
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
+from .._compat import VisualBlock
 from .._utils.failures import noted
 from .._utils.probabilities import clipped_logit
 from .._utils.rows import take_rows
@@ -129,6 +130,10 @@ class AverageMetaLearner(ResidualMetaLearner):
         """
         parts, constants = zip(*(learner.contributions(Z) for learner in self.learners_))
         return np.mean(parts, axis=0), float(np.mean(constants))
+
+    def _sk_visual_block_(self):
+        learners = getattr(self, "learners_", self.learners)
+        return VisualBlock("parallel", learners, dash_wrapped=False)
 
 
 class ClassifierMetaLearner(ResidualMetaLearner):
