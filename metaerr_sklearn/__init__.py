@@ -1,8 +1,29 @@
 """Predict when a scikit-learn classifier is wrong, and act on it."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from ._version import __version__
+
+# Editors read these imports for completion and signatures. They are not executed.
+# ruff: noqa: F401
+if TYPE_CHECKING:
+    from .classifier import MetaErrorClassifier
+    from .error_model import ErrorModel
+    from .meta_features import OtherFits
+    from .meta_learners import (
+        AverageMetaLearner,
+        ConfidenceMetaLearner,
+        LightGBMMetaLearner,
+        LogisticMetaLearner,
+        MLPMetaLearner,
+    )
+    from .metrics import ERROR_SCORERS, failure_report, make_error_scorer
+    from .model_selection import SemiSupervisedKFold
+    from .plotting import ErrorDistributionDisplay, ErrorGalleryDisplay, RiskCoverageDisplay
+    from .selective import SelectiveClassifier, certify_threshold
+    from .self_training import SelfTrainingWithMetaErr
+    from .slices import error_slices
 
 # Public name -> its module. A module is imported when one of its names is first used, so that
 # `import metaerr_sklearn` does not import torch, skorch, lightgbm or matplotlib.

@@ -170,6 +170,15 @@ def test_public_name_is_found_and_listed(name):
     assert name in dir(metaerr_sklearn)
 
 
+def test_editors_complete_every_public_name():
+    """The imports that editors read lead to the same modules as those that are made when used."""
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(checked.test) == "TYPE_CHECKING"
+    imported = {alias.name: node.module for node in checked.body for alias in node.names}
+    assert imported == metaerr_sklearn._MODULES
+
+
 def test_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'MetaErrClassifier'"):
         metaerr_sklearn.MetaErrClassifier  # noqa: B018
