@@ -1,7 +1,10 @@
 """Settings of the test run, and small seeded data sets that several test files share."""
 
 import os
+import re
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 # Before NumPy and torch are imported: each worker of pytest-xdist has one core, and more threads
 # than cores wait for each other. The number of threads also decides how sums are rounded.
@@ -11,6 +14,20 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
+
+# Without torch or skorch, the files that import them are left out, and all others pass.
+_NEEDS = re.compile(r"^(?:import|from) (?:torch|skorch|_nets)\b", re.MULTILINE)
+collect_ignore = []
+if not (find_spec("torch") and find_spec("skorch")):
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    collect_ignore = [path.name for path in files if _NEEDS.search(path.read_text())]
+
+
+def pytest_report_header():
+    """Name the files that are left out, so that a run without torch does not seem complete."""
+    if collect_ignore:
+        return f"torch or skorch is not installed. Left out: {', '.join(collect_ignore)}"
+    return None
 
 
 @pytest.fixture(autouse=True)

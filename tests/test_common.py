@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +41,15 @@ from metaerr_sklearn import (
 from metaerr_sklearn.classifier import ErrorClassifier
 from metaerr_sklearn.confidence import NeighborAgreement, RelativeUncertainty, TrustScore
 from metaerr_sklearn.meta_learners import ClassifierMetaLearner, ResidualMetaLearner
-from metaerr_sklearn.neural import AugmentedConfidence, TorchEmbedding
 from metaerr_sklearn.representation import NumericRepresentation
 
 SOURCE = Path(metaerr_sklearn.__file__).parent
+HAS_TORCH = find_spec("torch") is not None and find_spec("skorch") is not None
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(metaerr_sklearn.__path__, "metaerr_sklearn.")
     if not any(part.startswith("_") for part in module.name.split("."))
+    and (HAS_TORCH or module.name != "metaerr_sklearn.neural")
 ]
 PUBLIC = [name for name in metaerr_sklearn.__all__ if name != "__version__"]
 
@@ -85,7 +87,6 @@ CHECKED = {
 
 # How the other public estimators are built, and why the checks cannot fit them.
 NOT_FITTED_BY_CHECKS = {
-    "AugmentedConfidence": (AugmentedConfidence(), "it observes a fitted net"),
     "AverageMetaLearner": (AverageMetaLearner([LogisticMetaLearner()]), "fit takes an offset"),
     "ClassifierMetaLearner": (ClassifierMetaLearner(GaussianNB()), "fit takes an offset"),
     "ConfidenceMetaLearner": (ConfidenceMetaLearner(), "fit takes an offset"),
@@ -100,8 +101,14 @@ NOT_FITTED_BY_CHECKS = {
     "OtherFits": (OtherFits(), "it is fitted beside a base"),
     "RelativeUncertainty": (RelativeUncertainty(), "X holds class probabilities"),
     "ResidualMetaLearner": (ResidualMetaLearner(), "it is the base class of meta-learners"),
-    "TorchEmbedding": (TorchEmbedding(None), "it embeds by a fitted net"),
 }
+if HAS_TORCH:
+    from metaerr_sklearn.neural import AugmentedConfidence, TorchEmbedding
+
+    NOT_FITTED_BY_CHECKS |= {
+        "AugmentedConfidence": (AugmentedConfidence(), "it observes a fitted net"),
+        "TorchEmbedding": (TorchEmbedding(None), "it embeds by a fitted net"),
+    }
 
 _ANY_X = "any X is represented: objects, sparse matrices, missing values, rows of one number"
 _NOT_VALIDATED = "X is not validated, because it may be a list of texts"
@@ -307,7 +314,8 @@ def imported_names():
 
 def test_public_objects_are_found_in_modules_and_in_packages():
     found = {item.id for item in public_objects()}
-    assert {"classifier.MetaErrorClassifier", "metrics.aurc", "neural.TorchEmbedding"} <= found
+    assert {"classifier.MetaErrorClassifier", "metrics.aurc"} <= found
+    assert ("neural.TorchEmbedding" in found) == HAS_TORCH
 
 
 @pytest.mark.parametrize("item", list(public_objects()))

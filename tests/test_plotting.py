@@ -1,6 +1,5 @@
 """Displays: they draw the numbers of the metrics, on given axes, and change nothing else."""
 
-import builtins
 import pickle
 import subprocess
 import sys
@@ -127,13 +126,7 @@ def test_plain_classifier_is_shown_with_max_probability(display, digits):
 
 @pytest.mark.parametrize("display", DISPLAYS)
 def test_missing_matplotlib_is_reported_before_any_work(display, predictions, monkeypatch):
-    def no_matplotlib(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return importing(name, *args, **kwargs)
-
-    importing = builtins.__import__
-    monkeypatch.setattr(builtins, "__import__", no_matplotlib)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     match = rf"{display.__name__}.from_.* needs matplotlib.*`pip install matplotlib`"
     with pytest.raises(ImportError, match=match):
         from_predictions(display, predictions)

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from . import limits
+from .packages import check_importable
 
 # Parameters of every LightGBM model here: bins from a bounded number of rows, one thread, and
 # equal results in every run.
@@ -15,6 +16,16 @@ LIGHTGBM_PARAMS = {
     "force_row_wise": True,
     "verbosity": -1,
 }
+
+
+def check_lightgbm(user):
+    """Raise if LightGBM, which `user` needs, cannot be imported."""
+    check_importable(
+        "lightgbm",
+        user=user,
+        instead='Or do without it: pass meta_learner="logistic" and '
+        'meta_features=["confidence", "predicted_class", "neighbors"].',
+    )
 
 
 class SplitBooster:

@@ -11,6 +11,7 @@ from sklearn.utils import indexable as sklearn_indexable
 from .._compat import num_samples, safe_indexing
 from . import limits
 from .columns import is_frame
+from .packages import check_importable
 
 # Memory that a cell of a chunk needs during computations: float64, held several times.
 _BYTES_PER_CELL = 64
@@ -53,6 +54,7 @@ def indexable(X, *others):
 
 
 def _sliceable(dataset):
+    check_importable("skorch", user="A Dataset as X", instead="Or pass its rows as an array.")
     from skorch.helper import SliceDataset
 
     if not hasattr(dataset, "__len__"):
@@ -108,6 +110,8 @@ def _dataset_of(loader):
 
 
 def _slice_dict(inputs):
+    instead = "If X is a table, pass a frame: pandas.DataFrame(X)."
+    check_importable("torch", "skorch", user="A dict of the inputs of a net as X", instead=instead)
     from skorch.helper import SliceDict
 
     def as_rows(value):

@@ -5,6 +5,8 @@ from sklearn.base import clone
 
 from .._base_estimator.adapter import adapt
 from .._utils.images import holds_images
+from .._utils.lightgbm import check_lightgbm
+from .._utils.packages import check_importable
 from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
 from .._utils.validation import as_columns
 from ..representation._choice import source_names
@@ -313,6 +315,8 @@ def check_meta_features(meta_features):
         known = block in BLOCKS if isinstance(block, str) else False
         if not (known or callable(block) or _is_custom(block)):
             raise ValueError(f"Unknown meta-feature block {block!r}: {_expected_blocks()}")
+        if known and block == SecondOpinionBlock.name:
+            check_lightgbm('The block "second_opinion" of meta_features')
     if not blocks:
         raise ValueError(f"meta_features={meta_features!r} names no block: {_expected_blocks()}")
     return blocks
@@ -320,7 +324,13 @@ def check_meta_features(meta_features):
 
 def _blocks_of_images(others):
     """Return the blocks that "images" stands for, without those that have been chosen by name."""
-    from ..neural import AugmentedConfidence  # which imports torch
+    check_importable(
+        "torch",
+        "skorch",
+        user='meta_features="images"',
+        instead='Or pass meta_features="one_pass", which does not need it.',
+    )
+    from ..neural import AugmentedConfidence
 
     names = ("confidence", "neighbors", "second_opinion")
     return [*(name for name in names if name not in others), AugmentedConfidence()]

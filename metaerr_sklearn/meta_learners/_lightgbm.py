@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from .._utils import limits
-from .._utils.lightgbm import LIGHTGBM_PARAMS, SplitBooster
+from .._utils.lightgbm import LIGHTGBM_PARAMS, SplitBooster, check_lightgbm
 from .._utils.threads import run_in_threads
 from ._base import ResidualMetaLearner
 
@@ -94,7 +94,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     _step = 5
 
     def check_parameters(self):
-        """Raise if LightGBM would raise for a parameter, before the base is fitted."""
+        """Raise if LightGBM is missing or would raise for a parameter, before a fit of the base."""
+        check_lightgbm('LightGBMMetaLearner (meta_learner="auto" or "lightgbm")')
         if self.n_estimators is not None:
             self._check_number("n_estimators", Integral, min_val=1)
         if self.learning_rate is not None:

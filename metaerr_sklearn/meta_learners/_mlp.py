@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import gen_batches
 
+from .._utils.packages import check_importable
 from ._base import ClippedScaler, ResidualMetaLearner
 
 
@@ -71,7 +72,13 @@ class MLPMetaLearner(ResidualMetaLearner):
         self.random_state = random_state
 
     def check_parameters(self):
-        """Raise unless sizes and rates are valid for a network."""
+        """Raise unless torch is there, and sizes and rates are valid for a network."""
+        check_importable(
+            "torch",
+            "skorch",
+            user='MLPMetaLearner (meta_learner="mlp")',
+            instead='Or pass meta_learner="auto", which does not need it.',
+        )
         self._check_number("hidden_size", Integral, min_val=1)
         self._check_number("dropout", Real, min_val=0, max_val=1, include_boundaries="left")
         self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")

@@ -1,5 +1,15 @@
 """Trained modules as classifiers, and tools for skorch nets; needs torch and skorch."""
 
+# ruff: noqa: E402
+from .._utils.packages import check_importable as _check_importable
+
+_check_importable(
+    "torch",
+    "skorch",
+    user="metaerr_sklearn.neural",
+    instead="All other modules of metaerr_sklearn work without it.",
+)
+
 from ._as_classifier import as_classifier
 from ._augmentation import AugmentedConfidence
 from ._embedding import TorchEmbedding

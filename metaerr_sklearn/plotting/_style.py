@@ -1,5 +1,7 @@
 """Colours and axes that the displays share."""
 
+from .._utils.packages import check_importable
+
 # Colours of Okabe and Ito's palette can be distinguished with all common colour vision
 # deficiencies. Curves also differ in their dashes, and histograms in hatching, for print in grey.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "0.45"
@@ -7,13 +9,10 @@ BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "0.45"
 
 def import_pyplot(caller):
     """Return pyplot, or raise an error that names the caller and the package to install."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} needs matplotlib, which is not installed. Install it with "
-            "`pip install matplotlib`, or this package with its extra `plot`."
-        ) from error
+    instead = "The extra `plot` of metaerr_sklearn installs it too."
+    check_importable("matplotlib", user=caller, instead=instead)
+    import matplotlib.pyplot as plt
+
     return plt
 
 
