@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from functools import cache
 from importlib.util import find_spec
@@ -251,20 +252,39 @@ def test_only_compat_depends_on_the_version_of_scikit_learn():
         assert bool(found) == (path.name == "_compat.py"), f"{path}: {found}"
 
 
-def test_a_built_wheel_holds_every_module(tmp_path):
+def test_source_distribution_and_wheel_are_complete(tmp_path):
+    """The source distribution holds tests, docs and benchmarks, and builds the wheel."""
     # The source tree that these tests belong to: the package itself may be an installed wheel.
     root, tree = Path(__file__).parents[1], tmp_path / "tree"
-    source = root / "metaerr_sklearn"
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(source, tree / source.name, ignore=ignore)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(root / name, tree / name)
-    build = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, check=True)
+    generated = ("__pycache__", ".*", "_build", "generated", "gallery", "sg_execution_times.rst")
+    for folder in ("metaerr_sklearn", "tests", "docs", "benchmarks"):
+        ignore = shutil.ignore_patterns(*generated)
+        shutil.copytree(root / folder, tree / folder, ignore=ignore)
+    for pattern in ("*.md", "*.cfg", "*.toml", "*.txt", "*.in", "LICENSE"):
+        for path in root.glob(pattern):
+            shutil.copy(path, tree / path.name)
+    files = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    (tree / "docs" / "gallery").mkdir()
+    (tree / "docs" / "gallery" / "plot_example.rst").touch()  # made by a build of the docs
+
+    def build(kind, folder):
+        code = f"from setuptools import build_meta; build_meta.build_{kind}({str(tmp_path)!r})"
+        subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, check=True)
+
+    build("sdist", tree)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
+    packed = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")}
+    assert files - packed == set()
+    assert "docs/gallery" not in packed
+
+    build("wheel", unpacked)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         built = {name for name in archive.namelist() if name.endswith(".py")}
-    assert built == {path.relative_to(root).as_posix() for path in source.rglob("*.py")}
+    assert built == {name for name in files if name.startswith("metaerr_sklearn/")}
 
 
 def public_objects():
