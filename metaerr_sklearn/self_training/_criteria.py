@@ -11,7 +11,7 @@ import numpy as np
 
 from .._base_estimator.observations import Observations
 from .._utils import limits
-from .._utils.probabilities import add_log_odds, clipped_logit
+from .._utils.probabilities import add_log_odds, clipped_logit, proba_of_other_classes
 from .._utils.rows import in_chunks
 from ..error_model import ErrorModel
 from ..error_model._offset import shift_to_rate
@@ -74,7 +74,7 @@ class PseudoLabels:
         self.target = y_encoded.copy()
         self.labeled_iter = np.where(y_encoded < 0, -1, 0)
         self.error_proba = np.full(len(y_encoded), np.nan)
-        self._first_error_proba = self.error_proba.copy()
+        self._first_error_proba, self._first_label = self.error_proba.copy(), self.target.copy()
         self.n_iter, self.history = 0, []
         self._supervised, self._on_round = None, on_round
         # Position of each unlabeled row among all unlabeled rows.
@@ -128,14 +128,15 @@ class PseudoLabels:
             error_proba = 1 - confidence
             shift = _shift_to_mean(error_proba, total / max(len(rows), 1))
             confidence = 1 - add_log_odds(error_proba, shift)
-        self.set_error_proba(rows, 1 - confidence)
+        self.set_error_proba(rows, pred_encoded, 1 - confidence)
         return pred_encoded, confidence
 
-    def set_error_proba(self, rows, error_proba):
-        """Set the error probabilities of the labels of some rows."""
+    def set_error_proba(self, rows, pred_encoded, error_proba):
+        """Set the error probabilities of labels of some rows."""
         self.error_proba[rows] = error_proba
-        first = self._first_error_proba
-        first[rows] = np.where(np.isnan(first[rows]), error_proba, first[rows])
+        is_first = np.isnan(self._first_error_proba[rows])
+        self._first_error_proba[rows[is_first]] = error_proba[is_first]
+        self._first_label[rows[is_first]] = pred_encoded[is_first]
 
     def _rate(self, model, rows):
         """Return the labels that a classifier predicts for unlabeled rows, and their confidence."""
@@ -158,8 +159,24 @@ class PseudoLabels:
             return 0.0
         rng = np.random.default_rng(self.seed)
         held = np.sort(rng.permutation(rows)[:n_held])
-        _, confidence = self._rate(self.base.fit_again_without(held), held)
-        return _shift_to_mean(1 - confidence, self._first_error_proba[held].mean())
+        pred_encoded, confidence = self._rate(self.base.fit_again_without(held), held)
+        return _shift_to_mean(1 - confidence, self._expected_error(held, pred_encoded).mean())
+
+    def _expected_error(self, rows, pred_encoded):
+        """Return the error probabilities of labels, given those of the first pseudo-labels.
+
+        A classifier cannot always learn the pseudo-labels: a linear one may differ from the pool on
+        every fifth row. The first pseudo-label q is wrong with probability e. Another label c is
+        right if q is wrong and c is the class: with probability e p_c / (1 - p_q).
+        """
+        _, proba, _ = self.predict(self.fit_supervised(), rows)
+        if isinstance(self.error_model, OpinionPool):
+            proba = self.pool(proba, rows)
+        first, error_proba = self._first_label[rows], self._first_error_proba[rows]
+        p_label = np.take_along_axis(proba, pred_encoded[:, None], axis=1)[:, 0]
+        p_others = np.maximum(proba_of_other_classes(proba, first), np.finfo(float).tiny)
+        p_right = error_proba * np.minimum(p_label / p_others, 1)
+        return np.where(pred_encoded == first, error_proba, 1 - p_right)
 
     def update_graph(self, model):
         """Build the graph on the hidden layer of a new net, if it was built on that of a net."""
@@ -238,7 +255,7 @@ def use_consensus(state, params):
     pooled = _correct_class_prior(state, state.pool(proba, rows), proba)
     pred_encoded = pooled.argmax(axis=1)
     confidence = 1 - state.error_model.error_proba(pooled, pred_encoded, of_pool=True)
-    state.set_error_proba(rows, 1 - confidence)
+    state.set_error_proba(rows, pred_encoded, 1 - confidence)
     weight = state.limit_weight(params.pseudo_weight * confidence, pred_encoded)
     # If the class prior is estimated, the pool may prefer a label for a wrong prior: the label of
     # the base counts as well. If the user gives the class prior, this reason does not exist.
