@@ -23,11 +23,11 @@ if not (find_spec("torch") and find_spec("skorch")):
     collect_ignore = [path.name for path in files if _NEEDS.search(path.read_text())]
 
 
-def pytest_report_header():
+def pytest_terminal_summary(terminalreporter):
     """Name the files that are left out, so that a run without torch does not seem complete."""
     if collect_ignore:
-        return f"torch or skorch is not installed. Left out: {', '.join(collect_ignore)}"
-    return None
+        left_out = ", ".join(collect_ignore)
+        terminalreporter.line(f"torch or skorch is not installed. Left out: {left_out}")
 
 
 @pytest.fixture(autouse=True)

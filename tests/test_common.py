@@ -363,9 +363,21 @@ def test_public_docstring_names_every_parameter(item):
     doc = inspect.getdoc(item)
     assert doc, "no docstring"
     assert doc.splitlines()[0].endswith("."), doc.splitlines()[0]
-    if inspect.isclass(item) and issubclass(item, BaseEstimator):
-        for name in inspect.signature(item).parameters:
-            assert re.search(rf"^(\w+, )*{name}(, \w+)* :", doc, flags=re.MULTILINE), name
+    if inspect.isfunction(item) or (inspect.isclass(item) and issubclass(item, BaseEstimator)):
+        assert list(undocumented_parameters(item)) == []
+    if inspect.isclass(item):
+        for name, method in inspect.getmembers(item, inspect.isroutine):
+            is_ours = (getattr(method, "__module__", None) or "").startswith("metaerr_sklearn")
+            if is_ours and not name.startswith("_"):
+                assert list(undocumented_parameters(method)) == [], name
+
+
+def undocumented_parameters(item):
+    doc = inspect.getdoc(item) or ""
+    for name in inspect.signature(item).parameters:
+        documented = re.search(rf"^(\*?\w+, )*\**{name}(, \w+)* :", doc, flags=re.MULTILINE)
+        if name not in ("self", "cls") and not documented:
+            yield name
 
 
 @pytest.mark.parametrize(

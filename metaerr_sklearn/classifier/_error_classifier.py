@@ -29,6 +29,11 @@ class ErrorClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         """Do nothing: the error model is already fitted.
 
+        Parameters
+        ----------
+        X, y : any
+            Not used.
+
         Returns
         -------
         self : object
@@ -38,18 +43,30 @@ class ErrorClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X):
         """Predict which predictions are wrong.
 
+        Parameters
+        ----------
+        X : as in the fit of the classifier
+            Rows.
+
         Returns
         -------
         is_error : ndarray of bool, shape (n_samples,)
+            True where the prediction of the classifier is probably wrong.
         """
         return self.estimator.predict_error(X)
 
     def predict_proba(self, X):
         """Return the probabilities of being right and of being wrong.
 
+        Parameters
+        ----------
+        X : as in the fit of the classifier
+            Rows.
+
         Returns
         -------
         proba : ndarray of shape (n_samples, 2)
+            Columns as in `classes_`: right, wrong.
         """
         error_proba = self.estimator.predict_error_proba(X)
         return np.column_stack([1 - error_proba, error_proba])

@@ -146,7 +146,7 @@ class ResidualMetaLearner(BaseEstimator):
 
         Parameters
         ----------
-        Z, is_error, offset, folds, Z_folds, is_for_trees, sample_weight, seed
+        Z, is_error, offset, folds, Z_folds, is_for_trees, sample_weight, seed : any
             See `fit`.
 
         Returns

@@ -86,7 +86,12 @@ class AverageMetaLearner(ResidualMetaLearner):
         groups=None,
         seed=0,
     ):
-        """Fit a clone of each learner; for the parameters see `ResidualMetaLearner.fit`.
+        """Fit a clone of each learner.
+
+        Parameters
+        ----------
+        Z, is_error, offset, folds, Z_folds, is_for_trees, sample_weight, groups, seed : any
+            See `ResidualMetaLearner.fit`.
 
         Returns
         -------
@@ -109,11 +114,19 @@ class AverageMetaLearner(ResidualMetaLearner):
         return self
 
     def decision_function(self, Z, offset):
-        """Return the mean log-odds of an error; see `ResidualMetaLearner.decision_function`.
+        """Return the mean log-odds of an error.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_meta_features)
+            Meta-features.
+        offset : ndarray of shape (n_samples,)
+            Calibrated log-odds.
 
         Returns
         -------
         logit : ndarray of shape (n_samples,)
+            Higher = more likely wrong.
         """
         return np.mean(
             [learner.decision_function(Z, offset) for learner in self.learners_],
@@ -121,12 +134,19 @@ class AverageMetaLearner(ResidualMetaLearner):
         )
 
     def contributions(self, Z):
-        """Average the contributions of the learners; see `ResidualMetaLearner.contributions`.
+        """Average the contributions of the learners.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_meta_features)
+            Meta-features.
 
         Returns
         -------
         parts : ndarray of shape (n_samples, n_meta_features)
+            In log-odds, relative to the training rows.
         constant : float
+            Rest of the correction, the same for every row.
         """
         parts, constants = zip(*(learner.contributions(Z) for learner in self.learners_))
         return np.mean(parts, axis=0), float(np.mean(constants))
@@ -179,6 +199,11 @@ class ClassifierMetaLearner(ResidualMetaLearner):
     ):
         """Fit the classifier on all rows, and on each training fold for `oof_logit_`.
 
+        Parameters
+        ----------
+        Z, is_error, offset, folds, Z_folds, is_for_trees, sample_weight, groups, seed : any
+            See `ResidualMetaLearner.fit`.
+
         Returns
         -------
         self : object
@@ -219,13 +244,21 @@ class ClassifierMetaLearner(ResidualMetaLearner):
         return self
 
     def decision_function(self, Z, offset):
-        """Return the log-odds of an error; see `ResidualMetaLearner.decision_function`.
+        """Return the log-odds of an error.
 
         A row for which the classifier returns no probabilities has the log-odds of the offset.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_meta_features)
+            Meta-features.
+        offset : ndarray of shape (n_samples,)
+            Calibrated log-odds.
 
         Returns
         -------
         logit : ndarray of shape (n_samples,)
+            Higher = more likely wrong.
         """
         features, base = self._features(Z, offset), adapt(self.estimator_)
         try:
