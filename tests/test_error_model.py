@@ -272,8 +272,9 @@ def test_bad_data(deployed):
         ErrorModel().fit(X, np.r_[y[:-1], 2], proba)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         ErrorModel().fit(X[:50], y, proba)
-    with pytest.raises(ValueError, match="classes must be sorted and distinct"):
-        ErrorModel().fit(X, y, proba, classes=[1, 0])
+    for classes in ([1, 0], [1, 1]):
+        with pytest.raises(ValueError, match=r"classes must be sorted and distinct.*\[order\]"):
+            ErrorModel().fit(X, y, proba, classes=classes)
 
 
 @pytest.mark.usefixtures("small_second_opinion")

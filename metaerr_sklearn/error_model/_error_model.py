@@ -89,11 +89,18 @@ class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
         ``meta_features="input"`` it is fitted on X itself.
 
     meta_features : "auto", "one_pass", str, callable or list of these, default="auto"
-        Blocks "confidence", "predicted_class", "neighbors", "second_opinion", "input"; callables
-        ``f(X, proba)`` that return one row of numbers per sample; objects with ``fit(X, proba)``
-        and ``transform(X, proba)``. Objects with ``observe(estimator, X)`` are accepted only by
-        `MetaErrorClassifier`, which has the base. "auto" and "one_pass" are all five blocks;
-        "input" is used only by "lightgbm" and by its half of "auto".
+        The numbers that describe a prediction. "auto" and "one_pass" are all five blocks:
+
+        - "confidence": the class probabilities, their differences and their entropy;
+        - "predicted_class": the predicted class, if there are at most 30 classes;
+        - "neighbors": the nearest training rows, their labels and which of them are errors;
+        - "second_opinion": the class probabilities of a forest and of boosted trees, which are
+          trained on the rows of `fit`;
+        - "input": X itself, as numbers. Only "lightgbm" and its half of "auto" use it.
+
+        A list may also contain callables ``f(X, proba)`` that return one row of numbers per sample,
+        and objects with ``fit(X, proba)`` and ``transform(X, proba)``. Objects with
+        ``observe(estimator, X)`` are accepted only by `MetaErrorClassifier`, which has the base.
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers whose distances have a meaning. It is fitted without labels. With
@@ -258,7 +265,12 @@ class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
         y = check_labels(y, y)
         classes = np.unique(y) if classes is None else read_labels(classes)
         if len(classes) > 1 and not (classes[:-1] < classes[1:]).all():
-            raise ValueError(f"classes must be sorted and distinct, got {classes!r}.")
+            raise ValueError(
+                f"classes must be sorted and distinct, got {classes!r}. They are the labels of the "
+                "columns of proba, one for each column. To sort them: order = np.argsort(classes), "
+                "then pass classes=np.asarray(classes)[order] and "
+                "proba=np.asarray(proba)[:, order], in predictions too."
+            )
         proba = check_proba(proba, classes=classes)
         X, *_, groups, fold = indexable(X, y, proba, y_pred, groups, fold)
         groups = check_groups(groups)
