@@ -110,7 +110,10 @@ class ErrorSlices(Sequence):
         head += f", in regions of high error ({100 * self.confidence_level:g} % intervals):"
         lines = [head, *(f"  {position}. {s}" for position, s in enumerate(self))]
         if not all(found.confirmed for found in self):
-            lines.append("Not confirmed: many errors among the other rows only, likely by chance.")
+            lines.append(
+                "Not confirmed: many errors only in the half of the rows where it was found, "
+                "likely by chance."
+            )
         return "\n".join(lines)
 
     def apply(self, X):
