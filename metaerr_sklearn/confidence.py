@@ -8,6 +8,7 @@ from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._utils.in_memory import check_in_memory
 from ._utils.probabilities import label_positions
 from ._utils.validation import check_fraction, check_is_error, check_proba, check_same_kind
 
@@ -301,6 +302,8 @@ class TrustScore(BaseEstimator):
         check_scalar(
             self.alpha, "alpha", (float, int), min_val=0, max_val=1, include_boundaries="left"
         )
+        check_in_memory(X)
+        check_in_memory(y, "y")
         X, y = validate_data(
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
         )
@@ -337,6 +340,7 @@ class TrustScore(BaseEstimator):
         """
         check_is_fitted(self)
         if X is not None:
+            check_in_memory(X)
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
             )
@@ -443,6 +447,8 @@ class NeighborAgreement(BaseEstimator):
             Fitted scorer.
         """
         check_scalar(self.n_neighbors, "n_neighbors", (int, np.integer), min_val=1)
+        check_in_memory(X)
+        check_in_memory(y, "y")
         X, y = validate_data(
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
         )
@@ -471,6 +477,7 @@ class NeighborAgreement(BaseEstimator):
         """
         check_is_fitted(self)
         if X is not None:
+            check_in_memory(X)
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
             )
@@ -595,6 +602,7 @@ def _split_top(proba):
 
 def _pred_encoded(y_pred, classes, n_samples):
     """Return the position of each predicted label in the sorted classes, -1 for unknown ones."""
+    check_in_memory(y_pred, "y_pred")
     y_pred = column_or_1d(y_pred)
     if len(y_pred) != n_samples:
         raise ValueError(

@@ -14,6 +14,7 @@ from ._compat import num_samples
 from ._utils import limits
 from ._utils.binomial import clopper_pearson
 from ._utils.columns import Columns, is_frame
+from ._utils.in_memory import check_in_memory
 from ._utils.random import draw_seed
 from ._utils.rows import take_rows
 from ._utils.validation import check_fraction, warn_caller
@@ -294,7 +295,8 @@ def error_slices(
 
 
 def _check_table(X):
-    """Raise unless X is a frame or a dense 2-D array."""
+    """Raise unless X is a frame or a dense 2-D array, in memory."""
+    check_in_memory(X)
     if hasattr(X, "tocsr") or not (is_frame(X) or np.ndim(X) == 2):
         raise ValueError(
             f"X must be a frame or a 2-D array, got {type(X).__name__} of shape "

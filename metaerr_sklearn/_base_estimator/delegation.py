@@ -4,6 +4,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.in_memory import check_in_memory
 from .adapter import adapt
 from .fresh_nets import check_untrained
 from .inspection import means_prefit
@@ -50,6 +51,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "predict", params)
         check_is_fitted(self)
+        check_in_memory(X)
         return adapt(self.estimator_).predict(X, self.classes_, **params)
 
     @available_if(estimator_has("predict_proba"))
@@ -71,6 +73,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "predict_proba", params)
         check_is_fitted(self)
+        check_in_memory(X)
         return adapt(self.estimator_).call("predict_proba", X, **params)
 
     @available_if(estimator_has("predict_log_proba"))
@@ -92,6 +95,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "predict_log_proba", params)
         check_is_fitted(self)
+        check_in_memory(X)
         return adapt(self.estimator_).call("predict_log_proba", X, **params)
 
     @available_if(estimator_has("decision_function"))
@@ -113,6 +117,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "decision_function", params)
         check_is_fitted(self)
+        check_in_memory(X)
         return adapt(self.estimator_).call("decision_function", X, **params)
 
     def get_metadata_routing(self):

@@ -13,6 +13,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._compat import raise_for_params
+from .._utils.in_memory import check_in_memory
 from .._utils.validation import check_groups, check_two_classes, check_weights, warn_caller
 from .adapter import adapt
 from .inspection import fit_param, resamples_rows
@@ -63,6 +64,7 @@ def route_fit(owner, y, sample_weight, groups, fit_params, *, unused_weights=Non
     groups, name = check_groups(groups), type(owner).__name__
     weight = None
     if sample_weight is not None:
+        check_in_memory(sample_weight, "sample_weight")
         check_consistent_length(y, sample_weight)
         weight = check_weights(sample_weight, y)
         if (y != y[0]).any():

@@ -5,6 +5,7 @@ from sklearn import get_config
 from sklearn.utils import column_or_1d
 
 from .._compat import device, get_namespace
+from .in_memory import check_in_memory
 
 
 def is_missing(label):
@@ -21,7 +22,7 @@ def as_numpy(array):
     return array.numpy(force=True) if hasattr(array, "detach") else array
 
 
-def read_labels(y, *, warn=False):
+def read_labels(y, *, name="y", warn=False):
     """Return labels of any container as one column, without a change of their values.
 
     NumPy and scikit-learn make floats of integers beside a missing value, in which large integers
@@ -31,6 +32,8 @@ def read_labels(y, *, warn=False):
     ----------
     y : array-like of shape (n_samples,) or (n_samples, 1)
         Labels: list, array, column of pandas, polars or pyarrow, or torch tensor.
+    name : str, default="y"
+        Their name in an error message.
     warn : bool, default=False
         Whether to warn if y has two axes.
 
@@ -38,7 +41,13 @@ def read_labels(y, *, warn=False):
     -------
     labels : ndarray of shape (n_samples,)
         Of dtype object if labels are missing, or are objects themselves.
+
+    Raises
+    ------
+    TypeError
+        If the labels are not in memory.
     """
+    check_in_memory(y, name)
     values = _values_of(as_numpy(y))
     if not isinstance(values, list):
         return column_or_1d(values, warn=warn)

@@ -11,6 +11,7 @@ from sklearn.utils import indexable as sklearn_indexable
 from .._compat import num_samples, safe_indexing
 from . import limits
 from .columns import is_frame
+from .in_memory import check_in_memory
 from .packages import check_importable
 
 # Memory that a cell of a chunk needs during computations: float64, held several times.
@@ -39,10 +40,12 @@ def indexable(X, *others):
     ------
     TypeError
         If X is a DataLoader that does not read its rows in order, or a Dataset that has no length
-        or yields neither pairs nor dicts, or a dict whose values are not arrays.
+        or yields neither pairs nor dicts, or a dict whose values are not arrays, or if its rows are
+        not in memory.
     ValueError
         If X has no column, or is a dict of arrays of different length.
     """
+    check_in_memory(X)
     if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
         X = _dataset_of(X)
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
@@ -50,6 +53,8 @@ def indexable(X, *others):
     elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # a SliceDict has one
         X = _slice_dict(X)
     _check_has_columns(X)
+    for other in others:
+        check_in_memory(other, "y or groups")
     return sklearn_indexable(X, *(as_array(other) for other in others))
 
 
@@ -117,6 +122,8 @@ def _slice_dict(inputs):
     def as_rows(value):
         return value if hasattr(value, "shape") else np.asarray(value)
 
+    for name, value in inputs.items():
+        check_in_memory(value, f"X[{name!r}]")
     arrays = {name: as_rows(value) for name, value in inputs.items()}
     if not arrays or not all(isinstance(name, str) and arrays[name].shape for name in arrays):
         raise TypeError(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
 from .columns import column_names, is_frame
+from .in_memory import check_in_memory
 from .labels import as_numpy, is_missing, read_labels
 from .rows import check_no_loader, is_instance_by_name
 
@@ -108,6 +109,7 @@ def check_has_target(y, name):
             f"{name} requires y to be passed, but the target y is None. Labels in a Dataset given "
             "as X are not used: y=np.array([label for _, label in dataset])."
         )
+    check_in_memory(y, "y")
     if isinstance(y, Mapping) or is_instance_by_name(
         y, "torch.utils.data", ("Dataset", "DataLoader")
     ):
@@ -130,6 +132,7 @@ def check_two_classes(labels, name):
 def check_labels(y, X):
     """Return class labels for evaluation as one column, or raise if a row of X has none."""
     y = read_labels(y)
+    check_in_memory(X)
     check_consistent_length(X, y)
     _check_no_label_is_missing(
         y, "Only labeled rows show whether a prediction is right: drop them."
@@ -205,6 +208,7 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
     ValueError
         If the rows are not probability distributions, or the columns do not fit the classes.
     """
+    check_in_memory(proba, name)
     if np.ndim(proba) == 1 and len(proba):
         raise ValueError(
             f"{name} must have shape (n_samples, n_classes), got ({len(proba)},). Pass one column "
@@ -274,6 +278,7 @@ def check_fraction(value, name, *, closed="right"):
 
 def check_weights(sample_weight, X):
     """Return weights as an array: one for each row of X, none negative, at least one positive."""
+    check_in_memory(sample_weight, "sample_weight")
     values = np.asarray(sample_weight)
     if values.size and not values.any():
         raise ValueError(
@@ -287,7 +292,7 @@ def check_groups(groups):
     """Return groups as one column, or raise if a row has none or they cannot be sorted."""
     if groups is None:
         return None
-    groups = read_labels(groups)
+    groups = read_labels(groups, name="groups")
     missing = np.fromiter(map(is_missing, groups.tolist()), dtype=bool, count=len(groups))
     if missing.any():
         raise ValueError(
@@ -325,6 +330,7 @@ def check_memory_parameter(memory):
 
 def check_is_error(is_error):
     """Return is_error as one column of bool, or raise if it has values other than 0 and 1."""
+    check_in_memory(is_error, "is_error")
     is_error = column_or_1d(np.asarray(is_error))
     if is_error.dtype == bool:
         return is_error

@@ -144,9 +144,10 @@ class MetaErrorClassifier(
 
     n_jobs : int, default=None
         Number of folds fitted at once, through joblib, and of threads of the error model. Under
-        ``joblib.parallel_config("dask")``, "ray" or "spark" the folds go to that cluster. Nets on
-        an accelerator are fitted one after the other in this process. The deployed base is fitted
-        in this process, too, beside the last folds if they leave a core idle.
+        ``joblib.parallel_config("dask")`` the folds go to that cluster. For "ray" and "spark", call
+        ``ray.util.joblib.register_ray()`` or ``joblibspark.register_spark()`` first. Nets on an
+        accelerator are fitted one after the other in this process. The deployed base is fitted in
+        this process, too, beside the last folds if they leave a core idle.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the folds and of the error model. If it is not None it also seeds the base: its

@@ -13,6 +13,7 @@ from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import DeployedBase, Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
+from .._utils.in_memory import check_in_memory
 from .._utils.labels import read_labels
 from .._utils.probabilities import (
     label_positions,
@@ -263,7 +264,7 @@ class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
         check_no_observers(self.meta_features)
         check_has_target(y, type(self).__name__)
         y = check_labels(y, y)
-        classes = np.unique(y) if classes is None else read_labels(classes)
+        classes = np.unique(y) if classes is None else read_labels(classes, name="classes")
         if len(classes) > 1 and not (classes[:-1] < classes[1:]).all():
             raise ValueError(
                 f"classes must be sorted and distinct, got {classes!r}. They are the labels of the "
@@ -272,6 +273,7 @@ class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
                 "proba=np.asarray(proba)[:, order], in predictions too."
             )
         proba = check_proba(proba, classes=classes)
+        check_in_memory(y_pred, "y_pred")
         X, *_, groups, fold = indexable(X, y, proba, y_pred, groups, fold)
         groups = check_groups(groups)
         if not len(y):
@@ -282,7 +284,7 @@ class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
             pred_encoded = proba.argmax(axis=1)
             is_error = y_encoded != pred_encoded
         else:
-            y_pred = read_labels(y_pred)
+            y_pred = read_labels(y_pred, name="y_pred")
             check_same_kind(y_pred, classes, "y_pred")
             pred_encoded = label_positions(y_pred, classes)
             is_error = y != y_pred
@@ -582,7 +584,7 @@ class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
         proba = check_proba(proba, classes=self.classes_)
         pred_encoded = proba.argmax(axis=1)
         if y_pred is not None:
-            y_pred = read_labels(y_pred)
+            y_pred = read_labels(y_pred, name="y_pred")
             check_same_kind(y_pred, self.classes_, "y_pred")
             pred_encoded = label_positions(y_pred, self.classes_)
         observations = Observations(X, proba, pred_encoded)

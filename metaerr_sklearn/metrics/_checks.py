@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from .._utils.in_memory import check_in_memory
 from .._utils.validation import check_is_error, check_weights
 
 # Sums of weights are compared with this relative slack: 0.1 + 0.2 reaches a coverage of 0.3.
@@ -11,6 +12,7 @@ ROUNDING = 1e-12
 
 def check_ranking(is_error, error_proba, sample_weight, *, drop_zero_weight=True):
     """Return is_error as bool, error_proba and weights as float64, without rows of weight 0."""
+    check_in_memory(error_proba, "error_proba")
     error_proba = np.asarray(error_proba)
     if error_proba.ndim == 2 and error_proba.shape[1] == 2:
         raise ValueError(

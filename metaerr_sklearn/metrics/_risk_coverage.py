@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import digamma
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from .._utils.in_memory import check_in_memory
 from .._utils.validation import check_fraction, check_is_error
 from ._checks import ROUNDING, check_ranking, rank_scores
 
@@ -356,6 +357,7 @@ def operating_point_of(is_error, accepted, sample_weight):
     """Return coverage and selective risk of the accepted rows, or None if no row is accepted."""
     if accepted is None:
         return None
+    check_in_memory(accepted, "accepted")
     is_error, accepted = check_is_error(is_error), column_or_1d(accepted).astype(bool)
     check_consistent_length(is_error, accepted)
     weight = np.ones(len(accepted)) if sample_weight is None else column_or_1d(sample_weight)

@@ -6,6 +6,8 @@ from scipy import sparse
 from skorch.helper import SliceDataset
 from torch.utils.data import Dataset
 
+from .._utils.in_memory import check_in_memory
+
 
 def as_net_input(X):
     """Convert X to a type and dtype that a skorch net accepts.
@@ -48,6 +50,7 @@ def as_net_input(X):
     >>> as_net_input(np.zeros((2, 3), dtype=np.int64)).dtype
     dtype('int64')
     """
+    check_in_memory(X)
     if isinstance(X, list):
         X = _stacked(X)
     if isinstance(X, np.memmap):

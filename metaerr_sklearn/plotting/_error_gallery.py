@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.images import spatial_axes
+from .._utils.in_memory import check_in_memory
 from .._utils.rows import as_array, indexable
 from ..metrics._observation import predict_and_compare
 from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
@@ -193,6 +194,9 @@ class ErrorGalleryDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
         images = _as_images(images, image_shape)
+        check_in_memory(y_pred, "y_pred")
+        check_in_memory(error_proba, "error_proba")
+        check_in_memory(y_true, "y_true")
         y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba).astype(float)
         y_true = None if y_true is None else column_or_1d(y_true)
         check_consistent_length(images, y_pred, error_proba, y_true)

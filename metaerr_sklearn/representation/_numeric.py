@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._compat import num_samples
 from .._utils import limits
 from .._utils.columns import Columns, category_names, column_names, is_frame
+from .._utils.in_memory import check_in_memory
 from .._utils.labels import is_missing
 from .._utils.rows import as_array, is_lazy, row_chunks, rows_at_once, take_rows
 from .._utils.threads import one_thread_of_blas
@@ -134,6 +135,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             If X is of another kind than in `fit`.
         """
         check_is_fitted(self)
+        check_in_memory(X)
         if num_samples(X) == 0:  # without a row, the kind of X is unknown
             return np.empty((0, self._n_features_out), dtype=np.float32)
         X = self._as_in_fit(X)
@@ -455,6 +457,7 @@ _KINDS = (_Sparse, _Frame, _Text, _Array, _Wide)
 
 def _find_kind(X):
     """Return the class of the first kind that accepts X; raise if there is none."""
+    check_in_memory(X)
     given = as_array(X[:1]) if is_lazy(X) else X
     is_list = isinstance(given, (list, tuple))
     is_container = hasattr(given, "tocsr") or is_frame(given)
