@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import bdtrc, betaincinv, logit
+from sklearn.utils import column_or_1d
 
+from ._utils.in_memory import check_in_memory
 from ._utils.validation import check_fraction, warn_caller
 
 __all__ = ["AccuracyEstimate", "accuracy_interval"]
@@ -33,8 +35,8 @@ def warn_if_novel(is_novel, n_known):
 
     Parameters
     ----------
-    is_novel : ndarray of shape (n_samples,)
-        1 for a row that is unlike the training rows, else 0; NaN if this is unknown.
+    is_novel : ndarray of bool, shape (n_samples,)
+        True for a row that is unlike the training rows.
     n_known : int
         Number of training rows that the rows were compared with.
     """
@@ -42,7 +44,6 @@ def warn_if_novel(is_novel, n_known):
     # One of five rows may be novel by chance: the test is binomial. If few training rows are known,
     # more rows of the same source are beyond all of them: more than 5 / n_known in 1 % of fits.
     least = max(_MAX_NOVELTY, 5 / max(n_known, 1))
-    # NaN makes the comparison false.
     if n_novel >= least * n_samples > 0 and bdtrc(n_novel - 1, n_samples, 0.01) < 0.005:
         warn_caller(
             f"{n_novel / n_samples:.0%} of the {n_samples} rows are unlike the training rows (1 % "
@@ -50,6 +51,32 @@ def warn_if_novel(is_novel, n_known):
             "accuracy may be far lower. Look at the rows where predict_novelty(X) > 0.99, label "
             "some of them, and train with them."
         )
+
+
+def check_shares(values, name):
+    """Return numbers from 0 to 1 as one column of floats, or raise.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_samples,)
+        One number for each row.
+    name : str
+        Their name in the error message.
+
+    Returns
+    -------
+    values : ndarray of shape (n_samples,)
+    """
+    check_in_memory(values, name)
+    values = column_or_1d(values).astype(np.float64)
+    # Probabilities that are rounded to low precision may sum to a little more than 1.
+    is_share = (values > -0.01) & (values < 1.01)
+    if not is_share.all():
+        raise ValueError(
+            f"{name} must be between 0 and 1 in each row, got {values[~is_share][0]:.4g} in row "
+            f"{np.argmin(is_share)}. Pass the output of predict_{name}."
+        )
+    return values
 
 
 def accuracy_interval(
@@ -63,9 +90,11 @@ def accuracy_interval(
 ):
     """Estimate the accuracy on unlabeled rows from their error probabilities.
 
+    For the outputs of a fitted model, its method of the same name has fewer arguments.
+
     Parameters
     ----------
-    error_proba : ndarray of shape (n_samples,)
+    error_proba : array-like of shape (n_samples,)
         Probability that each prediction is wrong.
 
     oof_error_proba : ndarray of shape (n_train,), default=None
@@ -92,7 +121,7 @@ def accuracy_interval(
     Raises
     ------
     ValueError
-        If there is no row, or `confidence_level` is out of range.
+        If there is no row, or `error_proba` or `confidence_level` is out of range.
 
     Notes
     -----
@@ -118,6 +147,7 @@ def accuracy_interval(
     .. [1] White (1982). Maximum Likelihood Estimation of Misspecified Models, Econometrica.
     """
     check_fraction(confidence_level, "confidence_level", closed="neither")
+    error_proba = check_shares(error_proba, "error_proba")
     n_samples = len(error_proba)
     if n_samples == 0:
         raise ValueError("The accuracy on 0 rows is not defined: X must have at least one row.")

@@ -179,6 +179,15 @@ COLUMNS = {
         "y_pred",
         lambda f, v: ErrorModel().fit(f.X, f.y, f.proba, y_pred=v),
     ),
+    "ErrorModel.accuracy_interval": (
+        "error_proba",
+        lambda f, v: f.model.accuracy_interval(v),
+    ),
+    "accuracy_interval": ("error_proba", lambda f, v: f.clf.accuracy_interval(v)),
+    "novelty of accuracy_interval": (
+        "novelty",
+        lambda f, v: f.clf.accuracy_interval(np.full(len(f.y), 0.1), v),
+    ),
     "Selective.fit": (
         "y",
         lambda f, v: SelectiveClassifier(f.clf, target_risk=0.5).fit(f.X, v),

@@ -52,6 +52,7 @@ from ..representation._choice import (
     represent,
     shared_with,
 )
+from ._accuracy import EstimatesAccuracy
 from ._cascade import Cascade
 from ._novelty import PredictsNovelty
 from ._results import ErrorExplanation
@@ -65,7 +66,7 @@ from ._sampling import (
 )
 
 
-class ErrorModel(PredictsNovelty, ShowsMetaLearner, BaseEstimator):
+class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
     The predictions may come from a deployed model, an API or another machine. Train the error model
