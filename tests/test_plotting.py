@@ -259,7 +259,7 @@ def test_error_models_of_one_base_share_the_lines_that_are_equal(predictions):
     ]
 
 
-@pytest.mark.parametrize("n_models", [1, 2, 3])
+@pytest.mark.parametrize("n_models", [1, 2, 3, 5])
 def test_the_legend_covers_no_curve_of_several_models(n_models, meta, digits):
     """Beyond a coverage of 10 %, below which the risk is noisy."""
     X_train, X, y_train, y = digits
@@ -272,10 +272,20 @@ def test_the_legend_covers_no_curve_of_several_models(n_models, meta, digits):
         y_shown[: 40 * number] = y[0]  # each model has another error rate
         shown.append(RiskCoverageDisplay.from_estimator(selective, X, y_shown, ax=ax))
     ax.figure.canvas.draw()
-    bottom = ax.get_legend().get_window_extent().transformed(ax.transData.inverted()).y0
+    box = ax.get_legend().get_window_extent().transformed(ax.transData.inverted())
+    assert ax.figure.bbox.containsx(ax.get_legend().get_window_extent().x1)
     for display in shown:
         for risk in display.selective_risk.values():
-            assert risk[display.coverage > 0.1].max() < bottom
+            assert box.x0 > 1 or risk[display.coverage > 0.1].max() < box.y0
+
+
+def test_no_tick_shows_an_error_rate_above_one():
+    is_error = np.ones(40, dtype=bool)
+    shown = RiskCoverageDisplay.from_predictions(is_error, np.linspace(0, 1, 40))
+    shown.figure_.canvas.draw()
+    ticks = [text.get_text() for text in shown.ax_.get_yticklabels()]
+    assert "100%" in ticks
+    assert "120%" not in ticks
 
 
 def test_a_second_display_does_not_hide_the_first():

@@ -1,5 +1,7 @@
 """Plot risk-coverage curves."""
 
+from functools import partial
+
 import numpy as np
 
 from .._utils.in_memory import check_in_memory
@@ -398,12 +400,17 @@ class RiskCoverageDisplay:
             alignment="left",
         )
         legend.get_title().set_color(GREY)
-        # The upper limit leaves room for the legend above the curves.
-        share = legend.get_window_extent().height / ax.get_window_extent().height
-        top = (max(risks) or 0.01) / (1 - min(0.7, 1.1 * share))
+        # The upper limit leaves room for the legend above the curves; a legend that would take most
+        # of the axes is put beside them.
+        share = 1.1 * legend.get_window_extent().height / ax.get_window_extent().height
+        if share > 0.6:
+            share = 0.1
+            legend.set_loc("upper left")
+            legend.set_bbox_to_anchor((1, 1), transform=ax.transAxes)
+        top = (max(risks) or 0.01) / (1 - share)
         ax.set_ylim(-0.01 * top, top)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1))
+        ax.yaxis.set_major_formatter(partial(_show_rate, decimals=0 if top > 0.05 else 1))
 
 
 def _curves_on(ax):
@@ -426,6 +433,11 @@ def _draw_once(ax, points, label, style):
         before[0].set_label(f"{before[0].get_label()}, {text}")
     (line,) = ax.plot(*points, gid=word, label="_" if before else f"{word}: {text}", **style)
     return line
+
+
+def _show_rate(rate, _, decimals):
+    """Return the label of a tick; there is no error rate above 1, where the legend is."""
+    return f"{rate:.{decimals}%}" if rate < 1.001 else ""
 
 
 def _per_mille(value):
