@@ -342,3 +342,13 @@ def test_an_oversampled_class_is_seen_beside_a_frequent_row_of_another_class():
     rows = np.r_[np.arange(980), rng.integers(980, 1003, size=980)]
     assert find_duplicates(X[rows], rows >= 980).kept_together
     assert not find_duplicates(X[:980], np.arange(980) % 2).kept_together
+
+
+@pytest.mark.parametrize("n_copied", [1, 3])
+def test_a_few_duplicates_among_many_rows(n_copied):
+    """The counts are compared on a sample of 5,000, in which no row may repeat."""
+    X = np.random.default_rng(0).normal(size=(20_000, 3))
+    X[:n_copied] = X[n_copied : 2 * n_copied]
+    duplicates = find_duplicates(X, np.arange(20_000) % 2)
+    assert duplicates.has_duplicate.sum() == 2 * n_copied
+    assert not duplicates.needs_warning
