@@ -1,4 +1,4 @@
-"""Cache fits of the base classifier on disk, with joblib."""
+"""Cache fits of the base classifier, and meta-features, on disk with joblib."""
 
 import inspect
 from functools import partial
@@ -38,6 +38,63 @@ def _call(function, key, *args, **kwargs):
     return function(*args, **kwargs)
 
 
+class Kept:
+    """Keep what is computed, under a key that is made from all that it depends on.
+
+    A key has the version of this package and the source code of the user's own classes and
+    functions, too. What has no safe key is computed anew each time: if an object cannot be pickled
+    (a lambda), or if its code was typed into an interactive session and has no source.
+
+    Parameters
+    ----------
+    memory : joblib.Memory, default=None
+        The cache; None keeps nothing.
+    *values : any
+        What all that is computed depends on.
+    code : sequence of objects, default=()
+        Objects whose source code is part of the key.
+    """
+
+    def __init__(self, memory=None, *values, code=()):
+        self._memory, self._key = memory, None
+        if memory is not None:
+            sources = _sources(*code)
+            if None not in sources.values():
+                self._key = _hash((__version__, sources, values))
+
+    def __call__(self, compute, *values):
+        """Return ``compute()``, or the result that was kept for equal values.
+
+        Parameters
+        ----------
+        compute : callable
+            Called without arguments. Its result can be pickled.
+        *values : any
+            What the result depends on, besides the values of the object.
+
+        Returns
+        -------
+        result : any
+        """
+        key = None if self._key is None else _hash((self._key, values))
+        if key is None:
+            return compute()
+        return self._memory.cache(_compute, ignore=["compute"])(key, compute)
+
+
+def _compute(key, compute):
+    """Call a function; joblib takes the key alone."""
+    return compute()
+
+
+def _hash(value):
+    """Return the hash of a value, or None if it cannot be pickled."""
+    try:
+        return joblib.hash(value)
+    except (PicklingError, TypeError, AttributeError):
+        return None
+
+
 def check_can_be_cached(**objects):
     """Raise a ValueError, before any fit, if joblib cannot make a cache key from an object."""
     for name, value in objects.items():
@@ -69,6 +126,11 @@ def source_of(*objects):
     -------
     source : list of str
     """
+    return [source for _, source in sorted(_sources(*objects).items()) if source]
+
+
+def _sources(*objects):
+    """Return the source code by name; "" for installed code, and None if there is no source."""
     found, seen, waiting = {}, set(), list(objects)
     while waiting:
         value = waiting.pop()
@@ -89,17 +151,20 @@ def source_of(*objects):
         else:
             waiting.append(type(value))
             waiting += getattr(value, "__dict__", {}).values()
-    return [source for _, source in sorted(found.items()) if source]
+    return found
 
 
 def _own_source(value):
-    """Return the source code of a class or function of the user's own; "" if there is none."""
+    """Return the source code of a class or function of the user's own.
+
+    It is "" for installed code, and None for code that was typed into an interactive session.
+    """
     try:
         path = inspect.getsourcefile(value) or ""
         is_installed = "site-packages" in path or path.startswith(_STANDARD_LIBRARY)
         return "" if is_installed else inspect.getsource(value)
     except (OSError, TypeError):
-        return ""
+        return None if value.__module__ == "__main__" else ""
 
 
 _STANDARD_LIBRARY = inspect.getsourcefile(inspect).removesuffix("inspect.py")

@@ -1,5 +1,6 @@
 """Predict each row with a clone of the base that was not trained on it."""
 
+from functools import cache, partial
 from itertools import islice
 
 import numpy as np
@@ -12,7 +13,7 @@ from .._utils.failures import noted
 from .._utils.probabilities import label_positions
 from .._utils.validation import check_same_kind, warn_if_worse_than_guessing
 from .adapter import adapt
-from .caching import cached
+from .caching import Kept, cached
 from .failed_folds import mend_failed_folds, with_other_seed
 from .fitting import fit_base
 from .fresh_nets import own_checkpoints
@@ -57,8 +58,8 @@ def cross_fit(
     n_jobs : int, default=None
         Number of folds fitted at once, through any joblib backend.
     memory : joblib.Memory, default=None
-        Caches each fit, so that an interrupted cross-fitting can be resumed. Predictions and
-        meta-features are computed anew.
+        Caches each fit, so that an interrupted cross-fitting can be resumed, and the predictions
+        and observed meta-features of each fold.
     seed : int, default=None
         Passed to `fit_base`.
     keep_estimators : bool, default=False
@@ -104,9 +105,18 @@ def cross_fit(
     }
 
     def run(estimator, seed, folds):
+        depends_on = estimator, X, y, classes, fit_params, seed, is_deployed, observers
+        kept = Kept(memory, *depends_on, code=(estimator, observers))
         return _parallel(adapt(estimator).n_jobs(n_jobs))(
             delayed(_run_fold)(
-                f"{k + 1} of {len(splits)}", estimator, X, y, *split, seed=seed, **options
+                f"{k + 1} of {len(splits)}",
+                estimator,
+                X,
+                y,
+                *split,
+                seed=seed,
+                kept=kept,
+                **options,
             )
             for k, *split in folds
         )
@@ -164,7 +174,7 @@ def cross_fit(
     return observations, kept if keep_estimators else None, failed
 
 
-def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()):
+def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=(), memory=None):
     """Predict rows with a fitted base that was not trained on them.
 
     Parameters
@@ -179,6 +189,8 @@ def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()
         Records a hidden layer of the base.
     observers : sequence of objects with ``observe(estimator, X)``, default=()
         Each computes meta-features of the rows from the base.
+    memory : joblib.Memory, default=None
+        Keeps the observed meta-features.
 
     Returns
     -------
@@ -198,13 +210,14 @@ def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()
         "Encode y as in the training of the base, or name the outputs of a net in their order: "
         "as_classifier(module, classes=[...]), net.set_params(classes=[...]).",
     )
+    kept = Kept(memory if observers else None, estimator, X, observers, code=(estimator, observers))
     observations = Observations(
         X,
         proba,
         pred_encoded,
         y_encoded,
         is_error,
-        observed=observe(estimator, X, observers),
+        observed=kept(partial(observe, estimator, X, observers)),
         embedding=hidden,
     )
     return observations, classes
@@ -254,6 +267,7 @@ def _fit_and_predict(
     fit_params,
     seed,
     memory,
+    kept,
     keep_estimator,
     is_deployed,
     observers,
@@ -263,30 +277,39 @@ def _fit_and_predict(
     There are many parameters because a worker gets all that its fold needs.
     """
     base, labels = adapt(estimator), y[train]
-    rows, fit_params = base.take_rows(X, train), slice_fit_params(X, fit_params, indices=train)
+    fit_params = slice_fit_params(X, fit_params, indices=train)
     _check_has_weight(fit_params, len(labels))
-    try:
-        fitted = cached(fit_base, memory, estimator)(
-            estimator,
-            rows,
-            labels,
-            classes=classes,
-            fit_params=fit_params,
-            seed=seed,
-            context=None if is_deployed else own_checkpoints,
-        )
-    except ValueError as error:
-        if len(np.unique(labels)) > 1:
-            raise
-        raise ValueError(
-            f"{type(base.final).__name__} cannot be fitted on the training part of a split: its "
-            f"{len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give more rows of "
-            "the other classes, or splits that keep two classes in each training part."
-        ) from error
-    fits = FurtherFits(estimator, fitted, rows, labels, classes, fit_params, seed, memory)
-    observers = fit_observers_beside(observers, fits)
-    unseen = base.take_rows(X, test)
-    predictions = predict_base(fitted, unseen, classes)._replace(labels=None)
-    predictions = without_missing_classes(predictions, np.isin(classes, labels))
-    kept = (fitted, observers) if keep_estimator else None
-    return predictions, observe(fitted, unseen, observers), kept
+
+    @cache
+    def fit():
+        rows = base.take_rows(X, train)
+        try:
+            fitted = cached(fit_base, memory, estimator)(
+                estimator,
+                rows,
+                labels,
+                classes=classes,
+                fit_params=fit_params,
+                seed=seed,
+                context=None if is_deployed else own_checkpoints,
+            )
+        except ValueError as error:
+            if len(np.unique(labels)) > 1:
+                raise
+            raise ValueError(
+                f"{type(base.final).__name__} cannot be fitted on the training part of a split: "
+                f"its {len(labels)} rows are all of class {labels[:1].tolist()[0]!r}. Give more "
+                "rows of the other classes, or splits that keep two classes in each training part."
+            ) from error
+        fits = FurtherFits(estimator, fitted, rows, labels, classes, fit_params, seed, memory)
+        return fitted, fit_observers_beside(observers, fits)
+
+    def predict():
+        fitted, fitted_observers = fit()
+        unseen = base.take_rows(X, test)
+        predictions = predict_base(fitted, unseen, classes)._replace(labels=None)
+        predictions = without_missing_classes(predictions, np.isin(classes, labels))
+        return predictions, observe(fitted, unseen, fitted_observers)
+
+    predictions, features = kept(predict, train, test)
+    return predictions, features, fit() if keep_estimator else None

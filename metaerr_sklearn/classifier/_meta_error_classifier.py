@@ -126,18 +126,23 @@ class MetaErrorClassifier(
         deploys the model that was evaluated on the hold-out.
 
     memory : str, path, joblib.Memory or None, default=None
-        Caches each fit of the base, so that another meta-learner or other meta-features cost no
-        further fit, and an interrupted cross-fitting resumes. Predictions are computed anew. The
-        folder keeps each fitted clone: with five folds and ``refit=True`` it takes the disk space
-        of six fitted bases. ``joblib.Memory(folder, compress=3, verbose=0)`` takes less.
+        Caches each fit of the base, its out-of-fold predictions, and the meta-features:
+        representation, neighbours, second opinion and columns of observers. Another meta-learner
+        then costs its own fit alone, other meta-features cost no further fit of the base, and an
+        interrupted cross-fitting resumes. Callables and objects with ``transform`` in
+        `meta_features` are computed anew. So are observers and representations without a safe key:
+        a lambda in them cannot be pickled, or their code was typed into a session and has no
+        source. The folder keeps each fitted clone: with five folds and ``refit=True`` it takes the
+        disk space of six fitted bases. ``joblib.Memory(folder, compress=3, verbose=0)`` takes less.
 
-        With ``random_state=None`` the folds are then the same in each fit, and cached fits of the
-        unseeded base are reused. A RandomState instance draws other folds in each fit. Define a
-        skorch net by a module class: the random weights of a module instance are part of the cache
-        key. The other parts of the key are the training rows, all parameters, the version of this
-        package, and the code of your own classes and functions in `estimator`. After you have
-        changed other code, such as a function that these call, an installed package or a class
-        typed into a notebook, delete the folder.
+        With ``random_state=None`` the folds and the error model then have the same seed in each
+        fit, and cached fits of the unseeded base are reused. A RandomState instance draws other
+        folds in each fit. Define a skorch net by a module class: the random weights of a module
+        instance are part of the cache key. The other parts of the key are the training rows, all
+        parameters, the version of this package, and the code of your own classes and functions in
+        `estimator`, observers and representation. After you have changed other code,
+        such as a function that these call, an installed package or a class typed into a notebook,
+        delete the folder.
 
     error_threshold : float in (0, 1], default=0.5
         `predict_error` is True from this error probability on.
@@ -331,6 +336,8 @@ class MetaErrorClassifier(
             check_can_be_cached(estimator=self.estimator, X=X, y=y, fit_params=base_params)
         seed = draw_seed(self.random_state)
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
+        if self.memory is not None and self.random_state is None:
+            seed = 0  # with other folds, nothing of an earlier fit would be in the cache
         if self.meta_learner is None:
             return self._fit_base_alone(X, y, own_classes, options)
         self._choose_meta_features(X)
@@ -429,8 +436,6 @@ class MetaErrorClassifier(
 
     def _make_splits(self, X, y, groups, duplicate_id, split_params, seed):
         """Return the splits for cross-fitting; with refit=False there must be a single one."""
-        if self.memory is not None and self.random_state is None:
-            seed = 0  # with other splits, no fold of an earlier fit would be in the cache
         splits = make_splits(
             self.cv,
             X,
@@ -489,7 +494,13 @@ class MetaErrorClassifier(
         representation = net_representation(self.representation, self.estimator, X)
         embedding, _ = shared_with(representation, self.estimator)
         observations, classes = observe_fitted(
-            self.estimator, X, y, own_classes, embedding=embedding, observers=observers
+            self.estimator,
+            X,
+            y,
+            own_classes,
+            embedding=embedding,
+            observers=observers,
+            memory=check_memory_parameter(self.memory),
         )
         return self.estimator, classes, representation, observations
 
@@ -554,6 +565,7 @@ class MetaErrorClassifier(
             base=base,
             representation=representation,
             observed_share=self.observed_share_,
+            memory=check_memory_parameter(self.memory),
         )
         self.error_model_ = model
         self.oof_error_, self.oof_error_proba_ = observations.is_error, model.oof_error_proba_

@@ -34,8 +34,8 @@ class Cascade:
         Parameters
         ----------
         training : TrainingRows
-        described : list of (Block, ndarray)
-            Columns of all training rows, observers included.
+        described : list of FittedBlock
+            With the columns of all training rows, observers included.
         make_learner : callable
             Makes an unfitted meta-learner.
         **options : dict
@@ -49,7 +49,7 @@ class Cascade:
         self.first = self.threshold = None
         self.full = CorrectedOffset()
         oof = self.full.fit(training, described, make_learner(), **options)
-        unobserved = [pair for pair in described if not pair[0].observes_base]
+        unobserved = [fitted for fitted in described if not fitted.block.observes_base]
         if self.observed_share < 1 and len(unobserved) < len(described):
             self.first = CorrectedOffset()
             first = self.first.fit(training, unobserved, make_learner(), **options)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._utils.probabilities import error_logit, in_batches
 from .._utils.validation import OutputError
-from ..meta_features._blocks import columns_of_folds
+from ..meta_features._blocks import columns_of_fold
 from ._offset import CalibratedOffset
 from ._sampling import explain_fallback, why_nothing_is_learned
 
@@ -12,7 +12,7 @@ from ._sampling import explain_fallback, why_nothing_is_learned
 class CorrectedOffset:
     """Log-odds of an error: a calibrated offset, and the correction of a meta-learner.
 
-    The methods take `described`, a list of pairs of a fitted block and its columns for the rows.
+    The methods take `described`, a list of tuples of a fitted block and its columns for the rows.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class CorrectedOffset:
         Parameters
         ----------
         training : TrainingRows
-        described : list of (Block, ndarray)
+        described : list of FittedBlock
         learner : meta-learner
         raw_input : bool
             Whether the meta-learner is fitted on X itself.
@@ -61,10 +61,9 @@ class CorrectedOffset:
             return offset
         Z, Z_folds, is_for_trees = rows.X, None, None
         if not raw_input:
-            blocks, features = zip(*described)
-            Z = np.column_stack(features)
-            Z_folds = columns_of_folds(blocks, features, folds)
-            is_for_trees = np.array([block.is_for_trees for block in blocks for _ in block.names_])
+            Z = self._columns(rows, described)
+            Z_folds = [columns_of_fold(described, number) for number in range(len(folds))]
+            is_for_trees = [block.is_for_trees for block, *_ in described for _ in block.names_]
         try:
             self.meta_learner = learner.fit(
                 Z,
@@ -83,7 +82,7 @@ class CorrectedOffset:
                 f"error probability is the calibrated one of {self._offset.used_terms} alone."
             )
             return offset
-        self.meta_feature_names = [name for block, _ in described for name in block.names_]
+        self.meta_feature_names = [name for block, *_ in described for name in block.names_]
         oof = self.meta_learner.oof_logit_
         # The out-of-fold error probabilities of the error model hold the same numbers.
         del self.meta_learner.oof_logit_
@@ -127,12 +126,14 @@ class CorrectedOffset:
         return names
 
     def _columns(self, rows, described):
-        return rows.X if self._raw_input else np.column_stack([columns for _, columns in described])
+        if self._raw_input:
+            return rows.X
+        return np.column_stack([columns for _, columns, *_ in described])
 
 
 def _offset_terms(rows, described):
     """Return log-odds of an error by name, which the offset averages."""
     terms = {"confidence": in_batches(error_logit, rows.proba, rows.pred_encoded)}
-    for block, columns in described:
+    for block, columns, *_ in described:
         terms.update(block.offset_terms(columns))
     return terms

@@ -10,6 +10,7 @@ from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt
+from .._base_estimator.caching import Kept
 from .._base_estimator.observations import DeployedBase, Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
@@ -37,6 +38,7 @@ from ..meta_features._blocks import (
     check_meta_features,
     check_no_observers,
     choose_blocks,
+    fit_blocks,
     make_blocks,
     needs_representation,
 )
@@ -313,7 +315,14 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
 
     @keeps_earlier_fit
     def fit_observations(
-        self, observations, classes, *, base=None, representation=None, observed_share=1.0
+        self,
+        observations,
+        classes,
+        *,
+        base=None,
+        representation=None,
+        observed_share=1.0,
+        memory=None,
     ):
         """Fit on checked observations; called by estimators that have the base classifier.
 
@@ -333,6 +342,9 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
 
         observed_share : float in (0, 1], default=1.0
             Share of rows for which observers are computed; see `MetaErrorClassifier`.
+
+        memory : joblib.Memory, default=None
+            Keeps the representation, neighbours, second opinion and novelty.
 
         Returns
         -------
@@ -356,14 +368,28 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         sources = [next(observers) if is_observer(source) else source for source in sources]
         if representation is None:
             representation = self.representation
-        self._make_blocks(sources, representation, observations, learner, base.estimator, seed)
+        self._raw_input = learner.raw_input
+        if self._raw_input:
+            sources = []
+            if observations.X is None:
+                raise ValueError(
+                    'meta_features="input" passes X to the meta-learner, and X is None.'
+                )
+        kept, self.representation_, self.representation_reason_ = Kept(), None, None
+        if any(map(needs_representation, sources)):
+            X, hidden = observations.X, observations.embedding
+            kept = Kept(memory, X, representation, seed, code=(representation,))
+            self.representation_, self.representation_reason_ = fit_representation(
+                representation, X, seed=seed, hidden=hidden, kept=kept
+            )
+        self._make_blocks(sources, base.estimator)
 
         relation = observations.relation
         sample = sample_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
         self.n_learned_rows_ = len(is_error) if sample.rows is None else len(sample.rows)
         self._learned_share = learned_share(is_error, sample.rows)
         self._oof_weight = spread_weights(weight, counted, len(self.oof_error_proba_))
-        observations, sampled = self._represent(observations, sample, learner, base.estimator)
+        observations, sampled = self._represent(observations, sample, learner, base.estimator, kept)
         reason = why_no_folds(sampled)
         if reason is not None:
             self._blocks = []
@@ -377,16 +403,15 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             is_of_images(self.representation_),
             is_hidden_layer_of(self.representation_, base.estimator),
         )
-        features = [block.fit_transform(training) for block in self._blocks]
-        self._novelty = self._fit_novelty(training, features, observations.X, sample.rows)
+        fitted = fit_blocks(self._blocks, training, memory)
+        self._blocks = [block for block, *_ in fitted]
+        self._novelty = self._fit_novelty(training, fitted, observations.X, sample.rows, kept)
         sample_weight = sampled.sample_weight
         if sample.weight is not None:
             sample_weight = sample.weight * (1 if sample_weight is None else sample_weight)
         options = {"raw_input": self._raw_input, "weight": sample_weight, "no_folds": reason}
         self._cascade = Cascade(observed_share)
-        oof = self._cascade.fit(
-            training, list(zip(self._blocks, features)), self._make_learner, **options
-        )
+        oof = self._cascade.fit(training, fitted, self._make_learner, **options)
         self._describe_fit()
         self.oof_log_loss_ = float(log_loss_of_logits(sampled.is_error, oof, sample_weight))
 
@@ -395,8 +420,6 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         if len(sample.unused):
             unused = self.predict_observations(observations, rows=sample.unused)
             oof_error_proba[sample.unused] = unused
-        for block in self._blocks:
-            block.drop_training_state()
         self.oof_error_proba_[counted] = oof_error_proba
         if self.verbose:
             print(
@@ -520,21 +543,8 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         only_input = check_meta_features(self.meta_features) == ["input"]
         return make_meta_learner(self.meta_learner, n_jobs=self.n_jobs, only_input=only_input)
 
-    def _make_blocks(self, sources, representation, observations, learner, estimator, seed):
-        """Fit the representation, and make the blocks of meta-features that X allows."""
-        X = observations.X
-        self._raw_input = learner.raw_input
-        if self._raw_input:
-            sources = []
-            if X is None:
-                raise ValueError(
-                    'meta_features="input" passes X to the meta-learner, and X is None.'
-                )
-        self.representation_, self.representation_reason_ = None, None
-        if any(map(needs_representation, sources)):
-            self.representation_, self.representation_reason_ = fit_representation(
-                representation, X, seed=seed, hidden=observations.embedding
-            )
+    def _make_blocks(self, sources, estimator):
+        """Make the blocks of meta-features that X allows."""
         usable = [
             source
             for source in sources
@@ -548,7 +558,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             )
         self._blocks = make_blocks(usable, estimator)
 
-    def _represent(self, observations, sample, learner, estimator):
+    def _represent(self, observations, sample, learner, estimator, kept):
         """Return all observations and the sampled ones, the latter with their representation.
 
         If the hidden layer is already computed, the representation starts from it instead of X,
@@ -567,7 +577,9 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             if self._raw_input:
                 sampled = replace(sampled, X=adapt(learner.estimator).take_rows(X, rows))
         if self.representation_ is not None and sampled.representation is None:
-            matrix = represent(self.representation_, observations.X, rows=rows)
+            matrix = kept(
+                partial(represent, self.representation_, observations.X, rows), "matrix", rows
+            )
             sampled = replace(sampled, representation=matrix)
         return observations, sampled
 

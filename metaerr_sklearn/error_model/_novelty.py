@@ -107,19 +107,20 @@ class PredictsNovelty:
         """Number of training rows among which new rows are ranked."""
         return 0 if self._novelty is None else len(self._novelty.known)
 
-    def _fit_novelty(self, training, features, X, rows):
+    def _fit_novelty(self, training, fitted, X, rows, kept):
         """Return the fitted `Novelty`, or None if no block computes distances.
 
         `rows` holds the positions in X of the training rows; None means all.
         """
-        for block, columns in zip(self._blocks, features):
+        for block, columns, _ in fitted:
             distance = block.log_distance(columns)
             if distance is not None:
                 chosen = training.reference
                 positions = chosen if rows is None else rows[chosen]
                 relation = training.observations.relation
                 relation = None if relation is None else relation[chosen]
-                return Novelty().fit(X, positions, distance[chosen], relation, training.seed)
+                known = positions, distance[chosen], relation, training.seed
+                return kept(partial(Novelty().fit, X, *known), "novelty", *known)
         return None
 
 

@@ -1,13 +1,14 @@
 """Base class of the blocks of meta-features, and the rows that blocks are fitted on."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from .._base_estimator.observations import Observations
 
 
-class TrainingRows(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
     """Rows that blocks are fitted on, and the folds in which the meta-learner is cross-fitted.
 
     ``reference`` holds the positions of the rows on which auxiliary models are trained and among
@@ -59,6 +60,8 @@ class Block:
     is_for_trees = False
     #: Whether the columns are computed from the base itself, which may take further passes of it.
     observes_base = False
+    #: Whether the fitted block and its columns are kept in the cache, if there is one.
+    is_costly = False
     #: Whether the columns of one net cannot be compared with those of another clone of the net.
     is_specific_to_net = False
 

@@ -1,9 +1,14 @@
 """Choose the blocks of meta-features, and define the simple ones."""
 
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.base import clone
 
 from .._base_estimator.adapter import adapt
+from .._base_estimator.caching import Kept
 from .._utils.images import holds_images
 from .._utils.lightgbm import check_lightgbm
 from .._utils.packages import check_importable
@@ -243,27 +248,57 @@ def make_blocks(sources, estimator=None):
     return blocks
 
 
-def columns_of_folds(blocks, features, folds):
-    """Return the columns of all rows for each fold, made without the labels of its test rows.
+class FittedBlock(NamedTuple):
+    """A fitted block and its columns for the training rows.
+
+    ``of_folds`` holds the columns for each fold, made without the labels of the rows that the fold
+    tests; None if they are the same as ``columns``.
+    """
+
+    block: Block
+    columns: np.ndarray
+    of_folds: list
+
+
+def fit_blocks(blocks, training, memory=None):
+    """Fit blocks on training rows.
 
     Parameters
     ----------
-    blocks : list of fitted Block
-    features : list of ndarray
-        Result of ``fit_transform`` of each block.
-    folds : list of (train, test)
-        The folds that the blocks were fitted with.
+    blocks : list of Block
+        Unfitted.
+    training : TrainingRows
+    memory : joblib.Memory, default=None
+        Keeps the costly blocks.
 
     Returns
     -------
-    columns : list of ndarray of shape (n_samples, n_columns)
+    fitted : list of FittedBlock
+        The blocks among them may be copies.
     """
+    rows = replace(training.observations.without_inputs(), observed=None)
+    kept = Kept(memory, replace(training, observations=rows, n_jobs=None))
     return [
-        np.column_stack(
-            [block.transform_fold(columns, number) for block, columns in zip(blocks, features)]
-        )
-        for number in range(len(folds))
+        kept(partial(_fit_block, block, training), block)
+        if block.is_costly
+        else _fit_block(block, training)
+        for block in blocks
     ]
+
+
+def _fit_block(block, training):
+    columns = block.fit_transform(training)
+    of_folds = [block.transform_fold(columns, k) for k, _ in enumerate(training.folds or ())]
+    block.drop_training_state()
+    is_same = all(of_fold is columns for of_fold in of_folds)
+    return FittedBlock(block, columns, None if is_same else of_folds)
+
+
+def columns_of_fold(fitted, number):
+    """Return the columns of all training rows for a fold, side by side."""
+    return np.column_stack(
+        [columns if of_folds is None else of_folds[number] for _, columns, of_folds in fitted]
+    )
 
 
 def observers_in(meta_features):

@@ -158,6 +158,7 @@ class NeighborsBlock(Block):
 
     name = "neighbors"
     needs_representation = True
+    is_costly = True
     n_neighbors = 25
     n_close = 5
     prior_strength = 5

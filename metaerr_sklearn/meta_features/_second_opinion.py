@@ -37,6 +37,7 @@ class SecondOpinionBlock(Block):
 
     name = "second_opinion"
     needs_representation = True
+    is_costly = True
     n_estimators = 200
     many_rows = limits.MANY_ROWS
     few_rows = 200

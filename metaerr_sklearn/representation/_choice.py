@@ -1,6 +1,7 @@
 """Choose, fit and apply the representation of X."""
 
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from sklearn.base import clone
@@ -8,6 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from .._base_estimator.caching import Kept
 from .._base_estimator.inspection import final_estimator
 from .._utils import limits
 from .._utils.rows import row_chunks, take_rows
@@ -59,7 +61,7 @@ def is_of_images(representation):
     return getattr(representation, "is_of_images_", False)
 
 
-def fit_representation(representation, X, *, seed=0, hidden=None):
+def fit_representation(representation, X, *, seed=0, hidden=None, kept=None):
     """Fit a representation on X.
 
     Parameters
@@ -73,6 +75,8 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
     hidden : ndarray of shape (n_samples, n_units), default=None
         Values of the net's hidden layer for X, if they are already computed. The representation
         then begins with the `TorchEmbedding` of this layer, and only the steps after it are fitted.
+    kept : Kept, default=None
+        Keeps the fitted representation, unless it starts from a hidden layer. None keeps nothing.
 
     Returns
     -------
@@ -95,16 +99,32 @@ def fit_representation(representation, X, *, seed=0, hidden=None):
             raise ValueError(
                 f'representation must be "auto", a transformer or None, got {representation!r}.'
             )
-        try:
-            return NumericRepresentation(random_state=seed).fit(X), None
-        except UnsupportedInputError as error:
-            warn_caller(
-                f"{str(error).rstrip('.')}. Errors are predicted without neighbours and second "
-                "opinion. To use them, pass representation= with a transformer that turns X into "
-                "numbers, for example TorchEmbedding(net) of a fitted skorch net. To go without "
-                "them, pass representation=None."
-            )
-            return None, str(error)
+        fit = partial(_fit_numeric, X, seed)
+    else:
+        fit = partial(_fit_of_user, representation, X, hidden)
+    kept = Kept() if kept is None or hidden is not None else kept
+    fitted, reason = kept(fit, "representation")
+    # Warnings are given here, because what is kept is not fitted again.
+    if fitted is None:
+        warn_caller(
+            f"{reason.rstrip('.')}. Errors are predicted without neighbours and second opinion. To "
+            "use them, pass representation= with a transformer that turns X into numbers, for "
+            "example TorchEmbedding(net) of a fitted skorch net. To go without them, pass "
+            "representation=None."
+        )
+    elif isinstance(representation, str):
+        fitted.warn_of_left_out()
+    return fitted, reason
+
+
+def _fit_numeric(X, seed):
+    try:
+        return NumericRepresentation(random_state=seed).fit_without_warning(X), None
+    except UnsupportedInputError as error:
+        return None, str(error)
+
+
+def _fit_of_user(representation, X, hidden):
     representation = clone(representation)
     if hidden is None:
         representation.fit(X)

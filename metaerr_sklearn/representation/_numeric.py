@@ -96,6 +96,12 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         UnsupportedInputError
             If X is of another kind.
         """
+        self.fit_without_warning(X)
+        self.warn_of_left_out()
+        return self
+
+    def fit_without_warning(self, X):
+        """Fit as `fit` does, without its warning."""
         kind = _find_kind(X)()
         n_samples = num_samples(X)
         n_rows = min(
@@ -108,14 +114,17 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         kind.fit(X, self.n_components, self.random_state)
         self._kind, self.kind_, self.is_of_images_ = kind, kind.name, kind.is_of_images
         self.left_out_ = kind.left_out or {}
+        self._n_features_out = self._transform_chunk(take_rows(X, slice(0, 1))).shape[1]
+        return self
+
+    def warn_of_left_out(self):
+        """Warn if columns of X are left out."""
         if self.left_out_:
             reasons = "; ".join(f"{name!r}: {why}" for name, why in self.left_out_.items())
             warn_caller(
                 f"Columns of X that are left out of its representation: {reasons}. To use them, "
                 "turn them into numbers or texts, or pass a representation= of your own."
             )
-        self._n_features_out = self._transform_chunk(take_rows(X, slice(0, 1))).shape[1]
-        return self
 
     def transform(self, X):
         """Represent the rows of X.
