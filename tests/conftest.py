@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 
-# Without torch or skorch, the files that import them are left out, and all others pass.
+# Without torch or skorch, the files that import them are left out, and so are the tests that have
+# the mark "torch". All others pass.
+HAS_TORCH = find_spec("torch") is not None and find_spec("skorch") is not None
 _NEEDS = re.compile(r"^(?:import|from) (?:torch|skorch|_nets)\b", re.MULTILINE)
 collect_ignore = []
-if not (find_spec("torch") and find_spec("skorch")):
+if not HAS_TORCH:
     files = sorted(Path(__file__).parent.glob("*.py"))
     collect_ignore = [path.name for path in files if _NEEDS.search(path.read_text())]
 
@@ -28,6 +30,12 @@ def pytest_terminal_summary(terminalreporter):
     if collect_ignore:
         left_out = ", ".join(collect_ignore)
         terminalreporter.line(f"torch or skorch is not installed. Left out: {left_out}")
+
+
+def pytest_runtest_setup(item):
+    """Skip a test that has the mark "torch" if torch or skorch is not installed."""
+    if not HAS_TORCH and item.get_closest_marker("torch"):
+        pytest.skip("needs torch and skorch")
 
 
 @pytest.fixture(autouse=True)

@@ -222,7 +222,10 @@ def test_an_ensemble_with_its_own_labels_predicts_them(digits):
     assert 0.7 < clf.oof_error_rate_ < 0.9
 
 
-@pytest.mark.parametrize("learner", ["auto", "lightgbm", "mlp", GaussianNB(), None])
+@pytest.mark.parametrize(
+    "learner",
+    ["auto", "lightgbm", pytest.param("mlp", marks=pytest.mark.torch), GaussianNB(), None],
+)
 def test_every_meta_learner(learner, digits):
     X, X_test, y, y_test = digits
     clf = fast(GaussianNB(), learner).fit(X, y)
@@ -1020,7 +1023,9 @@ def test_users_data_and_estimators_are_not_changed(mixed_frame):
     assert not hasattr(base[-1], "coef_")
 
 
-@pytest.mark.parametrize("learner", ["auto", "mlp", LogisticRegression()])
+@pytest.mark.parametrize(
+    "learner", ["auto", pytest.param("mlp", marks=pytest.mark.torch), LogisticRegression()]
+)
 @pytest.mark.usefixtures("small_second_opinion")
 def test_seed_decides_pickle_keeps_and_order_does_not_matter(learner, noisy_data):
     X, y = noisy_data

@@ -13,7 +13,7 @@ README = ROOT / "README.md"
 GUIDES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/guide/*.md")])
 # The guides take a minute: they run with the slow tests.
 PAGES = [
-    README,
+    pytest.param(README, marks=pytest.mark.torch),  # its recipe for images
     *(
         pytest.param(page, marks=pytest.mark.slow)
         for page in GUIDES

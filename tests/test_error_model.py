@@ -43,7 +43,14 @@ def halves(data):
     return [v[:800] for v in data], [v[800:] for v in data]
 
 
-LEARNERS = ["auto", "lightgbm", "mlp", "logistic", "confidence", LogisticRegression(max_iter=500)]
+LEARNERS = [
+    "auto",
+    "lightgbm",
+    pytest.param("mlp", marks=pytest.mark.torch),
+    "logistic",
+    "confidence",
+    LogisticRegression(max_iter=500),
+]
 
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=str)
@@ -249,9 +256,10 @@ def test_custom_meta_feature_is_used(deployed):
         ({"meta_features": "neighbours"}, "Unknown meta-feature block 'neighbours'"),
         ({"representation": "pca"}, 'representation must be "auto", a transformer or None'),
         ({"cv": 1}, "cv == 1, must be >= 2"),
-        (
+        pytest.param(
             {"meta_learner": "mlp", "meta_features": "input"},
             "meta_features='input' holds no block that 'mlp' uses. Add \"confidence\"",
+            marks=pytest.mark.torch,
         ),
     ],
 )

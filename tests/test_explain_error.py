@@ -218,8 +218,12 @@ def test_fallback_is_explained_by_the_confidence_alone(table):
 @pytest.mark.parametrize(
     ("learner", "name"),
     [
-        (MLPMetaLearner(max_epochs=1), "MLPMetaLearner"),
-        (AverageMetaLearner([MLPMetaLearner(max_epochs=1)]), "AverageMetaLearner"),
+        pytest.param(MLPMetaLearner(max_epochs=1), "MLPMetaLearner", marks=pytest.mark.torch),
+        pytest.param(
+            AverageMetaLearner([MLPMetaLearner(max_epochs=1)]),
+            "AverageMetaLearner",
+            marks=pytest.mark.torch,
+        ),
         (LogisticRegression(), "LogisticRegression"),
     ],
     ids=["mlp", "average", "classifier"],

@@ -32,6 +32,14 @@ LEARNERS = [
     MLPMetaLearner(),
     AverageMetaLearner([LightGBMMetaLearner(), LogisticMetaLearner()]),
 ]
+EACH_LEARNER = pytest.mark.parametrize(
+    "learner",
+    [
+        pytest.param(v, marks=[pytest.mark.torch] if isinstance(v, MLPMetaLearner) else [])
+        for v in LEARNERS
+    ],
+    ids=lambda v: type(v).__name__,
+)
 
 
 @pytest.fixture
@@ -52,7 +60,7 @@ def fit(learner, problem, **kwargs):
     return clone(learner).fit(Z, is_error, offset, folds=make_folds(is_error), **kwargs)
 
 
-@pytest.mark.parametrize("learner", LEARNERS, ids=lambda v: type(v).__name__)
+@EACH_LEARNER
 def test_learner_finds_what_the_offset_misses(learner, problem):
     Z, is_error, offset = problem
     fitted = fit(learner, problem)
@@ -67,7 +75,7 @@ def test_few_rounds_are_as_many_as_requested(problem, n_estimators):
     assert fitted.n_rounds_ == n_estimators
 
 
-@pytest.mark.parametrize("learner", LEARNERS, ids=lambda v: type(v).__name__)
+@EACH_LEARNER
 def test_noise_is_hardly_worse_than_the_offset(learner):
     rng = np.random.default_rng(1)
     offset = rng.normal(-1, 1.5, size=5400)
@@ -79,17 +87,17 @@ def test_noise_is_hardly_worse_than_the_offset(learner):
     assert new < log_loss_of_logits(is_error[400:], offset[400:]) + 0.02
 
 
-def test_zero_correction_is_the_offset_itself():
+@EACH_LEARNER
+def test_zero_correction_is_the_offset_itself(learner):
     rng = np.random.default_rng(0)
     offset = rng.normal(size=200)
     # The halves of the rows contradict each other: any correction is wrong.
     Z = np.ones((200, 1)) * np.arange(200)[:, None] % 2
     is_error = np.r_[Z[:100, 0] == 1, Z[100:, 0] == 0]
     folds = [(np.arange(100), np.arange(100, 200)), (np.arange(100, 200), np.arange(100))]
-    for learner in (LogisticMetaLearner(), LightGBMMetaLearner(), MLPMetaLearner()):
-        fitted = clone(learner).fit(Z, is_error, np.zeros(200), folds=folds)
-        assert_array_equal(fitted.oof_logit_, 0)
-        assert_allclose(fitted.decision_function(Z, offset), offset)
+    fitted = clone(learner).fit(Z, is_error, np.zeros(200), folds=folds)
+    assert_array_equal(fitted.oof_logit_, 0)
+    assert_allclose(fitted.decision_function(Z, offset), offset)
 
 
 def test_out_of_fold_logits_ignore_the_row_itself(problem):
@@ -157,17 +165,17 @@ def test_input_block_is_for_trees_only(problem):
     assert average.learners_[1].coef_.shape == (4,)
 
 
-def test_missing_meta_features_are_taken(problem):
+@EACH_LEARNER
+def test_missing_meta_features_are_taken(learner, problem):
     Z, is_error, offset = problem
     Z = np.where(np.random.default_rng(0).random(Z.shape) < 0.1, np.nan, Z)
     before = log_loss_of_logits(is_error, offset)
-    for learner in LEARNERS:
-        fitted = fit(learner, (Z, is_error, offset))
-        assert log_loss_of_logits(is_error, fitted.oof_logit_) < before - 0.05
-        assert log_loss_of_logits(is_error, fitted.decision_function(Z, offset)) < before - 0.05
+    fitted = fit(learner, (Z, is_error, offset))
+    assert log_loss_of_logits(is_error, fitted.oof_logit_) < before - 0.05
+    assert log_loss_of_logits(is_error, fitted.decision_function(Z, offset)) < before - 0.05
 
 
-@pytest.mark.parametrize("learner", LEARNERS, ids=lambda v: type(v).__name__)
+@EACH_LEARNER
 def test_seed_decides_and_pickle_keeps(learner, problem):
     Z, _, offset = problem
     first, second = fit(learner, problem, seed=3), fit(learner, problem, seed=3)
@@ -209,6 +217,7 @@ def test_folds_side_by_side_are_folds_one_after_the_other(problem):
     assert_array_equal(one.oof_logit_, two.oof_logit_)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("extreme", [{"learning_rate": 1e4}, {"weight_decay": 1e6}])
 def test_a_net_that_diverges_corrects_nothing(extreme, problem):
     Z, is_error, offset = problem

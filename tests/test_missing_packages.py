@@ -75,7 +75,7 @@ def test_everything_on_tables_works_without_torch(broken, tmp_path):
 
         matplotlib.use("Agg")
         train, test = slice(0, 300), slice(300, None)
-        clf = MetaErrorClassifier(GaussianNB(), cv=3, memory="cache", random_state=0)
+        clf = MetaErrorClassifier(GaussianNB(), cv=3, random_state=0)
         clf.fit(X[train], y[train]).predict_with_error(X[test])
         clf.estimate_accuracy(X[test]), clf.predict_novelty(X[test]), clf.explain_error(X[test])
         error_slices(clf, X[test], y[test], min_samples=20, only_confirmed=False)
@@ -171,9 +171,10 @@ for line in {lines!r}:
     for line, message in zip(lines, messages):
         name = packages[0]
         reason = "cannot be imported (OSError: libsomething" if broken else "is not installed. "
-        command = f"`pip install {'--force-reinstall ' if broken else ''}{name}`"
-        if lines is NEED_TORCH and not broken:
-            command = "`pip install torch skorch`"
+        missing = "lightgbm" if name == "lightgbm" else "torch skorch"
+        command = (
+            f"`pip install --force-reinstall {name}`" if broken else f"`pip install {missing}`"
+        )
         assert f" needs {name}, which is " in message, line
         assert reason in message, line
         assert command in message, line

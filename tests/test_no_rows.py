@@ -114,7 +114,12 @@ def wrappers(base, meta_learner):
 @pytest.mark.parametrize(
     ("kind", "meta_learner"),
     [*((kind, "auto") for kind in LENIENT)]
-    + [("array", "mlp"), ("array", GaussianNB()), ("array", None), ("images", None)],
+    + [
+        pytest.param("array", "mlp", marks=pytest.mark.torch),
+        ("array", GaussianNB()),
+        ("array", None),
+        ("images", None),
+    ],
 )
 def test_no_row_gives_an_empty_result(kind, meta_learner):
     base, convert = LENIENT[kind]
@@ -159,7 +164,9 @@ def test_an_error_names_the_missing_rows(kind):
                 getattr(estimator, method)(none)
 
 
-@pytest.mark.parametrize("learner", ["auto", "mlp", "confidence", GaussianNB()])
+@pytest.mark.parametrize(
+    "learner", ["auto", pytest.param("mlp", marks=pytest.mark.torch), "confidence", GaussianNB()]
+)
 @pytest.mark.parametrize("with_x", [True, False])
 def test_an_error_model_of_no_prediction(learner, with_x):
     proba = GaussianNB().fit(X[:50], Y[:50]).predict_proba(X)

@@ -207,7 +207,7 @@ def fitted():
 @pytest.mark.parametrize(
     ("case", "through"),
     [
-        (case, through)
+        pytest.param(case, through, marks=[pytest.mark.torch] if "mlp" in case else [])
         for case in CASES
         for through in (through_pickle, through_joblib, through_skops)
         if through is through_skops or case.removeprefix("MetaErrorClassifier-") not in CONTAINERS
@@ -235,7 +235,10 @@ def growth_per_row(fit, n_small=500, n_large=3000):
     return (size(fit(*noisy_rows(n_large))) - size(fit(*noisy_rows(n_small)))) / (n_large - n_small)
 
 
-@pytest.mark.parametrize("meta_learner", ["logistic", "lightgbm", "mlp", "confidence"])
+@pytest.mark.parametrize(
+    "meta_learner",
+    ["logistic", "lightgbm", pytest.param("mlp", marks=pytest.mark.torch), "confidence"],
+)
 def test_without_index_and_forest_only_the_out_of_fold_errors_grow(meta_learner):
     """One bool and one float64 per row, `oof_error_` and `oof_error_proba_`, as documented."""
 

@@ -73,17 +73,17 @@ class MLPMetaLearner(ResidualMetaLearner):
 
     def check_parameters(self):
         """Raise unless torch is there, and sizes and rates are valid for a network."""
+        self._check_number("hidden_size", Integral, min_val=1)
+        self._check_number("dropout", Real, min_val=0, max_val=1, include_boundaries="left")
+        self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")
+        self._check_number("weight_decay", Real, min_val=0)
+        self._check_number("max_epochs", Integral, min_val=1)
         check_importable(
             "torch",
             "skorch",
             user='MLPMetaLearner (meta_learner="mlp")',
             instead='Or pass meta_learner="auto", which does not need it.',
         )
-        self._check_number("hidden_size", Integral, min_val=1)
-        self._check_number("dropout", Real, min_val=0, max_val=1, include_boundaries="left")
-        self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")
-        self._check_number("weight_decay", Real, min_val=0)
-        self._check_number("max_epochs", Integral, min_val=1)
 
     def _fit_path(self, Z, is_error, offset, folds, weight, seed):
         from ..neural._residual_mlp import train_residual_mlps
