@@ -2,9 +2,19 @@
 
 import numpy as np
 
-# The frames of these packages have a length or become an array by themselves, but an engine holds
-# their rows. Other lazy collections have neither a length nor a shape.
-_ENGINES = ("bigframes", "duckdb", "ibis", "modin", "pyspark", "ray", "vaex")
+# The frames of these modules have a length or become an array by themselves, but an engine or a
+# file holds their rows. Other lazy collections have neither a length nor a shape.
+_ENGINES = (
+    "bigframes.",
+    "_duckdb",
+    "duckdb",
+    "datasets.arrow_dataset",  # of Hugging Face
+    "ibis.",
+    "modin.",
+    "pyspark.",
+    "ray.",
+    "vaex.",
+)
 # How to load all rows: the first of these methods that a collection has.
 _TO_MEMORY = ("compute", "toPandas", "to_pandas", "df", "to_table", "read_all", "collect")
 # How to predict part by part: the code for the first of these methods that a collection has.
@@ -38,10 +48,9 @@ def check_in_memory(data, name="X"):
     """
     if data is None or isinstance(data, (np.ndarray, list, tuple, str)):
         return
-    package = type(data).__module__.partition(".")[0].lstrip("_")
-    if not (_is_dask(data) or package in _ENGINES or _is_lazy(data)):
+    if not (_is_dask(data) or _is_of_engine(data) or _is_lazy(data)):
         return
-    kind = type(data).__name__
+    kind, package = type(data).__name__, type(data).__module__.partition(".")[0].lstrip("_")
     if package not in ("builtins", "io", "itertools"):
         kind = f"{package} {kind}"
     message = f"{name} is of type {kind}: its rows are not in memory."
@@ -69,6 +78,12 @@ def _is_dask(data):
     return callable(getattr(type(data), "__dask_graph__", None)) and (
         data.__dask_graph__() is not None
     )
+
+
+def _is_of_engine(data):
+    # A Column of datasets is a sequence of labels or texts, which is read by position.
+    is_sequence = type(data).__name__ == "Column" and hasattr(data, "__len__")
+    return type(data).__module__.startswith(_ENGINES) and not is_sequence
 
 
 def _is_lazy(data):

@@ -77,7 +77,8 @@ class PredictsErrors:
         """Estimate the accuracy of `predict` on rows without labels.
 
         The estimate is 1 - the mean error probability. It decreases if the rows are harder to
-        classify than the training rows.
+        classify than the training rows. For rows that are predicted part by part, use
+        `accuracy_interval`.
 
         Parameters
         ----------
