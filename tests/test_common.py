@@ -237,6 +237,15 @@ def test_warnings_point_to_the_line_that_called_fit():
         "fewer than the 5 folds": (MetaErrorClassifier(GaussianNB(), "logistic"), y),
         "errors among 60 rows": (MetaErrorClassifier(DummyClassifier(), "logistic", cv=3), y),
         "a single labeled row": (SelfTrainingWithMetaErr(GaussianNB()), one_each),
+        "errors among 40 rows": (
+            SelectiveClassifier(
+                MetaErrorClassifier(DummyClassifier(), "logistic", cv=3),
+                target_coverage=0.8,
+                calibration=1 / 3,
+                random_state=0,
+            ),
+            np.where(np.arange(60) < 6, 1, 0),
+        ),
     }
     for message, (estimator, target) in fits.items():
         with pytest.warns(UserWarning, match=message) as log:

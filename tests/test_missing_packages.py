@@ -94,7 +94,7 @@ def test_everything_on_tables_works_without_torch(broken, tmp_path):
         before = model.predict_error_proba(X, proba)
         assert (loaded.predict_error_proba(X, proba) == before).all()
         grid = {"meta_learner": ["logistic", "confidence"]}
-        search = GridSearchCV(clf, grid, scoring=ERROR_SCORERS["error_roc_auc"], cv=2, n_jobs=2)
+        search = GridSearchCV(clf, grid, scoring=ERROR_SCORERS["error_roc_auc"], cv=2)
         search.fit(X[train], y[train])
 
         frame = pd.DataFrame(X).assign(kind=np.where(X[:, 0] > 0, "p", "q"))

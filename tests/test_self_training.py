@@ -783,6 +783,16 @@ def test_minus_one_and_one_are_two_classes():
     assert_array_equal(model.labeled_iter_, 0)
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_missing_labels_are_no_labels_of_a_class(missing):
+    """The error comes without the warning that no row is unlabeled."""
+    X, _, y = partly_labeled()
+    y = np.where(y == 1, "yes", "no").astype(object)
+    y[100:] = missing
+    with pytest.raises(ValueError, match="Pass unlabeled=None"):
+        SelfTrainingWithMetaErr(LogisticRegression()).fit(X, y)
+
+
 def test_fully_labeled_data_give_the_plain_base():
     X, _, y = partly_labeled()
     with pytest.warns(UserWarning, match="y contains no unlabeled samples"):

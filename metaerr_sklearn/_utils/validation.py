@@ -33,7 +33,9 @@ def warn_caller(message):
 
 
 def _is_inside(module):
-    return module.startswith((f"{__name__.partition('.')[0]}.", "sklearn.callback"))
+    # Functions of contextlib call ours where a context manager decorates them.
+    own = f"{__name__.partition('.')[0]}."
+    return module == "contextlib" or module.startswith((own, "sklearn.callback"))
 
 
 def name_of(estimator):

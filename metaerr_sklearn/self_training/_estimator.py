@@ -472,11 +472,6 @@ class SelfTrainingWithMetaErr(
                 "Give some labels, or pass the marker that y uses as unlabeled=."
             )
         labels = y[has_label]
-        if any(map(is_missing, labels.tolist())):
-            raise ValueError(
-                f"y contains NaN or None, but the marker of unlabeled rows is {self.unlabeled!r}. "
-                "Pass unlabeled=None to treat missing labels as unlabeled."
-            )
         if labels.dtype == object:
             labels = as_one_dtype(labels)
         elif labels.dtype.kind == "f":
@@ -516,8 +511,16 @@ class SelfTrainingWithMetaErr(
     def _find_labels(self, y):
         """Return a mask of the labeled rows; warn if the meaning of -1 is not clear."""
         has_label = ~is_unlabeled(y, self.unlabeled)
+        if any(map(is_missing, y[has_label].tolist())):
+            raise ValueError(
+                f"y contains NaN or None, but the marker of unlabeled rows is {self.unlabeled!r}. "
+                "Pass unlabeled=None to treat missing labels as unlabeled."
+            )
         if has_label.all():
-            warn_caller("y contains no unlabeled samples")
+            warn_caller(
+                f"y contains no unlabeled samples: no label equals the marker {self.unlabeled!r}. "
+                "Give unlabeled rows this label, or pass the marker that y uses as unlabeled=."
+            )
         elif (
             self.meta_learner is not None
             and y.dtype.kind in "if"
