@@ -62,9 +62,8 @@ answers.head(3).round(2)
 known, new, proba_known, proba_new = train_test_split(
     tickets, answers, test_size=0.5, random_state=0
 )
-error_model = ErrorModel(random_state=0)
-error_model.fit(known["text"].tolist(), known["team"], proba_known)
-error_proba = error_model.predict_error_proba(new["text"].tolist(), proba_new)
+error_model = ErrorModel(random_state=0).fit(known["text"], known["team"], proba_known)
+error_proba = error_model.predict_error_proba(new["text"], proba_new)
 
 # %%
 # The new tickets that a person should read first, because they were probably sent to the wrong
