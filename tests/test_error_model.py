@@ -280,6 +280,10 @@ def test_bad_data(deployed):
         ErrorModel().fit(X, np.r_[y[:-1], 2], proba)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         ErrorModel().fit(X[:50], y, proba)
+    with pytest.raises(ValueError, match=r"From dicts of class names: pass pandas.DataFrame"):
+        ErrorModel().fit(X, y, [dict(enumerate(row)) for row in proba])
+    with pytest.raises(ValueError, match=r"If only the predicted labels are known.*np.unique"):
+        ErrorModel().fit(X, y, [f"class {label}" for label in y])
     for classes in ([1, 0], [1, 1]):
         with pytest.raises(ValueError, match=r"classes must be sorted and distinct.*\[order\]"):
             ErrorModel().fit(X, y, proba, classes=classes)

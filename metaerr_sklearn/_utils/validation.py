@@ -180,6 +180,18 @@ def is_distribution(proba):
     return np.isfinite(sums) & (np.abs(sums - 1) <= 0.02) & is_positive
 
 
+def _advice_for_one_column(proba):
+    first = np.asarray(proba, dtype=object)[0]
+    if isinstance(first, Mapping):
+        return "From dicts of class names: pass pandas.DataFrame(proba)."
+    if isinstance(first, str):
+        return (
+            "If only the predicted labels are known, and no probabilities, pass "
+            "(np.asarray(labels)[:, None] == np.unique(y)).astype(float)."
+        )
+    return "If p is the probability of the second of two classes, pass np.column_stack([1 - p, p])."
+
+
 def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_ARRAY_ADVICE):
     """Return class probabilities as a float array, or raise.
 
@@ -214,8 +226,7 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
     if np.ndim(proba) == 1 and len(proba):
         raise ValueError(
             f"{name} must have shape (n_samples, n_classes), got ({len(proba)},). Pass one column "
-            "for each class. If p is the probability of the second of two classes, pass "
-            "np.column_stack([1 - p, p])."
+            f"for each class. {_advice_for_one_column(proba)}"
         )
     if classes is not None:
         proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
