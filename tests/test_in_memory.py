@@ -304,6 +304,8 @@ def test_a_message_has_the_code_for_this_collection(fitted, tmp_path):
         MetaErrorClassifier(GaussianNB()).fit(inputs, [0, 1, 0, 1])
 
 
+# Some versions of scikit-learn read the names of the columns of a pyarrow table.
+@pytest.mark.filterwarnings("ignore:X has feature names")
 def test_the_code_in_the_messages_runs(fitted, tmp_path):
     clf, expected = fitted.clf, fitted.clf.predict_error_proba(fitted.X)
     for X in (dask_array(fitted.X), arrow_file(fitted.X, tmp_path / "a")):
