@@ -42,7 +42,11 @@ warnings.filterwarnings("error", module="metaerr_sklearn")
 
 html_theme = "pydata_sphinx_theme"
 html_title = "metaerr_sklearn"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
+# Pages without siblings need no list of siblings.
+html_sidebars = {page: [] for page in ("getting_started", "which_tool", "concepts")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "show_prev_next": False,
