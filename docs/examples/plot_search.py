@@ -3,7 +3,8 @@ Search over meta-learners
 =========================
 
 Which meta-learner predicts the errors best, and what does it cost to try several? A grid search
-compares them. With ``memory=`` the fits of the base classifier are made once and reused.
+compares them. With ``memory=`` the fits of the base classifier and the meta-features are computed
+once and reused.
 """
 
 # %%
@@ -57,7 +58,7 @@ print(f"The best candidate: {search.best_params_['meta_learner']!r}")
 
 # %%
 # The meta-learners that learn find the errors better than ``None`` in each fold, and differ less
-# from each other than the folds do: on other data another one can be best, and ``"auto"``, the
-# mean of ``"logistic"`` and ``"lightgbm"``, is the default. ``"confidence"`` is the first
-# candidate that needs out-of-fold predictions, and its time includes the fits of the base. The
-# candidates after it load them.
+# from each other than the folds do: on other data another one can be best. ``"auto"``, the mean of
+# ``"logistic"`` and ``"lightgbm"``, is the default. ``"confidence"`` is the first candidate that
+# needs out-of-fold predictions: its time includes the fits of the base and the meta-features. The
+# candidates after it load both, and take a fraction of the time.
