@@ -1,5 +1,6 @@
 """Settings of the documentation site. `sphinx-build -W -b html docs docs/_build` builds it."""
 
+import re
 import warnings
 
 import metaerr_sklearn
@@ -62,5 +63,12 @@ def skip_members_of_scikit_learn(app, what, name, obj, skip, options):
     return True if module.split(".")[0] == "sklearn" else None
 
 
+def link_to_gallery(app, docname, source):
+    """Lead links to example scripts, which a repository browser needs, to the pages of the site."""
+    pages = re.sub(r"\((\.\./)?examples/(plot_\w+)\.py\)", r"(\g<1>gallery/\2.rst)", source[0])
+    source[0] = re.sub(r"\((\.\./)?examples\)", r"(\g<1>gallery/index.rst)", pages)
+
+
 def setup(app):
     app.connect("autodoc-skip-member", skip_members_of_scikit_learn)
+    app.connect("source-read", link_to_gallery)
