@@ -76,9 +76,9 @@ _ = ax.legend(loc="center right")
 
 # %%
 # The noisy and the blurred scanner cause more errors than the one in order. The error model shows
-# this before the labels are known. The forest is right far more often than its probabilities say,
-# so that max probability is far from the real rates.
+# this before the labels are known. The forest is right far more often than its probabilities
+# indicate, so that max probability is far from the real rates.
 #
 # If the relation between the columns and the label differs between groups, the error model can
-# miss a difference: compare with the labels of some rows of each group. The recipes of the user
-# guide have the same table with fairlearn's ``MetricFrame``.
+# miss a difference: compare with the labels of some rows of each group. :doc:`/guide/recipes` has
+# the same table with fairlearn's ``MetricFrame``.
