@@ -2,14 +2,14 @@
 First look
 ==========
 
-Which predictions of a classifier are wrong? This example wraps a classifier, which then gives each
-prediction an *error probability*, and compares it with the usual score, the largest class
-probability.
+Which predictions of a classifier are wrong? This example estimates an *error probability* for each
+prediction, and compares it with the usual score: the probability of the predicted class (*max
+probability*).
 """
 
 # %%
-# ``MetaErrorClassifier`` wraps any classifier. Its ``fit`` trains the classifier, and learns from
-# cross-validated predictions where it is wrong.
+# ``MetaErrorClassifier`` wraps any classifier. Its ``fit`` trains the classifier. It also learns
+# from cross-validated predictions where the classifier is wrong.
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
@@ -41,8 +41,9 @@ for low, high in [(0, 0.1), (0.1, 0.9), (0.9, 1)]:
 _ = ErrorDistributionDisplay.from_estimator(clf, X_test, y_test)
 
 # %%
-# The next picture keeps only the predictions that a score trusts most, and shows the error rate
-# of what is kept. The *oracle*, which is given the errors, is the limit of every score.
+# The next picture keeps only the predictions with the highest confidence, and shows their error
+# rate. Each curve is one score. The *oracle* sorts the predictions by their real errors: no score
+# can be better.
 _ = RiskCoverageDisplay.from_estimator(clf, X_test, y_test)
 
 # %%
@@ -53,4 +54,4 @@ print(failure_report(clf, X_test, y_test))
 # Most images have an error probability near 0, and hardly one of them is wrong; nearly all images
 # with an error probability near 1 are wrong. The blue curve of the error probability almost
 # reaches the oracle. Naive Bayes gives most of its wrong predictions a class probability near 1,
-# so its largest class probability finds only a part of them.
+# so max probability finds only a part of them.

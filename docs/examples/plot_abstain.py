@@ -2,9 +2,9 @@
 Abstain, with at most 2 % wrong answers
 =======================================
 
-How can a classifier keep the promise that at most 2 % of its answers are wrong? It must be allowed
-to abstain. ``SelectiveClassifier`` answers up to a threshold of the error probability, and chooses
-the threshold so that the promise holds with a confidence of 95 %.
+How can a classifier guarantee that at most 2 % of its answers are wrong? It must be allowed to
+*abstain*: to give no answer. ``SelectiveClassifier`` answers if the error probability is not above
+a threshold. It chooses the threshold so that this promise holds with a confidence of 95 %.
 """
 
 # %%
@@ -39,19 +39,22 @@ print(f"wrong among the answers: {(answers != y_test)[answered].mean():.1%}")
 print(f"wrong if all are answered: {1 - selective.estimator_.score(X_test, y_test):.1%}")
 
 # %%
-# A promise can be kept with any score, and a better score answers more. The same classifier
-# without an error model is ranked by its largest class probability.
+# The promise can be kept with any score, but with a better score more images are answered. Without
+# an error model, the predictions of the same classifier are ranked by their largest class
+# probability.
 plain = SelectiveClassifier(base, target_risk=0.02, random_state=0).fit(X_train, y_train)
 print(f"answered with the largest class probability: {plain.accepts(X_test).mean():.0%}")
 
 # %%
-# The dashed line is the promise. The point is what the classifier does on the new images.
+# The picture shows the error rate of the answers for each share of images that is answered. The
+# dashed line is the promise. The point is the result of the classifier on the new images.
 _ = RiskCoverageDisplay.from_estimator(selective, X_test, y_test)
 
 # %%
-# Is the promise kept? It is about the draw of the calibration rows. Here 400 of them are drawn
-# again and again from the images that a trained model has not seen. ``certify_threshold`` is the
-# step of ``SelectiveClassifier`` that chooses the threshold.
+# Is the promise kept? The rows on which the threshold is chosen, the *calibration rows*, are a
+# random draw. The promise should hold for 95 % of such draws. Here 400 calibration rows are drawn
+# again and again from images on which the model was not trained. ``certify_threshold`` is the step
+# of ``SelectiveClassifier`` that chooses the threshold.
 clf.fit(X_train, y_train)
 labels, error_proba = clf.predict_with_error(X_test)
 is_wrong = labels != y_test
@@ -64,7 +67,7 @@ for _ in range(1000):
 print(f"above 2 % wrong answers: in {np.mean(np.array(risks) > 0.02):.1%} of {len(risks)} draws")
 
 # %%
-# The classifier answers most images, and far less than 2 % of its answers are wrong, because a
-# few hundred calibration rows can prove 2 % only if they show clearly fewer errors. Over many
-# draws, the promise is broken in less than 5 % of them. It covers new rows like the calibration
-# rows, and no drift.
+# The classifier answers most images, and far less than 2 % of its answers are wrong: with a few
+# hundred calibration rows, a threshold is chosen only if clearly fewer than 2 % of their answers
+# are wrong. The promise is broken in less than 5 % of the draws. It holds for new rows that are
+# like the calibration rows. After a drift it does not hold.

@@ -2,8 +2,8 @@
 Act on predicted errors
 =======================
 
-A wrong label costs money, and so does a check. Which predictions should be checked, and by whom? If
-error probabilities are calibrated, the costs alone decide.
+A wrong label costs money, and a check costs money too. Which predictions should be checked, and by
+whom? If error probabilities are calibrated, the answer follows from the costs.
 """
 
 # %%
@@ -24,8 +24,9 @@ labels, error_proba = clf.predict_with_error(X_new)
 is_wrong = labels != y_new
 
 # %%
-# **A person checks.** Let a check cost 1 and an undetected error 20. A prediction with the error
-# probability p costs 20 p on average if nobody checks it, so a check pays if p is above 1 / 20.
+# **A person checks.** A check costs 1, and an undetected error costs 20. A prediction with the
+# error probability p costs 20 p on average if nobody checks it, so a check pays if p is above
+# 1 / 20.
 COST_OF_CHECK, COST_OF_ERROR = 1, 20
 
 
@@ -45,7 +46,7 @@ for name, is_checked in {
     print(f"{name:>32}: {is_checked.mean():4.0%} checked, cost {cost(is_checked):.2f}")
 
 # %%
-# The picture shows the cost of every other threshold.
+# The picture shows the cost for other thresholds.
 thresholds = np.geomspace(1e-3, 0.95, 60)
 _, ax = plt.subplots(layout="constrained")
 for name, score in {"error probability": error_proba, "1 - max probability": rest}.items():
@@ -68,8 +69,8 @@ print(
 )
 
 # %%
-# Checks by error probability cost a small part of the other rules, and the threshold that follows
-# from the costs is close to the best one. The two models together are as good as the slow model,
-# which runs only on the fifth of the rows that the error model doubts. Further actions have
-# examples of their own: abstain with a guarantee, review images, find regions with many errors,
-# watch the accuracy without labels.
+# If the error probability chooses the checks, the cost is a small part of the cost of the other
+# rules. The threshold that follows from the costs is close to the best one. The two models
+# together are as good as the slow model, which then runs on a fifth of the rows only: those with a
+# high error probability. Other examples show further actions: abstain with a guarantee, review
+# images, find regions with many errors, estimate the accuracy without labels.

@@ -2,9 +2,9 @@
 Errors of an API
 ================
 
-How are errors predicted if only the answers of a model are known, but not the model? It may be an
-API, a program in another language, or a file of old predictions. ``ErrorModel`` needs the inputs,
-the probabilities that the model returned, and the right labels of some inputs.
+How are errors predicted if only the answers of a model are known, but not the model? The answers
+may come from an API, a program in another language, or a file of old predictions. ``ErrorModel``
+needs the inputs, the probabilities that the model returned, and the right labels of some inputs.
 
 Here the inputs are paragraphs of scikit-learn's own documentation, which stand for support
 tickets. A service sends each ticket to a team: the part of scikit-learn that the paragraph
@@ -57,8 +57,8 @@ answers.head(3).round(2)
 
 # %%
 # The columns of the frame have the names of the classes, so that their order does not matter. The
-# error model is fitted on half of the answers. The service must not have been trained on their
-# tickets.
+# error model is fitted on half of the answers. The service must not have been trained on the
+# tickets of this half.
 known, new, proba_known, proba_new = train_test_split(
     tickets, answers, test_size=0.5, random_state=0
 )

@@ -41,8 +41,8 @@ CalibrationDisplay.from_predictions(is_wrong, rest, name="1 - max probability", 
 _ = ax.set(xlabel="Mean predicted probability of being wrong", ylabel="Share that is wrong")
 
 # %%
-# The Brier score, the mean squared difference from what happened (0 or 1), is a number for the
-# same question. Lower is better.
+# The Brier score is a number for the same question: the mean squared difference between the
+# probability and the result (1 if the prediction is wrong, else 0). Lower is better.
 print(f"error probability:   {brier_score_loss(is_wrong, clf.predict_error_proba(X_test)):.3f}")
 print(f"1 - max probability: {brier_score_loss(is_wrong, rest):.3f}")
 

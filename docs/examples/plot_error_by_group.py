@@ -33,10 +33,10 @@ forest = RandomForestClassifier(random_state=0)
 clf = MetaErrorClassifier(forest, random_state=0).fit(X_train, y_train)
 
 # %%
-# One row for each prediction, and a table by group. The expected error rate of a group is the mean
-# error probability of its rows. It needs no labels; only the real error rate does. *Max
-# probability* is the usual score: the expected error rate is one minus the probability of the
-# predicted class.
+# A frame has one row for each prediction, and ``groupby`` makes the table by group. The expected
+# error rate of a group is the mean error probability of its rows. It needs no labels; the real
+# error rate does. With *max probability*, the usual score, the expected error rate is the mean of
+# one minus the probability of the predicted class.
 labels, error_proba = clf.predict_with_error(X_new)
 predictions = pd.DataFrame(
     {

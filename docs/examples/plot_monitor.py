@@ -48,16 +48,16 @@ def read_week(week, rng):
 
 
 # %%
-# **The monitor** is a function of one batch. Its first two alerts need no labels: the interval of
-# the estimated accuracy is below what is tolerated, or more than a tenth of the rows are unlike the
-# training rows. The third one needs some labels of the batch: fewer predictions are right than the
-# estimate says, beyond chance.
+# **The monitor** is a function that checks one batch. Its first two alerts need no labels: the
+# interval of the estimated accuracy is below what is tolerated, or more than a tenth of the rows
+# are unlike the training rows (*novel*). The third alert needs some labels of the batch: clearly
+# fewer predictions are right than the estimate says.
 TOLERATED = 0.90
 
 
 def check_batch(scans, some_labels):
-    """Return the estimates and alerts for one batch; the first of its rows have labels."""
-    with warnings.catch_warnings(action="ignore"):  # the alert says the same as the warning
+    """Return the estimates and alerts for a batch. The labels are those of its first rows."""
+    with warnings.catch_warnings(action="ignore"):  # the alert replaces the warning
         estimate = clf.estimate_accuracy(scans)
     right = clf.predict(scans[: len(some_labels)]) == some_labels
     test = binomtest(int(right.sum()), len(right), estimate.accuracy, alternative="less")
@@ -108,8 +108,8 @@ figure.align_ylabels()
 
 # %%
 # - *Fainter scans*: the estimate falls with the real accuracy, and the interval raises the alert.
-# - *Shifted sheet*: the estimate falls, but not far enough. Most rows are novel, and this alert
-#   says that estimate and interval do not hold.
+# - *Shifted sheet*: the estimate falls, but not far enough. Most rows are novel. This alert means
+#   that estimate and interval do not hold.
 # - *New labels*: the scans are as in training, so nothing that is computed from scans can change.
 #   The estimate stays where it was, while a fifth of the predictions become wrong. **No estimator
 #   without labels can see this.** Only the labels raise an alert.

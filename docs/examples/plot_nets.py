@@ -78,5 +78,5 @@ _ = RiskCoverageDisplay.from_estimator(clf, X_test, y_test)
 _ = plt.gca().set_title("A PyTorch module on images of digits")
 
 # %%
-# The curve of the error probability is below that of max probability: with the same share of
-# answers, fewer of them are wrong. A few hundred new images are enough to fit it.
+# The curve of the error probability is below the curve of max probability: with the same share of
+# answers, fewer of them are wrong. A few hundred new images are enough to fit the error model.

@@ -50,4 +50,4 @@ for name, order in orders.items():
 
 # %%
 # Nearly all images at the start of the queue are predicted wrong: their frames are orange. A
-# check of the first hundred images finds almost all errors, and leaves the other images alone.
+# check of the first hundred images finds almost all errors. The other images need no check.

@@ -72,12 +72,12 @@ for ax, name in zip(axes, bases):
 _ = axes[0].set_ylabel("test accuracy")
 
 # %%
-# With the random forest, the plain class loses accuracy and ``SelfTrainingWithMetaErr`` gains.
-# With logistic regression the differences are small. The reason for the loss is not that the
-# pseudo-labels are wrong: nearly all of them are right. But the probability of the digits 8 and 9
-# hardly ever passes the threshold, so these get almost no pseudo-labels, and the forest predicts
-# them too rarely. ``SelfTrainingWithMetaErr`` uses all rows, with weights, and estimates how
-# frequent the classes are.
+# With the random forest, ``SelfTrainingClassifier`` loses accuracy and ``SelfTrainingWithMetaErr``
+# gains. With logistic regression the differences are small. The reason for the loss is not that
+# the pseudo-labels are wrong: nearly all of them are right. But the probability of the digits 8 and
+# 9 is hardly ever above the threshold. These digits get almost no pseudo-labels, and the forest
+# predicts them too rarely. ``SelfTrainingWithMetaErr`` uses all rows, with weights, and estimates
+# how frequent the classes are. The table counts pseudo-labels and rows of each digit.
 forest = SelfTrainingClassifier(bases["random forest"]).fit(X[train], few)
 is_pseudo = (forest.transduction_ != -1) & (few == -1)
 counts = pd.DataFrame(

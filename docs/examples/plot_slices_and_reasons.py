@@ -2,8 +2,9 @@
 Where and why a classifier errs
 ===============================
 
-In which regions of the data is a classifier often wrong, and what makes a single prediction
-doubtful? ``error_slices`` answers the first question, and ``explain_error`` the second.
+In which regions of the data is a classifier often wrong, and why does a single prediction have a
+high error probability? ``error_slices`` answers the first question, and ``explain_error`` the
+second.
 """
 
 # %%
@@ -32,14 +33,15 @@ print(f"new rows: {is_wrong[inside].sum()} of {inside.sum()} wrong inside the fi
 print(f"          {is_wrong[~inside].sum()} of {(~inside).sum()} wrong elsewhere")
 
 # %%
-# ``explain_error`` splits the log-odds of an error into contributions, which sum to the log-odds
-# of ``predict_error_proba``. These are the new rows with the highest error probability.
+# ``explain_error`` splits the log-odds of an error, log(p / (1 - p)), into contributions. Their
+# sum, plus the value of a typical training row, is the log-odds of ``predict_error_proba``. These
+# are the new rows with the highest error probability.
 doubtful = np.argsort(-clf.predict_error_proba(X_new))[:3]
 explanation = clf.explain_error(X_new.iloc[doubtful])
 print(explanation)
 
 # %%
-# The contributions are arrays, so the largest ones of the first row are drawn in three lines.
+# The contributions are an array, so a few lines draw the largest ones of the first row.
 row = explanation.contributions[0]
 largest = np.argsort(np.abs(row))[-8:]
 _, ax = plt.subplots(figsize=(6.5, 3.5), layout="constrained")
@@ -47,8 +49,8 @@ ax.barh(explanation.names[largest], row[largest], color=np.where(row > 0, "C1", 
 _ = ax.set(xlabel="Contribution to the log-odds of an error", title="Why this row is doubtful")
 
 # %%
-# The slice has a few times as many errors as the other rows, among new rows too. The picture
-# names what the error model goes by. "offset: confidence" is the probability of the class as the
-# classifier gives it, calibrated. "offset: second_opinion" is the probability that other models
-# give to the same class. "neighbors: agreement_5" is the share of the five nearest training rows
-# that have the predicted label. These three speak most against the prediction.
+# The error rate in the slice is several times that of the other rows, also among new rows. The
+# picture shows what the error model uses. "offset: confidence" is the probability of the predicted
+# class as the classifier gives it, calibrated. "offset: second_opinion" is the probability that
+# other models give to the same class. "neighbors: agreement_5" is the share of the five nearest
+# training rows that have the predicted label. These three raise the error probability most.

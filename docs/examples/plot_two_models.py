@@ -4,7 +4,7 @@ Two models in one risk-coverage picture
 
 Which of two models is better if it may leave hard cases to a person? The *risk-coverage curve* of a
 model shows the error rate of its answers (the risk) if it answers only a share of the cases (the
-coverage), those that it is most sure of.
+coverage): those with the highest confidence.
 """
 
 # %%
@@ -37,9 +37,9 @@ for name, clf in models.items():
     ax = display.ax_
 
 # %%
-# All curves of a model end at its error rate, where it answers every case. The lower a curve
-# stays on the way there, the better the score finds the errors. ``coverage_at_risk`` reads a
-# point off a curve: how many cases can be answered if one answer in a hundred may be wrong?
+# All curves of a model end at its error rate, where it answers every case. A lower curve means
+# that the score finds the errors better. ``coverage_at_risk`` computes one point of a curve: how
+# many cases can be answered if one answer in a hundred may be wrong?
 for name, clf in models.items():
     is_wrong = clf.predict(X_test) != y_test
     scores = {
@@ -51,6 +51,6 @@ for name, clf in models.items():
         print(f"{name + ', ' + score:>28}: {coverage:.0%} answered at 1 % errors")
 
 # %%
-# The logistic regression wins. But the score matters more than the model: the forest makes twice
-# as many errors, and yet with its error probability it can answer more cases at 1 % errors than
-# the logistic regression with its own class probabilities.
+# The logistic regression with its error probability is the better choice. But the score matters
+# more than the model. The forest makes twice as many errors. With its error probability it still
+# answers more cases at 1 % errors than the logistic regression with its class probabilities.
