@@ -27,7 +27,8 @@ X, y = X[:600, ::4], y[:600]  # a quarter of the pixels, so that there are error
 # others also learn a correction. A meta-learner with parameters of its own, such as
 # ``LightGBMMetaLearner(num_leaves=4)``, can be a candidate too.
 #
-# ``ERROR_SCORERS`` computes all measures in one pass. ``refit`` names the measure that decides.
+# ``ERROR_SCORERS`` are scorers for all measures of the error probability. ``refit`` names the
+# measure that decides.
 candidates = [None, "confidence", "logistic", "lightgbm", "auto"]
 with TemporaryDirectory() as folder:  # in your own work: memory="a folder that stays"
     clf = MetaErrorClassifier(
@@ -57,8 +58,8 @@ fig.supxlabel("meta-learner")
 print(f"The best candidate: {search.best_params_['meta_learner']!r}")
 
 # %%
-# The meta-learners that learn find the errors better than ``None`` in each fold, and differ less
-# from each other than the folds do: on other data another one can be best. ``"auto"``, the mean of
+# All other candidates find the errors better than ``None`` in each fold. They differ less from each
+# other than the folds do: on other data another one can be best. ``"auto"``, the mean of
 # ``"logistic"`` and ``"lightgbm"``, is the default. ``"confidence"`` is the first candidate that
 # needs out-of-fold predictions: its time includes the fits of the base and the meta-features. The
-# candidates after it load both, and take a fraction of the time.
+# candidates after it load both from the folder, and take a fraction of the time.
