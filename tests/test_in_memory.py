@@ -299,7 +299,11 @@ def test_a_message_has_the_code_for_this_collection(fitted, tmp_path):
     for pattern, X in rows.items():
         with pytest.raises(TypeError, match=pattern):
             fitted.clf.predict_error_proba(X)
-    inputs = {"image": images, "age": np.zeros(4)}
+
+
+@pytest.mark.torch
+def test_a_message_names_the_input_of_a_net_that_is_a_collection():
+    inputs = {"image": dask_array(np.zeros((4, 1, 8, 8))), "age": np.zeros(4)}
     with pytest.raises(TypeError, match=r"pass X\['image'\]\.compute\(\)"):
         MetaErrorClassifier(GaussianNB()).fit(inputs, [0, 1, 0, 1])
 

@@ -101,7 +101,17 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         return self
 
     def fit_without_warning(self, X):
-        """Fit as `fit` does, without its warning."""
+        """Fit as `fit` does, without its warning.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            Rows.
+
+        Returns
+        -------
+        self : object
+        """
         kind = _find_kind(X)()
         n_samples = num_samples(X)
         n_rows = min(

@@ -517,10 +517,7 @@ class SelfTrainingWithMetaErr(
                 "Pass unlabeled=None to treat missing labels as unlabeled."
             )
         if has_label.all():
-            warn_caller(
-                f"y contains no unlabeled samples: no label equals the marker {self.unlabeled!r}. "
-                "Give unlabeled rows this label, or pass the marker that y uses as unlabeled=."
-            )
+            warn_caller("y contains no unlabeled samples")
         elif (
             self.meta_learner is not None
             and y.dtype.kind in "if"
