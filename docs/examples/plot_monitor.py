@@ -114,5 +114,5 @@ figure.align_ylabels()
 #   The estimate stays where it was, while a fifth of the predictions become wrong. **No estimator
 #   without labels can see this.** Only the labels raise an alert.
 #
-# So label some rows of each batch. The guide *Monitoring without labels, and what it cannot see*
-# says how many, and shows three years of an electricity market.
+# So label some rows of each batch. The guide :doc:`/guide/monitoring` shows how many, and has three
+# years of an electricity market.
