@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from metaerr_sklearn._base_estimator.observations import Observations
 from metaerr_sklearn._utils.forest import SparseForest
-from metaerr_sklearn._utils.lightgbm import BoostedTrees
+from metaerr_sklearn._utils.lightgbm import BoostedTrees, SplitBooster
 from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predicted
 from metaerr_sklearn.error_model._sampling import make_folds
 from metaerr_sklearn.meta_features._base import TrainingRows
@@ -361,15 +361,20 @@ def test_boosted_trees_of_one_class_know_nothing_else():
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_trees_in_parts_give_what_the_whole_booster_gives(n_classes):
+    import lightgbm
+
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(400, 3))
-    trees = BoostedTrees(Z, np.digitize(Z[:, 0], [0, 1][: n_classes - 1]), None, many=True)
-    whole = trees._booster._booster.predict(Z)
-    proba = trees.predict_proba(Z)
-    assert len(trees._booster._parts) > 1
-    assert_allclose(proba if n_classes > 2 else proba[:, 1], whole, rtol=1e-12)
-    assert_array_equal(pickle.loads(pickle.dumps(trees)).predict_proba(Z), proba)
-    assert_array_equal(trees.predict_proba(Z[7:8]), proba[7:8])
+    data = lightgbm.Dataset(Z, np.digitize(Z[:, 0], [0, 1][: n_classes - 1]))
+    params = {"objective": "binary"} if n_classes == 2 else {"objective": "multiclass"}
+    params |= {"num_class": 1 if n_classes == 2 else 3, "num_leaves": 31, "verbosity": -1}
+    whole = lightgbm.train(params, data, 40)
+    parts = SplitBooster(whole)
+    score = parts.raw_score(Z)
+    assert len(parts._parts) > 1
+    assert_allclose(score, whole.predict(Z, raw_score=True), rtol=1e-12)
+    assert_array_equal(pickle.loads(pickle.dumps(parts)).raw_score(Z), score)
+    assert_array_equal(parts.raw_score(Z[7:8]), score[7:8])
 
 
 @pytest.mark.parametrize("block_class", [NeighborsBlock, SecondOpinionBlock])

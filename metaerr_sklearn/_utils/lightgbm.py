@@ -44,28 +44,20 @@ class SplitBooster:
     leaves_at_once = 320
 
     def __init__(self, booster):
-        self._booster, self._parts = booster, None
+        from lightgbm import Booster
+
+        leaves_a_round = booster.params["num_leaves"] * booster.num_model_per_iteration()
+        n_rounds = max(1, self.leaves_at_once // leaves_a_round)
+        self._parts = [
+            Booster(
+                model_str=booster.model_to_string(start_iteration=start, num_iteration=n_rounds)
+            )
+            for start in range(0, booster.current_iteration(), n_rounds)
+        ]
 
     def raw_score(self, Z):
         """Return the sum over the trees, of shape (n_samples,) or (n_samples, n_classes)."""
-        if self._parts is None:
-            self._parts = self._split()
         return sum(part.predict(Z, raw_score=True, num_threads=1) for part in self._parts)
-
-    def _split(self):
-        from lightgbm import Booster
-
-        whole = self._booster
-        leaves_a_round = whole.params["num_leaves"] * whole.num_model_per_iteration()
-        n_rounds = max(1, self.leaves_at_once // leaves_a_round)
-        return [
-            Booster(model_str=whole.model_to_string(start_iteration=start, num_iteration=n_rounds))
-            for start in range(0, whole.current_iteration(), n_rounds)
-        ]
-
-    def __getstate__(self):
-        """Return the state without the parts: the booster is split again in milliseconds."""
-        return {**self.__dict__, "_parts": None}
 
 
 class BoostedTrees:
