@@ -12,6 +12,7 @@ from scipy import special
 from sklearn.exceptions import ConvergenceWarning
 
 from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn._base_estimator.caching import Kept
 from metaerr_sklearn.confidence import (
     NeighborAgreement,
     RelativeUncertainty,
@@ -31,6 +32,9 @@ from metaerr_sklearn.metrics import (
     excess_aurc,
     fpr_at_tpr,
 )
+
+# The seconds of a fit are those of a first one: fits of the base are kept, meta-features are not.
+Kept.__call__ = lambda self, compute, *values: compute()
 
 OURS = ("auto", "lightgbm", "mlp", "logistic", "confidence")
 SIMPLE = (
