@@ -32,7 +32,7 @@ N_COLUMNS = 6
 # The types that the guide lists for skops besides our own classes: compiled trees and data
 # types of well-known packages. None of them runs code of the file.
 PAGE = (Path(__file__).parents[1] / "docs" / "guide" / "saving.md").read_text()
-TRUSTED = re.search(r"^Trust `metaerr_sklearn(.+?)and\s+nothing", PAGE, re.DOTALL | re.MULTILINE)
+TRUSTED = re.search(r"trust `metaerr_sklearn(.+?)Trust\s+no\s+other", PAGE, re.DOTALL)
 WELL_KNOWN_TYPES = set(re.findall(r"`([\w.]+)`", TRUSTED.group(1)))
 
 
