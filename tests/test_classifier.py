@@ -1054,7 +1054,6 @@ def test_clone_keeps_parameters():
         (LightGBMMetaLearner(num_leaves=4), "LightGBMMetaLearner", {"LightGBMMetaLearner"}),
         (DecisionTreeClassifier(), "DecisionTreeClassifier", {"DecisionTreeClassifier"}),
     ],
-    ids=str,
 )
 def test_html_shows_who_learns_the_error_before_and_after_fit(learner, label, shown, noisy_data):
     clf = fast(make_pipeline(StandardScaler(), GaussianNB()), learner, meta_features="confidence")
