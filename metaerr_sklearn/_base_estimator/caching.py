@@ -8,6 +8,9 @@ import joblib
 
 from .._version import __version__
 
+# What joblib raises for an object that it cannot pickle.
+_NOT_PICKLABLE = (PicklingError, TypeError, AttributeError)
+
 
 def cached(function, memory, *objects):
     """Return a function whose results are cached; without a memory, the function itself.
@@ -91,7 +94,7 @@ def _hash(value):
     """Return the hash of a value, or None if it cannot be pickled."""
     try:
         return joblib.hash(value)
-    except (PicklingError, TypeError, AttributeError):
+    except _NOT_PICKLABLE:
         return None
 
 
@@ -100,7 +103,7 @@ def check_can_be_cached(**objects):
     for name, value in objects.items():
         try:
             joblib.hash(value)
-        except (PicklingError, TypeError, AttributeError) as error:
+        except _NOT_PICKLABLE as error:
             raise ValueError(
                 f"memory= stores each fit under a key that is made from {name}, which cannot be "
                 f"pickled: {error.args[0]}. Define its functions and classes with def and class at "

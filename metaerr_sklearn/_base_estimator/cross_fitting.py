@@ -170,8 +170,8 @@ def cross_fit(
     observations = Observations(
         X, proba, pred_encoded, y_encoded, y_encoded != pred_encoded, fold=fold, observed=observed
     )
-    kept = [None if result is None else result[2] for result in results]
-    return observations, kept if keep_estimators else None, failed
+    fitted = [None if result is None else result[2] for result in results]
+    return observations, fitted if keep_estimators else None, failed
 
 
 def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=(), memory=None):
