@@ -284,6 +284,14 @@ def test_bad_data(deployed):
         ErrorModel().fit(X, y, [dict(enumerate(row)) for row in proba])
     with pytest.raises(ValueError, match=r"If only the predicted labels are known.*np.unique"):
         ErrorModel().fit(X, y, [f"class {label}" for label in y])
+    for bad, message in (
+        (proba[None], r"must have shape .* got \(1, 100, 2\)"),
+        (proba[:, 1:], r"got 1 columns for 2 classes. If p is .* np.column_stack"),
+        ([[f"{p:.0%}" for p in row] for row in proba], "without gaps: could not .* percentages"),
+        ([[None, 1]] + [[1, 0]] * 99, "Row 0 sums to nan .* Drop rows without probabilities"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ErrorModel().fit(X, y, bad)
     for classes in ([1, 0], [1, 1]):
         with pytest.raises(ValueError, match=r"classes must be sorted and distinct.*\[order\]"):
             ErrorModel().fit(X, y, proba, classes=classes)
@@ -546,6 +554,38 @@ def test_columns_of_a_frame_are_matched_to_the_classes_by_name(library, labels):
     assert_array_equal(model.predict_error_proba(X, frame(proba)), error_proba)
     with pytest.raises(ValueError, match=r"are named \['a', 'b', 'c'\], but the classes are \['"):
         model.predict_error_proba(X, frame(dict(zip("abc", proba.T))))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_columns_named_by_texts_of_numbers_are_found_by_name(library):
+    """The texts "0" to "10" have the names of columns without names, but "10" is before "2"."""
+    frame = getattr(pytest.importorskip(library), "table" if library == "pyarrow" else "DataFrame")
+    rng = np.random.default_rng(0)
+    proba, y = rng.dirichlet(np.full(11, 0.1), size=200), rng.integers(11, size=200)
+    named = frame({str(j): proba[:, j] for j in range(11)})
+    model = ErrorModel("confidence").fit(None, y.astype(str), named)
+    assert model.error_rate_ == np.mean(proba.argmax(axis=1) != y)
+
+
+def test_columns_without_names_have_the_order_of_sorted_texts():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    proba, y = rng.dirichlet(np.full(11, 0.1), size=200), rng.integers(11, size=200)
+    classes = np.unique(y.astype(str))
+    model = ErrorModel("confidence").fit(None, y.astype(str), pandas.DataFrame(proba))
+    assert model.error_rate_ == np.mean(classes[proba.argmax(axis=1)] != y.astype(str))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [([1.0, 2.0, 3.0], [3, 1, 2]), ([False, True], [1, 0])], ids=str
+)
+def test_columns_named_by_whole_numbers_are_found_by_floats_and_booleans(labels, names):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.full(len(names), 0.3), size=200)
+    y = np.array(labels)[rng.integers(len(names), size=200)]
+    model = ErrorModel("confidence").fit(None, y, pandas.DataFrame(proba, columns=names))
+    assert model.error_rate_ == np.mean(np.array(names)[proba.argmax(axis=1)] != y)
 
 
 def test_columns_of_classes_without_rows_need_classes():

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
-from .columns import column_names, is_frame
+from .columns import category_names, column_names, is_frame
 from .in_memory import check_in_memory
 from .labels import as_numpy, is_missing, read_labels
 from .rows import check_no_loader, is_instance_by_name
@@ -20,7 +20,11 @@ from .rows import check_no_loader, is_instance_by_name
 # What to type if a classifier, or an array of the user, holds no probabilities.
 SCORES_ADVICE = "For scores that are not probabilities, expose them as decision_function."
 _ARRAY_ADVICE = (
-    "Divide each row by its sum, or convert logits with scipy.special.softmax(logits, axis=1)."
+    "Divide each row by its sum, or convert logits with scipy.special.softmax(logits, axis=1). "
+    "Drop rows without probabilities."
+)
+_ADVICE_FOR_BINARY = (
+    "If p is the probability of the second of two classes, pass np.column_stack([1 - p, p])."
 )
 
 
@@ -189,7 +193,7 @@ def _advice_for_one_column(proba):
             "If only the predicted labels are known, and no probabilities, pass "
             "(np.asarray(labels)[:, None] == np.unique(y)).astype(float)."
         )
-    return "If p is the probability of the second of two classes, pass np.column_stack([1 - p, p])."
+    return _ADVICE_FOR_BINARY
 
 
 def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_ARRAY_ADVICE):
@@ -223,25 +227,37 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
         If the rows are not probability distributions, or the columns do not fit the classes.
     """
     check_in_memory(proba, name)
-    if np.ndim(proba) == 1 and len(proba):
+    if np.ndim(proba) != 2 and len(proba):
+        advice = _advice_for_one_column(proba) if np.ndim(proba) == 1 else ""
         raise ValueError(
-            f"{name} must have shape (n_samples, n_classes), got ({len(proba)},). Pass one column "
-            f"for each class. {_advice_for_one_column(proba)}"
+            f"{name} must have shape (n_samples, n_classes), got {np.shape(proba)}. Pass one "
+            f"column for each class. {advice}"
         )
     if classes is not None:
         proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
-    proba = check_array(
-        as_numpy(proba),
-        dtype=[np.float64, np.float32],
-        ensure_min_samples=0,
-        ensure_all_finite=False,
-        input_name=name,
-    )
+    try:
+        proba = check_array(
+            as_numpy(proba),
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=0,
+            ensure_all_finite=False,
+            input_name=name,
+        )
+    except (TypeError, ValueError) as error:
+        if hasattr(proba, "tocsr"):
+            raise  # the message says what to type
+        raise ValueError(
+            f"{name} must be a table of numbers without gaps: {error}. Convert texts and "
+            "percentages to fractions, and drop rows without probabilities."
+        ) from error
     if n_classes is not None and proba.shape[1] != n_classes:
+        advice = (
+            "Order the columns as the sorted class labels. If some classes have no row, pass all "
+            "of them, sorted, as classes=."
+        )
         raise ValueError(
             f"{name} must have one column per class, got {proba.shape[1]} columns for "
-            f"{n_classes} classes. Order the columns as the sorted class labels. If some classes "
-            "have no row, pass all of them, sorted, as classes=."
+            f"{n_classes} classes. {_ADVICE_FOR_BINARY if proba.shape[1] == 1 else advice}"
         )
     sums, valid = proba.sum(axis=1), is_distribution(proba)
     if not valid.all():
@@ -261,19 +277,26 @@ def _columns_by_class(proba, classes, name):
     """Return the columns of a frame in the order of the classes; other tables as they are."""
     if not is_frame(proba):
         return proba
-    columns = column_names(proba)
-    n_columns = len(columns)
-    if columns in ([f"{j}" for j in range(n_columns)], [f"column_{j}" for j in range(n_columns)]):
-        return proba  # the names that libraries give to columns without names
-    wanted = [str(label) for label in classes.tolist()]
-    if sorted(columns) != sorted(wanted) or len(set(wanted)) < len(wanted):
+    columns, wanted = column_names(proba), [str(label) for label in classes.tolist()]
+    keys, wanted_keys = columns, wanted
+    if classes.dtype.kind in "biuf":  # the label 1.0 may be named 1
+        keys, wanted_keys = category_names(columns).tolist(), category_names(wanted).tolist()
+    is_match = sorted(keys) == sorted(wanted_keys) and len(set(keys)) == len(keys)
+    positions = range(len(columns))
+    if columns in ([f"{j}" for j in positions], [f"column_{j}" for j in positions]):
+        # Libraries give such names to columns without names. But names that are texts are the
+        # classes if the classes are the same texts, which have another order: "0", "1", "10", "2".
+        first = getattr(proba, "column_names", proba.columns)[0]
+        if not (is_match and isinstance(first, str)):
+            return proba
+    if not is_match:
         raise ValueError(
             f"The columns of {name} are named {columns[:10]}, but the classes are {wanted[:10]}. "
             f"Name each column by its class, or pass {name}.to_numpy() with one column for each "
             "of the sorted classes. If some classes have no row, pass all of them, sorted, as "
             "classes=."
         )
-    return np.asarray(proba)[:, [columns.index(label) for label in wanted]]
+    return np.asarray(proba)[:, [keys.index(key) for key in wanted_keys]]
 
 
 def check_fraction(value, name, *, closed="right"):
