@@ -11,7 +11,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import shuffle
 from torch.utils.data import Dataset
 
-from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn.neural import as_classifier
 
 
 class Images(Dataset):
@@ -56,3 +57,51 @@ def test_a_dataset_is_read_once_in_a_prediction(is_prefit, working_memory):
     assert n_reads < 1.1
     assert_array_equal(labels, expected[0])
     assert_allclose(error_proba, expected[1], rtol=1e-4)
+
+
+class Tokens(Dataset):
+    """Texts of one to nine tokens, whose largest token decides the class."""
+
+    def __init__(self, n_samples):
+        rng = np.random.default_rng(0)
+        self.X = [rng.integers(1, 9, size=rng.integers(1, 10)) for _ in range(n_samples)]
+        self.y = np.array([row.max() // 4 for row in self.X])
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return torch.from_numpy(self.X[i]), int(self.y[i])
+
+
+def padded(batch):
+    rows, labels = zip(*batch)
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor(labels)
+
+
+class MeanOfTokens(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(9, 8, padding_idx=0)
+        self.output = torch.nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        return self.output(self.embedding(tokens).mean(1))
+
+
+def test_rows_of_different_shapes_that_the_net_collates():
+    data = Tokens(120)
+    collate = {"iterator_train__collate_fn": padded, "iterator_valid__collate_fn": padded}
+    net = make_net(MeanOfTokens, max_epochs=3, **collate)
+    no_numbers = pytest.warns(UserWarning, match=r"different shapes, \(1,\) to \(9,\), and no num")
+    with no_numbers:
+        clf = MetaErrorClassifier(net, "logistic", cv=2, random_state=0).fit(data, data.y)
+    assert clf.predict_error_proba(data).shape == (120,)
+    prefit = MetaErrorClassifier(clf.estimator_, "logistic", cv="prefit", random_state=0)
+    assert hasattr(prefit.fit(data, data.y).error_model_.representation_, "is_computed_by")
+    module = as_classifier(clf.estimator_.module_, iterator_valid__collate_fn=padded)
+    assert_allclose(module.predict_proba(data), clf.predict_proba(data), rtol=1e-6)
+    with no_numbers:
+        y_partly = np.where(np.arange(120) < 60, data.y, -1)
+        trained = SelfTrainingWithMetaErr(net, random_state=0).fit(data, y_partly)
+    assert trained.predict(data).shape == (120,)

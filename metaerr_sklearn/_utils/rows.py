@@ -205,11 +205,18 @@ def is_lazy(X):
 
 
 def as_array(X):
-    """Return a SliceDataset as an array, and any other X as it is."""
+    """Return a SliceDataset as an array, and any other X as it is.
+
+    Rows of different shapes, such as texts of tokens, become an array of objects.
+    """
     if not is_lazy(X):
         return X
     # The conversion of SliceDataset has no parameter `copy`, which NumPy 2 requires.
     rows = [_row_as_array(X[i]) for i in range(len(X))]
+    if len({row.shape for row in rows}) > 1:
+        array = np.empty(len(rows), dtype=object)
+        array[:] = rows
+        return array
     return np.stack(rows) if rows else np.empty(0)
 
 

@@ -15,9 +15,19 @@ from .._utils import limits
 from .._utils.columns import Columns, category_names, column_names, is_frame
 from .._utils.in_memory import check_in_memory
 from .._utils.labels import is_missing
-from .._utils.rows import as_array, is_lazy, row_chunks, rows_at_once, take_rows
+from .._utils.rows import (
+    as_array,
+    evenly_spaced,
+    is_lazy,
+    row_chunks,
+    rows_at_once,
+    take_rows,
+)
 from .._utils.threads import one_thread_of_blas
 from .._utils.validation import warn_caller
+
+# So many rows of a Dataset show whether its rows have different shapes.
+_N_COMPARED_ROWS = 20
 
 
 class UnsupportedInputError(ValueError):
@@ -120,7 +130,7 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
         if n_samples > n_rows:
             random_state = check_random_state(self.random_state)
             X = take_rows(X, random_state.choice(n_samples, n_rows, replace=False))
-        X = as_array(X)
+        X = _as_equal_rows(X)
         kind.fit(X, self.n_components, self.random_state)
         self._kind, self.kind_, self.is_of_images_ = kind, kind.name, kind.is_of_images
         self.left_out_ = kind.left_out or {}
@@ -501,6 +511,8 @@ def is_wide(X):
     UnsupportedInputError
         If this kind of X has no representation.
     """
+    if is_lazy(X):
+        _as_equal_rows(take_rows(X, evenly_spaced(np.arange(len(X)), _N_COMPARED_ROWS)))
     return _find_kind(X) is _Wide
 
 
@@ -510,6 +522,18 @@ def is_projected(X):
         return _find_kind(X).is_projected
     except UnsupportedInputError:
         return False
+
+
+def _as_equal_rows(X):
+    """Return rows as `as_array` does; raise if a Dataset has rows of different shapes."""
+    rows = as_array(X)
+    if is_lazy(X) and rows.dtype == object and isinstance(rows[0], np.ndarray):
+        shapes = sorted({np.shape(row) for row in rows}, key=lambda shape: (len(shape), shape))
+        raise UnsupportedInputError(
+            f"The rows of X have different shapes, {shapes[0]} to {shapes[-1]}, and no numeric "
+            "representation"
+        )
+    return rows
 
 
 def _n_components(X, n_components):
