@@ -99,7 +99,7 @@ def mixed_frame():
 def small_second_opinion(monkeypatch):
     """Let the block "second_opinion" grow few trees: for facts that do not depend on its quality.
 
-    It costs more than all other blocks: 200 trees in a forest, and 60 rounds of boosting in 6 fits.
+    It costs more than all other blocks: 100 trees in a forest, and 60 rounds of boosting in 4 fits.
     """
     package = "metaerr_sklearn"
     forest = f"{package}.meta_features._second_opinion.SecondOpinionBlock.n_estimators"

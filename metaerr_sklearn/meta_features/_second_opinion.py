@@ -24,8 +24,10 @@ class SecondOpinionBlock(Block):
     - More than 5,000 rows: larger boosted trees alone.
     - Fewer than 200 rows, or more than 10 classes: the forest alone. Boosting needs trees for each
       class.
-    - Up to 5,000 rows of principal components of images: the forest alone, with half as many trees.
-      Boosted trees are slow on such columns and gain nothing.
+    - Up to 5,000 rows of principal components of images: the forest alone. Boosted trees are slow
+      on such columns and gain nothing.
+
+    The forest has half as many trees beside boosted trees, on images and on more than 5,000 rows.
 
     The forest predicts a training row by the trees that were grown without this row (out-of-bag).
     Boosted trees are cross-fitted. If rows are related, the forest is cross-fitted, too: a tree
@@ -39,6 +41,8 @@ class SecondOpinionBlock(Block):
     needs_representation = True
     is_costly = True
     n_estimators = 200
+    # Training on two thirds of the rows is nearly as good as on four fifths.
+    n_folds = 3
     many_rows = limits.MANY_ROWS
     few_rows = 200
     many_classes = 10
@@ -60,7 +64,9 @@ class SecondOpinionBlock(Block):
         use_boosting = use_boosting and not (training.is_image and len(y) <= self.many_rows)
         fits = []
         if not use_boosting or len(y) <= self.many_rows:
-            fits.append(self._fit_forest)
+            takes_half = use_boosting or training.is_image or len(y) > self.many_rows
+            n_trees = self.n_estimators // 2 if takes_half else self.n_estimators
+            fits.append(partial(self._fit_forest, n_trees))
         if use_boosting:
             fits.append(self._fit_boosting)
         models, opinions = zip(*(fit(rows, training) for fit in fits))
@@ -97,11 +103,9 @@ class SecondOpinionBlock(Block):
 
         chosen = training.reference
         is_many = len(chosen) > self.many_rows
-        # With many rows, training on two thirds of them is nearly as good as on four fifths.
         folds = training.folds
         if not training.is_related:
-            n_folds = 3 if is_many else 5
-            folds = make_splits(n_folds, None, rows.y_encoded, seed=training.seed, warn=False)
+            folds = make_splits(self.n_folds, None, rows.y_encoded, seed=training.seed, warn=False)
         of_folds = (partial(fit_and_predict, *fold) for fold in folds)
         trees, *parts = run_in_threads(training.n_jobs, [partial(fit, chosen), *of_folds])
         proba = np.empty((len(rows), self.n_classes_))
@@ -109,10 +113,10 @@ class SecondOpinionBlock(Block):
             proba[test] = part
         return trees, proba
 
-    def _fit_forest(self, rows, training):
+    def _fit_forest(self, n_trees, rows, training):
         """Return a forest, and out-of-bag or cross-fitted probabilities of the training rows."""
         chosen, out_of_bag = training.reference, not training.is_related
-        forest = self._grow_forest(rows, chosen, training, out_of_bag)
+        forest = self._grow_forest(n_trees, rows, chosen, training, out_of_bag)
         if out_of_bag:
             others = np.setdiff1d(np.arange(len(rows)), chosen)
             order, parts = np.concatenate([chosen, others]), [forest.oob_proba]
@@ -122,17 +126,16 @@ class SecondOpinionBlock(Block):
         else:
             order, parts = np.concatenate([test for _, test in training.folds]), []
             for train, test in training.folds:
-                part = self._grow_forest(rows, np.intersect1d(chosen, train), training)
+                part = self._grow_forest(n_trees, rows, np.intersect1d(chosen, train), training)
                 parts.append(self._predict(part, rows.take(test)))
         return forest, sparse.vstack(parts, format="csr")[np.argsort(order)]
 
-    def _grow_forest(self, rows, chosen, training, out_of_bag=False):
-        takes_half = training.is_image or len(chosen) > self.many_rows
+    def _grow_forest(self, n_trees, rows, chosen, training, out_of_bag=False):
         return SparseForest(
             rows.representation[chosen],
             rows.y_encoded[chosen],
             self.n_classes_,
-            self.n_estimators // 2 if takes_half else self.n_estimators,
+            n_trees,
             sample_weight=None if rows.sample_weight is None else rows.sample_weight[chosen],
             out_of_bag=out_of_bag,
             n_jobs=training.n_jobs,

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .._utils import limits
 from .._utils.lightgbm import LIGHTGBM_PARAMS, SplitBooster, check_lightgbm
 from .._utils.threads import run_in_threads
 from ._base import ResidualMetaLearner
@@ -23,8 +22,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     n_estimators : int or None, default=None
         Largest number of rounds; None takes 6 / `learning_rate`. The number of rounds used
         minimises the pooled out-of-fold log-loss, and may be 0.
-    learning_rate : float or None, default=None
-        Shrinkage of each round; None takes 0.05, or 0.1 for more than 5,000 rows.
+    learning_rate : float, default=0.1
+        Shrinkage of each round.
     num_leaves : int, default=8
         Leaves of a tree.
     max_depth : int, default=4
@@ -70,7 +69,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     def __init__(
         self,
         n_estimators=None,
-        learning_rate=None,
+        learning_rate=0.1,
         num_leaves=8,
         max_depth=4,
         min_child_samples=None,
@@ -98,8 +97,7 @@ class LightGBMMetaLearner(ResidualMetaLearner):
         check_lightgbm('LightGBMMetaLearner (meta_learner="auto" or "lightgbm")')
         if self.n_estimators is not None:
             self._check_number("n_estimators", Integral, min_val=1)
-        if self.learning_rate is not None:
-            self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")
+        self._check_number("learning_rate", Real, min_val=0, include_boundaries="neither")
         if self.min_child_samples is not None:
             self._check_number("min_child_samples", Integral, min_val=0)
         self._check_number("num_leaves", Integral, min_val=2)
@@ -111,14 +109,12 @@ class LightGBMMetaLearner(ResidualMetaLearner):
     def _fit_path(self, Z, is_error, offset, folds, weight, seed):
         import lightgbm
 
-        leaf, rate, n_rounds = self.min_child_samples, self.learning_rate, self.n_estimators
-        if rate is None:
-            rate = 0.1 if len(Z) > limits.MANY_ROWS else 0.05
-        n_rounds = round(6 / rate) if n_rounds is None else n_rounds
+        leaf, n_rounds = self.min_child_samples, self.n_estimators
+        n_rounds = round(6 / self.learning_rate) if n_rounds is None else n_rounds
         params = {
             "objective": "binary",
             "boost_from_average": False,
-            "learning_rate": rate,
+            "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
             "max_depth": self.max_depth,
             "min_data_in_leaf": min(20, max(5, len(Z) // 15)) if leaf is None else leaf,
