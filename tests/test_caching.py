@@ -24,6 +24,7 @@ from metaerr_sklearn._base_estimator import caching
 from metaerr_sklearn._base_estimator.caching import Kept, source_of
 from metaerr_sklearn._utils import limits
 from metaerr_sklearn._utils.rows import take_rows
+from metaerr_sklearn.error_model._offset import CalibratedOffset
 from metaerr_sklearn.meta_features._neighbors import NeighborsBlock
 from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
 from metaerr_sklearn.representation import NumericRepresentation
@@ -93,8 +94,8 @@ def test_another_version_of_the_package_fits_anew(monkeypatch, tmp_path, noisy_d
         n_fits.append(len(list(tmp_path.glob("**/_call/**/output.pkl"))))
         n_kept.append(len(list(tmp_path.glob("**/_compute/**/output.pkl"))))
     assert n_fits == [3, 3, 6]
-    # Predictions of two folds, representation, its rows, neighbours, second opinion, novelty.
-    assert n_kept == [7, 7, 14]
+    # Two folds, representation, its rows, neighbours, second opinion, offset, novelty.
+    assert n_kept == [8, 8, 16]
 
 
 def test_source_of_the_users_own_code_alone():
@@ -173,6 +174,7 @@ def n_described(monkeypatch):
         (NeighborsBlock, "fit_transform"),
         (SecondOpinionBlock, "fit_transform"),
         (NumericRepresentation, "fit_without_warning"),
+        (CalibratedOffset, "fit"),
     ):
         monkeypatch.setattr(kind, method, counted(kind, method))
     monkeypatch.setattr(SecondOpinionBlock, "n_estimators", 20)

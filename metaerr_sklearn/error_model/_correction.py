@@ -1,5 +1,7 @@
 """Start from a calibrated offset and add what a meta-learner has learned."""
 
+from functools import partial
+
 import numpy as np
 
 from .._utils.probabilities import error_logit, in_batches
@@ -24,7 +26,7 @@ class CorrectedOffset:
         Columns that the meta-learner was fitted on.
     """
 
-    def fit(self, training, described, learner, *, raw_input, weight, no_folds):
+    def fit(self, training, described, learner, *, raw_input, weight, no_folds, kept):
         """Fit offset and meta-learner.
 
         Parameters
@@ -38,6 +40,8 @@ class CorrectedOffset:
             Weights of the rows; None means equal weights.
         no_folds : str or None
             Reason why the rows cannot be split into folds.
+        kept : Kept
+            Keeps the offset, which is the same for every meta-learner.
 
         Returns
         -------
@@ -56,7 +60,8 @@ class CorrectedOffset:
             oof = self._offset.fit_level(terms, is_error, weight)
             self.fallback_reason = explain_fallback(reason, self._offset.used_terms, is_error)
             return oof
-        offset = self._offset.fit(terms, is_error, weight, folds)
+        fit_offset = partial(_fit_offset, terms, is_error, weight, folds)
+        self._offset, offset = kept(fit_offset, "offset", terms, weight)
         if not described and not raw_input:
             return offset
         Z, Z_folds, is_for_trees = rows.X, None, None
@@ -129,6 +134,13 @@ class CorrectedOffset:
         if self._raw_input:
             return rows.X
         return np.column_stack([columns for _, columns, *_ in described])
+
+
+def _fit_offset(terms, is_error, weight, folds):
+    """Return a fitted offset, and the cross-fitted log-odds of the training rows."""
+    offset = CalibratedOffset()
+    oof = offset.fit(terms, is_error, weight, folds)
+    return offset, oof
 
 
 def _offset_terms(rows, described):

@@ -39,6 +39,7 @@ from ..meta_features._blocks import (
     check_no_observers,
     choose_blocks,
     fit_blocks,
+    kept_for,
     make_blocks,
     needs_representation,
 )
@@ -344,7 +345,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             Share of rows for which observers are computed; see `MetaErrorClassifier`.
 
         memory : joblib.Memory, default=None
-            Keeps the representation, neighbours, second opinion and novelty.
+            Keeps the representation, neighbours, second opinion, offset and novelty.
 
         Returns
         -------
@@ -403,13 +404,19 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             is_of_images(self.representation_),
             is_hidden_layer_of(self.representation_, base.estimator),
         )
-        fitted = fit_blocks(self._blocks, training, memory)
+        kept_of_rows = kept_for(training, memory)
+        fitted = fit_blocks(self._blocks, training, kept_of_rows)
         self._blocks = [block for block, *_ in fitted]
         self._novelty = self._fit_novelty(training, fitted, observations.X, sample.rows, kept)
         sample_weight = sampled.sample_weight
         if sample.weight is not None:
             sample_weight = sample.weight * (1 if sample_weight is None else sample_weight)
-        options = {"raw_input": self._raw_input, "weight": sample_weight, "no_folds": reason}
+        options = {
+            "raw_input": self._raw_input,
+            "weight": sample_weight,
+            "no_folds": reason,
+            "kept": kept_of_rows,
+        }
         self._cascade = Cascade(observed_share)
         oof = self._cascade.fit(training, fitted, self._make_learner, **options)
         self._describe_fit()

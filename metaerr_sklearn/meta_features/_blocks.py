@@ -260,7 +260,24 @@ class FittedBlock(NamedTuple):
     of_folds: list
 
 
-def fit_blocks(blocks, training, memory=None):
+def kept_for(training, memory):
+    """Return a `Kept` for what depends on the training rows, but not on X itself.
+
+    Parameters
+    ----------
+    training : TrainingRows
+    memory : joblib.Memory or None
+        The cache.
+
+    Returns
+    -------
+    kept : Kept
+    """
+    rows = replace(training.observations.without_inputs(), observed=None)
+    return Kept(memory, replace(training, observations=rows, n_jobs=None))
+
+
+def fit_blocks(blocks, training, kept):
     """Fit blocks on training rows.
 
     Parameters
@@ -268,16 +285,14 @@ def fit_blocks(blocks, training, memory=None):
     blocks : list of Block
         Unfitted.
     training : TrainingRows
-    memory : joblib.Memory, default=None
-        Keeps the costly blocks.
+    kept : Kept
+        Keeps the costly blocks; see `kept_for`.
 
     Returns
     -------
     fitted : list of FittedBlock
         The blocks among them may be copies.
     """
-    rows = replace(training.observations.without_inputs(), observed=None)
-    kept = Kept(memory, replace(training, observations=rows, n_jobs=None))
     return [
         kept(partial(_fit_block, block, training), block)
         if block.is_costly
