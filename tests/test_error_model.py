@@ -502,6 +502,29 @@ def test_missing_labels_are_refused(deployed):
         ErrorModel().fit(X, y, proba, classes=np.unique(y[3:]))
 
 
+@pytest.mark.parametrize(("kind", "missing"), [(float, np.nan), (object, None)])
+@pytest.mark.parametrize("name", ["y_pred", "fold"])
+def test_missing_predictions_and_folds_are_refused(deployed, kind, missing, name):
+    """A missing prediction would count as an error, whatever its container."""
+    (_, y, proba), _ = halves(deployed)
+    values = proba.argmax(axis=1).astype(kind)
+    model = ErrorModel("confidence").fit(None, y, proba, **{name: values})
+    values[[5, 7]] = missing
+    with pytest.raises(ValueError, match=f"{name} contains NaN, inf or None in 2 of 800 rows"):
+        ErrorModel("confidence").fit(None, y, proba, **{name: values})
+    if name == "y_pred":
+        with pytest.raises(ValueError, match="Without a prediction a row is neither right nor"):
+            model.predict_error_proba(None, proba, y_pred=values)
+
+
+def test_labels_without_an_order_are_refused(deployed):
+    (X, y, proba), _ = halves(deployed)
+    with pytest.raises(TypeError, match="classes must be of one type, got NoneType and int"):
+        ErrorModel().fit(X, y, proba, classes=[0, None])
+    with pytest.raises(TypeError, match="y must be of one type, got int and str"):
+        ErrorModel().fit(X, np.where(y == 1, "b", y.astype(object)), proba)
+
+
 @pytest.mark.usefixtures("small_second_opinion")
 def test_rows_get_the_same_in_batches_of_any_size():
     """A projection in single precision differs from batch to batch, and by more than by chance."""

@@ -146,7 +146,32 @@ def check_labels(y, X):
     return y
 
 
-def _check_no_label_is_missing(y, advice):
+def check_predicted_labels(y_pred, classes):
+    """Return predicted labels as one column, or raise if a row has none or their type is another.
+
+    A missing label would count as an error.
+    """
+    check_in_memory(y_pred, "y_pred")
+    y_pred = read_labels(y_pred, name="y_pred")
+    _check_no_label_is_missing(
+        y_pred, "Without a prediction a row is neither right nor wrong: drop it.", name="y_pred"
+    )
+    check_same_kind(y_pred, classes, "y_pred")
+    return y_pred
+
+
+def check_fold(fold):
+    """Return the number of the classifier of each row as one column, or raise if one is missing."""
+    if fold is None:
+        return None
+    fold = read_labels(fold, name="fold")
+    _check_no_label_is_missing(
+        fold, "Name the classifier that predicted each row, or drop the row.", name="fold"
+    )
+    return fold
+
+
+def _check_no_label_is_missing(y, advice, *, name="y"):
     # A missing label equals no label, so every prediction for it would count as an error.
     missing = np.zeros(len(y), dtype=bool)
     if y.dtype.kind == "f":
@@ -155,7 +180,7 @@ def _check_no_label_is_missing(y, advice):
         missing = np.fromiter(map(is_missing, y.tolist()), dtype=bool, count=len(y))
     if missing.any():
         raise ValueError(
-            f"y contains NaN, inf or None in {missing.sum()} of {len(y)} rows. {advice}"
+            f"{name} contains NaN, inf or None in {missing.sum()} of {len(y)} rows. {advice}"
         )
 
 
@@ -336,15 +361,20 @@ def check_groups(groups):
             f"{len(groups)} rows, row {np.argmax(missing)} the first. Drop these rows, or give "
             "each of them a group of its own."
         )
+    distinct(groups, "groups")
+    return groups
+
+
+def distinct(values, name):
+    """Return the sorted values without repetitions, or raise if values have no order."""
     try:
-        np.unique(groups)
+        return np.unique(values)
     except TypeError as error:
-        kinds = sorted({type(group).__name__ for group in groups.tolist()})
+        kinds = sorted({type(value).__name__ for value in values.tolist()})
         raise TypeError(
-            f"groups must be of one type, got {' and '.join(kinds)}, which have no order. Make "
+            f"{name} must be of one type, got {' and '.join(kinds)}, which have no order. Make "
             "them one type, for example all of them strings."
         ) from error
-    return groups
 
 
 def check_has_rows(X, net):

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_scalar, column_or_1d
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt
@@ -14,7 +14,6 @@ from .._base_estimator.caching import Kept
 from .._base_estimator.observations import DeployedBase, Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
-from .._utils.in_memory import check_in_memory
 from .._utils.labels import read_labels
 from .._utils.probabilities import (
     label_positions,
@@ -24,12 +23,15 @@ from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.threads import run_in_threads
 from .._utils.validation import (
+    check_fold,
     check_groups,
     check_has_target,
     check_labels,
+    check_predicted_labels,
     check_proba,
     check_same_kind,
     check_weights,
+    distinct,
     warn_caller,
     warn_if_worse_than_guessing,
 )
@@ -268,8 +270,9 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         check_no_observers(self.meta_features)
         check_has_target(y, type(self).__name__)
         y = check_labels(y, y)
-        classes = np.unique(y) if classes is None else read_labels(classes, name="classes")
-        if len(classes) > 1 and not (classes[:-1] < classes[1:]).all():
+        labels = distinct(y, "y")
+        classes = labels if classes is None else read_labels(classes, name="classes")
+        if not np.array_equal(classes, distinct(classes, "classes")):
             raise ValueError(
                 f"classes must be sorted and distinct, got {classes!r}. They are the labels of the "
                 "columns of proba, one for each column. To sort them: order = np.argsort(classes), "
@@ -277,7 +280,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
                 "proba=np.asarray(proba)[:, order], in predictions too."
             )
         proba = check_proba(proba, classes=classes)
-        check_in_memory(y_pred, "y_pred")
+        y_pred = None if y_pred is None else check_predicted_labels(y_pred, classes)
         X, *_, groups, fold = indexable(X, y, proba, y_pred, groups, fold)
         groups = check_groups(groups)
         if not len(y):
@@ -288,8 +291,6 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             pred_encoded = proba.argmax(axis=1)
             is_error = y_encoded != pred_encoded
         else:
-            y_pred = read_labels(y_pred, name="y_pred")
-            check_same_kind(y_pred, classes, "y_pred")
             pred_encoded = label_positions(y_pred, classes)
             is_error = y != y_pred
         warn_if_worse_than_guessing(
@@ -310,7 +311,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
             sample_weight=None if sample_weight is None else check_weights(sample_weight, y),
             groups=without_single_rows(groups),
             duplicate_id=duplicates and duplicates.duplicate_id,
-            fold=None if fold is None else column_or_1d(fold),
+            fold=check_fold(fold),
         )
         return self.fit_observations(observations, classes)
 
@@ -604,8 +605,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         proba = check_proba(proba, classes=self.classes_)
         pred_encoded = proba.argmax(axis=1)
         if y_pred is not None:
-            y_pred = read_labels(y_pred, name="y_pred")
-            check_same_kind(y_pred, self.classes_, "y_pred")
+            y_pred = check_predicted_labels(y_pred, self.classes_)
             pred_encoded = label_positions(y_pred, self.classes_)
         observations = Observations(X, proba, pred_encoded)
         if X is None and self._needs_inputs(observations):
