@@ -113,3 +113,23 @@ def test_groups_and_predicted_labels_are_read_alike():
     )
     assert ErrorModel("confidence").fit(X, y, proba, y_pred=predicted).n_errors_ == N / 4
     assert set(check_groups(predicted)) == set(LARGE)
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
+def test_strings_of_numpys_own_dtype_are_strings():
+    words = ["right", "left", None]
+    dtype = np.dtypes.StringDType(na_object=None)
+    y = np.array([words[j % 3] for j in range(N)], dtype=dtype)
+    model = SelfTrainingWithMetaErr(DummyClassifier(), None, unlabeled=None).fit(X, y)
+    assert model.classes_.tolist() == ["left", "right"]
+    y = np.array(words[:2] * (N // 2), dtype=np.dtypes.StringDType())
+    clf = MetaErrorClassifier(DummyClassifier(), None).fit(X, y)
+    assert clf.classes_.tolist() == ["left", "right"]
+    assert clf.score(X, y.astype(object)) == 0.5
+
+
+@pytest.mark.parametrize("view", [set, dict.values, dict.keys])
+def test_labels_without_an_order_of_rows_are_refused(view):
+    labels = {row: row % 2 for row in range(N)}
+    with pytest.raises(TypeError, match=r"one label for each row, got a \w+. Pass an array"):
+        MetaErrorClassifier(DummyClassifier()).fit(X, view(labels))

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from scipy.special import bdtrc
@@ -116,12 +116,16 @@ def check_has_target(y, name):
             "as X are not used: y=np.array([label for _, label in dataset])."
         )
     check_in_memory(y, "y")
-    if isinstance(y, Mapping) or is_instance_by_name(
-        y, "torch.utils.data", ("Dataset", "DataLoader")
+    has_no_rows = isinstance(y, Collection) and not hasattr(y, "__getitem__")  # a set, values()
+    if (
+        has_no_rows
+        or isinstance(y, Mapping)
+        or is_instance_by_name(y, "torch.utils.data", ("Dataset", "DataLoader"))
     ):
         raise TypeError(
             f"y must have one label for each row, got a {type(y).__name__}. Pass an array: "
-            'y["name"] of a dict, or np.array([label for _, label in dataset]).'
+            'y["name"] of a dict, list(y.values()) if it has one label for each row, or '
+            "np.array([label for _, label in dataset])."
         )
 
 
