@@ -89,6 +89,16 @@ def test_times_with_a_zone_are_the_same_moment_everywhere():
     assert_all_read_as([column, column.astype(object)], "date", expected)
 
 
+def test_texts_of_times_with_a_zone_are_the_same_moments():
+    """New rows may come as JSON."""
+    pd, *_ = libraries()
+    columns = Columns(pd.DataFrame({"x": NOONS}))
+    expected = columns.read(pd.DataFrame({"x": NOONS}))[0]
+    in_utc = [stamp.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for stamp in NOONS]
+    for texts in ([stamp.isoformat() for stamp in NOONS], list(map(str, NOONS)), in_utc):
+        assert_array_equal(columns.read(pd.DataFrame({"x": texts}))[0], expected)
+
+
 def test_times_of_day_and_spans_are_spans():
     _, _, pa = libraries()
     of_day = [np.nan if j == 3 else 3600 + 60 * j for j in range(N)]

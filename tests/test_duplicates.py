@@ -36,6 +36,7 @@ CONTAINERS = {
     "tensor": lambda X: pytest.importorskip("torch").as_tensor(X),
     "array": lambda X: X,
     "float32": lambda X: X.astype(np.float32),
+    "float16": lambda X: X.astype(np.float16),
     "images": lambda X: X.reshape(len(X), 1, 2, -1),
     "sparse": sp.csr_array,
     "pandas": as_frame,

@@ -335,6 +335,29 @@ def test_text_in_a_column_that_was_empty_in_fit_is_a_missing_value(nothing):
     assert_array_equal(representation.transform(new)[:2], representation.transform(X[:2]))
 
 
+def test_texts_of_pyarrow_are_texts():
+    pa = pytest.importorskip("pyarrow")
+    texts = ["red house", "blue house", None, "red car"] * 5
+    representation = NumericRepresentation(n_components=2, random_state=0).fit(pa.array(texts))
+    expected = representation.transform(texts)
+    for column in (pa.array(texts), pa.chunked_array([texts[:3], texts[3:]])):
+        assert_array_equal(representation.transform(column), expected)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.ones((50, 300)),
+        np.ones((50, 1, 4, 4)),
+        sp.csr_array(np.ones((50, 5))),
+        sp.csr_array((50, 5)),
+        ["the same text"] * 50,
+    ],
+)
+def test_equal_rows_are_represented_without_a_warning(X):
+    assert np.isfinite(NumericRepresentation().fit_transform(X)).all()
+
+
 @pytest.mark.parametrize("missing", [None, np.nan, "NA"])
 def test_missing_texts_are_empty(missing):
     pd = pytest.importorskip("pandas")

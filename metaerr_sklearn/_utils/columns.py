@@ -1,5 +1,6 @@
 """Read the columns of a table by their values: numbers, dates, times, vectors and categories."""
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from numbers import Real
@@ -286,7 +287,10 @@ def _float_or_nan(value):
 
 
 def _date_or_nat(value):
-    is_date = isinstance(value, str) or _is_date(type(value))  # the text of a date is a date
+    if isinstance(value, str):  # the text of a date is a date; NumPy reads no time zone
+        with suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    is_date = isinstance(value, str) or _is_date(type(value))
     try:
         return np.datetime64(_to_date(value) if is_date else None, "us")
     except ValueError:

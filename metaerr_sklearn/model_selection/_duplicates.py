@@ -413,6 +413,8 @@ def _rounded(X):
     """Round fractions to single precision, and make all NaN, and both zeros, equal in bytes."""
     if X.dtype.kind in "iub" or X.size == 0:
         return X
+    if X.dtype == np.float16:
+        X = X.astype(np.float32)  # _SINGLE_PRECISION is beyond its range
     with np.errstate(over="ignore"):
         rounded = X.astype(np.float32).astype(X.dtype) + X.dtype.type(0)
     if not (X.max() < _SINGLE_PRECISION and X.min() > -_SINGLE_PRECISION):

@@ -131,7 +131,9 @@ class NumericRepresentation(TransformerMixin, BaseEstimator):
             random_state = check_random_state(self.random_state)
             X = take_rows(X, random_state.choice(n_samples, n_rows, replace=False))
         X = _as_equal_rows(X)
-        kind.fit(X, self.n_components, self.random_state)
+        # If all rows are equal, the share of variance of a component is 0 / 0.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kind.fit(X, self.n_components, self.random_state)
         self._kind, self.kind_, self.is_of_images_ = kind, kind.name, kind.is_of_images
         self.left_out_ = kind.left_out or {}
         self._n_features_out = self._transform_chunk(take_rows(X, slice(0, 1))).shape[1]
@@ -310,6 +312,7 @@ class _Text(_Sparse):
         return isinstance(X, (list, tuple, np.ndarray)) and _are_texts(X)
 
     def read(self, X):
+        X = X.to_pylist() if hasattr(X, "to_pylist") else X  # pyarrow's own texts are no str
         return ["" if is_missing(text) else text for text in X]
 
     def fit(self, X, n_components, random_state):
