@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from skorch.dataset import ValidSplit
-from torch.utils.data import DataLoader, TensorDataset
+from skorch.helper import predefined_split
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from metaerr_sklearn import (
     MetaErrorClassifier,
@@ -180,6 +181,45 @@ def test_too_few_labels_for_the_own_hold_out_of_a_net(split, table, counted):
         SelfTrainingWithMetaErr(counted, cv=3).fit(X, partly)
     counted.set_params(train_split=ValidSplit(2, stratified=True))
     MetaErrorClassifier(counted, "confidence", cv=3, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("make", [MetaErrorClassifier, SelfTrainingWithMetaErr])
+def test_a_sampler_of_the_rows_of_another_set(make, table, counted):
+    X, y = table
+    y = np.where(np.arange(90) < 60, y, -1) if make is SelfTrainingWithMetaErr else y
+    sampler = WeightedRandomSampler(torch.ones(90), 90)
+    with pytest.raises(ValueError, match=r"is a WeightedRandomS.*pass iterator_train=loader"):
+        make(make_net(TinyMLP, iterator_train__sampler=sampler), random_state=0).fit(X, y)
+
+    def loader(dataset, **options):
+        own = WeightedRandomSampler(torch.ones(len(dataset)), len(dataset))
+        return DataLoader(dataset, **{"sampler": own, **options})
+
+    assert make(make_net(TinyMLP, iterator_train=loader), random_state=0).fit(X, y).score(X, y) > 0
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, make_pipeline])
+def test_a_net_that_gets_no_batch_is_not_taken_for_trained(wrap, table):
+    X, y = table
+    net = wrap(make_net(TinyMLP, batch_size=80, iterator_train__drop_last=True))
+    with pytest.raises(ValueError, match=r"not trained on any row: .*batch_size=80 no batch"):
+        MetaErrorClassifier(net, cv=3).fit(X, y)
+    with pytest.raises(ValueError, match=r"not trained on any row"):
+        SelfTrainingWithMetaErr(net).fit(X, np.where(np.arange(90) < 60, y, -1))
+    assert MetaErrorClassifier(net, None).fit(X, y).predict(X).shape == (90,)
+    untrained = make_net(TinyMLP, max_epochs=0)
+    assert MetaErrorClassifier(untrained, "confidence", cv=2).fit(X, y).n_errors_ > 0
+
+
+def test_labels_of_a_validation_set_of_the_user(table):
+    X, y = table
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y + 8))
+    net = make_net(TinyMLP, module__n_outputs=3, train_split=predefined_split(data))
+    with pytest.raises(ValueError, match=r"0 to 2, but gets the label 8 .*predefined_split"):
+        MetaErrorClassifier(net, cv=2).fit(X, y + 8)
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    net = make_net(TinyMLP, module__n_outputs=3, train_split=predefined_split(data))
+    MetaErrorClassifier(net, "confidence", cv=2, random_state=0).fit(X, y + 8)
 
 
 @pytest.fixture(scope="module")

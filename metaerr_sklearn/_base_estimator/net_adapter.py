@@ -1,5 +1,6 @@
 """Fit a skorch net and predict with it."""
 
+import re
 from contextlib import contextmanager, nullcontext
 from numbers import Integral
 
@@ -98,7 +99,7 @@ class NetAdapter(ClassifierAdapter):
         seed = draw_seed(None) if seed is None else seed
         encoded = self._encode(y_encoded, classes, X)
         if not isinstance(self.estimator, Pipeline):
-            with self._explained(classes, X):
+            with self._explained(classes, X, encoded):
                 fitted = fit_net_weighted(self.estimator, X, encoded, weight, seed=seed)
             return _with_classes(fitted, classes)
         pipeline = clone(self.estimator)
@@ -107,7 +108,7 @@ class NetAdapter(ClassifierAdapter):
             head = pipeline[:-1].fit(self.as_input(X), encoded)
             pipeline.steps[:-1] = head.steps
             X = transform_before(pipeline, self.as_input(X))
-        with self._explained(classes, X):
+        with self._explained(classes, X, encoded):
             pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
         return _with_classes(pipeline, classes)
 
@@ -119,14 +120,24 @@ class NetAdapter(ClassifierAdapter):
         return nullcontext() if is_pipeline else explained_inputs(X, self.name)
 
     @contextmanager
-    def _explained(self, classes, X):
+    def _explained(self, classes, X, encoded):
         """Explain the error of a criterion that gets the number of an output that is missing."""
         try:
             with self._explained_inputs(X):
                 yield
         except IndexError as error:
-            if "out of bounds" not in str(error):
+            self._check_sampler()
+            missing = re.search(r"Target (\d+) is out of bounds", str(error))
+            if missing is None:
                 raise
+            if int(missing[1]) > encoded.max():
+                raise ValueError(
+                    f"{self.name} is trained on the numbers of its outputs, 0 to "
+                    f"{int(encoded.max())}, but gets the label {missing[1]} from elsewhere. The "
+                    "labels in a validation set of your own (predefined_split) must be such "
+                    "numbers: give each label its position among the sorted labels, "
+                    "np.unique(y).tolist().index(label)."
+                ) from error
             marker = (
                 " 255 is -1 as uint8: convert y to int64 before you mark unlabeled rows."
                 if classes.dtype.kind in "iu" and classes[-1] == 255
@@ -150,8 +161,22 @@ class NetAdapter(ClassifierAdapter):
                 "rows get no prediction: net.set_params(iterator_valid__drop_last=False)."
             )
 
+    def _check_sampler(self):
+        """Raise if the net draws its training rows by their numbers in one set of rows."""
+        sampler = self.final.get_params_for("iterator_train").get("sampler")
+        if sampler is not None:
+            kind = type(sampler).__name__
+            raise ValueError(
+                f"iterator_train__sampler of {self.name} is a {kind}, which draws rows by their "
+                "numbers in one set of rows, but each fit has other rows. Let the net make a "
+                "sampler for each set: pass iterator_train=loader, with a function loader(dataset, "
+                f'**options) that returns DataLoader(dataset, **{{"sampler": {kind}(...), **options}}).'
+                " To weight the classes only, pass criterion__weight=."
+            )
+
     def check_training_parts(self, y, parts):
-        """Raise if the net's own hold-out is impossible in a training part."""
+        """Raise if the net cannot draw its rows, or hold out some, in a training part."""
+        self._check_sampler()
         split = getattr(self.final, "train_split", None)
         n_splits = getattr(split, "cv", None)
         if not getattr(split, "stratified", False) or not isinstance(n_splits, Integral):
@@ -285,7 +310,7 @@ class NetAdapter(ClassifierAdapter):
         # Without a lock, nets that are fitted in several threads would draw from the same
         # generators. A search gets no lock: the threads that it starts would wait for it for ever.
         lock = nullcontext() if is_search(self.estimator) else NET_LOCK
-        with lock, rng, context, self._explained(classes, X):
+        with lock, rng, context, self._explained(classes, X, encoded):
             fitted = self.estimator.fit(X, encoded, **fit_params)
         in_order = self._declared_classes() is None and np.array_equal(encoded, y_encoded)
         if in_order and _has_gaps(classes) and self._n_outputs(X) != len(classes):
@@ -511,8 +536,25 @@ class NetAdapter(ClassifierAdapter):
 
 def _with_classes(estimator, classes):
     """Note the labels in a fitted net: it was trained on output numbers and saw only these."""
-    final_estimator(estimator).classes_inferred_ = classes
+    net = final_estimator(estimator)
+    _check_was_trained(net)
+    net.classes_inferred_ = classes
     return estimator
+
+
+def _check_was_trained(net):
+    """Raise if no epoch of a fit had a batch: the net then has its random first weights."""
+    history = getattr(net, "history_", None) or [{}]
+    if any(epoch.get("train_batch_count", 1) for epoch in history):
+        return
+    why = "Its iterator_train gave no batch."
+    if net.get_params_for("iterator_train").get("drop_last"):
+        why = (
+            "iterator_train__drop_last=True drops the last batch if it is not full, and with "
+            f"batch_size={net.batch_size} no batch is full. Lower batch_size, or set "
+            "iterator_train__drop_last=False."
+        )
+    raise ValueError(f"{name_of(net)} was not trained on any row: {why}")
 
 
 def _is_text(labels):
