@@ -170,8 +170,8 @@ class NetAdapter(ClassifierAdapter):
                 f"iterator_train__sampler of {self.name} is a {kind}, which draws rows by their "
                 "numbers in one set of rows, but each fit has other rows. Let the net make a "
                 "sampler for each set: pass iterator_train=loader, with a function loader(dataset, "
-                f'**options) that returns DataLoader(dataset, **{{"sampler": {kind}(...), **options}}).'
-                " To weight the classes only, pass criterion__weight=."
+                f'**options) that returns DataLoader(dataset, **{{"sampler": {kind}(...), '
+                "**options}). To weight the classes only, pass criterion__weight=."
             )
 
     def check_training_parts(self, y, parts):
