@@ -341,6 +341,25 @@ def test_marker_that_became_text_is_an_error(marker, container):
     assert_array_equal(is_unlabeled(y, str(marker)), [False, True])
 
 
+@pytest.mark.parametrize(
+    ("marker", "text"), [(-1, "-1.0"), (-1.0, "-1"), (0, " 0"), (None, "nan"), (NAN, "<NA>")]
+)
+def test_marker_that_became_another_text_is_an_error(marker, text):
+    """A column of floats, or of another missing value, may be read as texts."""
+    with pytest.raises(ValueError, match=f"has become the text '{text}'.*unlabeled='{text}'"):
+        is_unlabeled(np.array(["a", text, "b"], dtype=object), marker)
+    assert_array_equal(is_unlabeled(["a", text, "b"], text), [False, True, False])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64])
+def test_marker_that_became_a_large_number_is_an_error(dtype):
+    y = np.array([0, -1, 1]).astype(dtype)
+    with pytest.raises(ValueError, match=f"marker -1 becomes {y[1]}. Convert .* unlabeled={y[1]}"):
+        is_unlabeled(y, -1)
+    assert_array_equal(is_unlabeled(y, y[1]), [False, True, False])
+    assert not is_unlabeled(y[[0, 2]], -1).any()
+
+
 def test_marker_must_be_one_value():
     with pytest.raises(ValueError, match="unlabeled must be one value"):
         is_unlabeled([0, 1], [-1, None])

@@ -200,6 +200,7 @@ def is_unlabeled(y, unlabeled=-1):
     if is_missing(unlabeled) and labels.dtype.kind not in "USO":
         return labels != labels
     if labels.dtype.kind not in "USO":
+        _check_marker_fits(labels, unlabeled)
         return labels == unlabeled
     # pandas.NA cannot be converted to bool, so an array comparison with it fails.
     equal = map(is_missing, labels)
@@ -207,11 +208,36 @@ def is_unlabeled(y, unlabeled=-1):
         equal = (not is_missing(label) and label == unlabeled for label in labels)
     mask = np.fromiter(equal, dtype=bool, count=len(labels))
     # Libraries read the marker as text from a file, and NumPy makes text of it beside strings.
-    is_text_marker = isinstance(unlabeled, (str, bytes))
-    if not mask.any() and not is_text_marker and str(unlabeled) in labels.tolist():
-        raise ValueError(
-            f"y holds strings in which the marker {unlabeled!r} has become the text "
-            f"{str(unlabeled)!r}. Replace this text by {unlabeled!r} in an array of dtype=object, "
-            f"or pass unlabeled={str(unlabeled)!r}."
-        )
+    if not mask.any() and not isinstance(unlabeled, (str, bytes)):
+        texts = [label for label in dict.fromkeys(labels.tolist()) if _spells(label, unlabeled)]
+        if texts:
+            raise ValueError(
+                f"y holds strings in which the marker {unlabeled!r} has become the text "
+                f"{texts[0]!r}. Replace this text by {unlabeled!r} in an array of dtype=object, "
+                f"or pass unlabeled={texts[0]!r}."
+            )
     return mask
+
+
+def _spells(label, unlabeled):
+    """Return whether a label is a text that libraries make of the marker."""
+    if not isinstance(label, str) or label == str(unlabeled):
+        return isinstance(label, str)
+    if is_missing(unlabeled):
+        return label in ("None", "nan", "NaN", "NaT", "<NA>")
+    try:
+        return float(label) == unlabeled
+    except ValueError:
+        return False
+
+
+def _check_marker_fits(labels, unlabeled):
+    """Raise if the labels are unsigned integers among which a negative marker is a large number."""
+    if labels.dtype.kind == "u" and isinstance(unlabeled, Integral) and unlabeled < 0:
+        wrapped = np.asarray(unlabeled).astype(labels.dtype)
+        if wrapped in labels:
+            raise ValueError(
+                f"y has the dtype {labels.dtype}, in which the marker {unlabeled} becomes "
+                f"{wrapped}. Convert the labels before the marker is set, y.astype(int), or pass "
+                f"unlabeled={wrapped}."
+            )
