@@ -8,7 +8,9 @@ import pytest
 import torch
 from _nets import TinyCNN, TinyMLP, make_net
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
@@ -209,6 +211,22 @@ def test_equal_seeds_give_equal_results_and_global_states_are_restored(images):
     assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
     assert warnings.filters == filters
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        lambda net: VotingClassifier([("a", net), ("b", net)], voting="soft"),
+        lambda net: CalibratedClassifierCV(net, cv=2),
+    ],
+)
+def test_a_seed_seeds_the_nets_in_an_ensemble(ensemble, images):
+    X, X_test, y, _ = images
+    y = np.unique(y, return_inverse=True)[1]
+    first = fit(ensemble(make_net(max_epochs=2)), X, y)
+    second = fit(ensemble(make_net(max_epochs=2)), X, y)
+    assert_array_equal(first.oof_error_proba_, second.oof_error_proba_)
+    assert_array_equal(first.predict_proba(X_test), second.predict_proba(X_test))
 
 
 def test_fitted_wrapper_survives_pickling(images):

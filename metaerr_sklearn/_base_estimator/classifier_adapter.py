@@ -13,6 +13,7 @@ from .._utils.random import random_state_params
 from .._utils.rows import take_rows
 from .._utils.validation import SCORES_ADVICE, OutputError, check_proba, name_of
 from .encoded_labels import EncodedLabels
+from .fresh_nets import nets_in
 from .inspection import (
     final_estimator,
     fit_param,
@@ -95,7 +96,7 @@ class ClassifierAdapter:
             unset = {name: seed for name, value in states.items() if value is None}
             if unset:
                 self.estimator.set_params(**unset)
-        with context:
+        with context, self._seeded_nets(seed):
             try:
                 fitted = self.estimator.fit(X, as_array_like(X, y), **fit_params)
                 if len(np.unique(y)) < len(classes):
@@ -107,6 +108,14 @@ class ClassifierAdapter:
                 if encoded is None:
                     raise
                 return encoded
+
+    def _seeded_nets(self, seed):
+        """Return a context that seeds the nets in an ensemble, and restores the generators."""
+        if seed is None or not nets_in(self.estimator):
+            return nullcontext()
+        from ..neural import preserved_rng
+
+        return preserved_rng(seed)
 
     def _fit_encoded(self, X, y, classes, fit_params, error):
         """Fit on the positions of the labels if y lacks a class; return None without success.

@@ -12,7 +12,15 @@ from torch import nn
 from .._compat import safe_indexing
 from .._utils.validation import check_has_rows
 from ._inputs import as_net_input
-from ._net import NET_LOCK, as_fitted_net, as_net, modules_of, restored_after, unfrozen
+from ._net import (
+    NET_LOCK,
+    as_fitted_net,
+    as_net,
+    modules_of,
+    preserved_rng,
+    restored_after,
+    unfrozen,
+)
 
 
 def n_rows(output):
@@ -205,7 +213,9 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_has_rows(X, net)
         values, parts = [], []
         hooks = self._register_hooks(net.module_, values)
-        with NET_LOCK, restored_after(net, hooks), _without_compilation():
+        # A DataLoader draws a number from the global generator, even if it does not shuffle.
+        rng = preserved_rng(0, device=net.device)
+        with NET_LOCK, rng, restored_after(net, hooks), _without_compilation():
             for output in net.forward_iter(as_net_input(X)):
                 parts.append(self._rows_of_layer(values, n_rows(output)))
                 values.clear()
