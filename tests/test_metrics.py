@@ -906,3 +906,21 @@ def test_report_of_a_selective_classifier_makes_the_passes_of_predict(has_error_
     report = failure_report(clf, X, y, n_bootstrap=0, output_dict=True)
     assert base.n_passes_ == n_passes
     assert "max probability" in report["scores"]
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        lambda clf, X, y: failure_report(clf, X, y, n_bootstrap=0),
+        ERROR_SCORERS,
+        SelectiveClassifier.score,
+    ],
+)
+def test_labels_of_which_none_is_a_class_are_noticed(evaluate):
+    """Labels in capitals would make every prediction an error, in silence."""
+    X, y = load_breast_cancer(return_X_y=True)
+    y = np.array(["bad", "good"])[y]
+    clf = SelectiveClassifier(GaussianNB(), target_coverage=0.8, random_state=0).fit(X, y)
+    evaluate(clf, X, np.where(y == "bad", "bad", "new"))  # a class of which the base has no row
+    with pytest.warns(UserWarning, match="No label in y is a class .*like 'BAD', .*as an error"):
+        evaluate(clf, X, np.char.upper(y))

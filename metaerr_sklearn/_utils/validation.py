@@ -202,6 +202,18 @@ def check_same_kind(labels, classes, name):
         )
 
 
+def check_true_labels(y, classes):
+    """Raise if true labels are of another type than the classes; warn if none is a class."""
+    check_same_kind(y, classes, "y")
+    own = np.asarray(classes).tolist()
+    if len(y) and own and not set(y.tolist()) & set(own):
+        warn_caller(
+            f"No label in y is a class of the estimator: y holds labels like "
+            f"{y[:1].tolist()[0]!r}, the classes are {own[:5]}{'...' if len(own) > 5 else ''}. "
+            "Every prediction counts as an error. Give y as the estimator was given it."
+        )
+
+
 class OutputError(ValueError):
     """Raised if a classifier does not return class probabilities, nor scores for each class."""
 

@@ -21,7 +21,7 @@ from .._utils.validation import (
     check_labels,
     check_not_a_module,
     check_proba,
-    check_same_kind,
+    check_true_labels,
 )
 from ..confidence import margin, negative_entropy
 
@@ -123,7 +123,7 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
     labels = read_labels(labels)
     is_error = None
     if y is not None:
-        check_same_kind(y, getattr(estimator, "classes_", labels[:0]), "y")
+        check_true_labels(y, getattr(estimator, "classes_", labels[:0]))
         is_error = labels != y
     return ComparedPredictions(
         is_error, labels, np.asarray(error_proba), proba, has_error_proba, accepted, target_risk

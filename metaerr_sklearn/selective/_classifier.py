@@ -34,8 +34,8 @@ from .._utils.validation import (
     check_fraction,
     check_has_target,
     check_labels,
-    check_same_kind,
     check_target,
+    check_true_labels,
     check_weights,
     warn_caller,
 )
@@ -343,7 +343,7 @@ class SelectiveClassifier(
         y = check_labels(y, X)
         weight = None if sample_weight is None else check_weights(sample_weight, X)
         labels, error_proba = self._predict_with_error(X)
-        check_same_kind(y, self.classes_, "y")
+        check_true_labels(y, self.classes_)
         right = (error_proba <= self.threshold_) & (labels == y)
         return float(np.average(right, weights=weight))
 

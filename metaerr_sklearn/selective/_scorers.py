@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._base_estimator.inspection import final_estimator
-from .._utils.validation import check_labels, check_same_kind, check_weights
+from .._utils.validation import check_labels, check_true_labels, check_weights
 
 
 def coverage_scorer(estimator, X, y=None, sample_weight=None):
@@ -103,7 +103,7 @@ def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
     y = check_labels(y, X)
     weight = 1.0 if sample_weight is None else check_weights(sample_weight, X)
     labels, accepted = _answers(estimator, X)
-    check_same_kind(y, final_estimator(estimator).classes_, "y")
+    check_true_labels(y, final_estimator(estimator).classes_)
     weight = weight * accepted
     if not weight.any():
         return float("nan")
