@@ -14,6 +14,27 @@ def test_split_parameter_that_is_refused(cv):
         check_split_parameter(cv)
 
 
+def test_a_class_of_splitters_is_refused():
+    with pytest.raises(TypeError, match=r"cv=KFold is the class itself. Pass a splitter: cv=KFold"):
+        check_split_parameter(KFold)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "reason"),
+    [
+        (np.arange(150.0), np.arange(150.0, 300), r"cv cannot split .* integer positions, got fl"),
+        (["a", "b"], ["c"], "integer positions, got <U1. For an index of rows pass index.get_ind"),
+        (np.arange(300), np.arange(300), "A split of cv tests 300 rows that it also trains on"),
+        (np.arange(-300, -150), np.arange(-150, 0), "A split of cv has positions from -300 to -1"),
+    ],
+)
+def test_a_bad_list_of_splits_is_described_in_short(train, test, reason):
+    """The positions themselves would fill pages."""
+    with pytest.raises(ValueError, match=reason) as caught:
+        make_splits([(train, test)], np.zeros((300, 1)), np.arange(300) % 2)
+    assert len(str(caught.value)) < 300
+
+
 def test_few_rows_in_a_class_warn_once_and_work():
     y = np.array(["a"] * 20 + ["b"] * 2)
     with pytest.warns(UserWarning, match="Class .*'b'.* has 2 rows, fewer than the 5 folds") as log:

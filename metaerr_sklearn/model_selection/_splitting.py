@@ -17,7 +17,11 @@ from .._utils.validation import check_fraction, warn_caller
 
 
 def check_split_parameter(cv):
-    """Raise a ValueError if `cv` is not of a form that `make_splits` accepts, or "prefit"."""
+    """Raise if `cv` is not of a form that `make_splits` accepts, or "prefit"."""
+    if isinstance(cv, type):
+        raise TypeError(
+            f"cv={cv.__name__} is the class itself. Pass a splitter: cv={cv.__name__}(...)."
+        )
     if cv is None or isinstance(cv, bool) or (isinstance(cv, str) and cv != "prefit"):
         pass
     elif isinstance(cv, Integral):
@@ -135,25 +139,26 @@ def without_single_rows(groups):
 def _explicit_splits(cv, X, y, split_params):
     """Return the splits of a splitter or an iterable, and check that each tests unseen rows."""
     n_samples = len(y)
+    name = f"cv={cv!r}" if hasattr(cv, "split") else "cv"  # a list of splits is long
     try:
         pairs = check_cv(cv, y).split(X, y, **split_params)
         splits = [tuple(map(_positions, pair)) for pair in pairs]
     except ValueError as error:
-        raise ValueError(f"cv={cv!r} cannot split these {n_samples} rows: {error}") from error
+        raise ValueError(f"{name} cannot split these {n_samples} rows: {error}") from error
     if not splits:
         raise ValueError(
-            f"cv={cv!r} holds no split. A generator can be read once: pass a list of its splits."
+            f"{name} holds no split. A generator can be read once: pass a list of its splits."
         )
     for train, test in splits:
         if min(len(train), len(test)) == 0:
             raise ValueError(
-                f"A split of cv={cv!r} has {len(train)} training and {len(test)} test rows; both "
+                f"A split of {name} has {len(train)} training and {len(test)} test rows; both "
                 "parts need at least one."
             )
         rows = np.concatenate([train, test])
         if rows.min() < 0 or rows.max() >= n_samples:
             raise ValueError(
-                f"A split of cv={cv!r} has positions from {rows.min()} to {rows.max()}, but there "
+                f"A split of {name} has positions from {rows.min()} to {rows.max()}, but there "
                 f"are {n_samples} rows. Pass positions from 0 to n_samples - 1."
             )
         is_trained = np.zeros(n_samples, dtype=bool)  # np.intersect1d sorts, and is much slower
@@ -161,7 +166,7 @@ def _explicit_splits(cv, X, y, split_params):
         if is_trained[test].any():
             shared = np.unique(test[is_trained[test]])
             raise ValueError(
-                f"A split of cv={cv!r} tests {len(shared)} rows that it also trains on, such as "
+                f"A split of {name} tests {len(shared)} rows that it also trains on, such as "
                 f"row {shared[0]}. Only predictions for unseen rows show how often a classifier "
                 "is wrong on new rows: remove the test rows from the training part."
             )
@@ -170,4 +175,9 @@ def _explicit_splits(cv, X, y, split_params):
 
 def _positions(part):
     part = np.asarray(part)
+    if part.size and part.dtype.kind not in "biu":
+        raise ValueError(
+            f"a split must be a pair (train, test) of integer positions, got {part.dtype}. For an "
+            "index of rows pass index.get_indexer(labels)."
+        )
     return np.flatnonzero(part) if part.dtype == bool else part
