@@ -454,6 +454,14 @@ def test_reject_label_is_kept_as_it_is(cancer, labels, reject_label, dtype):
     assert coverage_scorer(clf, X) == accepted.mean()
 
 
+def test_reject_label_may_be_a_missing_value_of_pandas(cancer):
+    pd, (X, _, y, _) = pytest.importorskip("pandas"), cancer
+    clf = SelectiveClassifier(
+        GaussianNB(), target_coverage=0.6, reject_label=pd.NA, random_state=0
+    ).fit(X, y)
+    assert_array_equal(pd.isna(clf.predict(X)), ~clf.accepts(X))
+
+
 def test_reject_label_must_not_be_a_class(cancer):
     X, _, y, _ = cancer
     clf = SelectiveClassifier(GaussianNB(), target_risk=0.1)

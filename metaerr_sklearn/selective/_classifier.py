@@ -26,6 +26,7 @@ from .._compat import (
     with_callbacks,
 )
 from .._utils.failures import keeps_earlier_fit, noted
+from .._utils.labels import is_missing
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
@@ -423,7 +424,7 @@ class SelectiveClassifier(
             reject_label = -1 if classes.dtype.kind in "biuf" else None
             if self.target_coverage == 1 and reject_label in classes.tolist():
                 return None  # no row is rejected
-        if reject_label in classes.tolist():
+        if not is_missing(reject_label) and reject_label in classes.tolist():
             raise ValueError(
                 f"The reject label {reject_label!r} is one of the classes {classes.tolist()}. Pass "
                 "a reject_label= that is not."
