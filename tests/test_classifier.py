@@ -949,6 +949,11 @@ class NoEstimator:
         (LinearRegression(), "a regressor predicts no class"),
         (make_pipeline(StandardScaler(), LinearRegression()), "a regressor predicts no class"),
         (GridSearchCV(LinearRegression(), {}), "a regressor predicts no class"),
+        (GridSearchCV(LogisticRegression(), {}, refit=False), "refit=False fits no classifier"),
+        (
+            make_pipeline(GridSearchCV(LogisticRegression(), {}, refit=False)),
+            "refit=False fits no classifier .*Pass refit=True",
+        ),
         (LogisticRegression, r"this is the class itself. Pass an instance: LogisticRegression\(\)"),
         (KMeans(), "its type is 'clusterer'"),
         (IsolationForest(), "its type is 'outlier_detector'"),

@@ -8,7 +8,7 @@ from sklearn.utils import get_tags
 
 from .._utils.validation import check_not_a_module
 from .classifier_adapter import ClassifierAdapter
-from .inspection import can_fit_and_predict, final_estimator
+from .inspection import can_fit_and_predict, final_estimator, find_search
 from .net_adapter import NetAdapter
 
 
@@ -48,6 +48,8 @@ def why_no_classifier(estimator):
         return "it has no method fit. Put it into an estimator with fit and predict."
     if not hasattr(estimator, "get_params"):
         return "it has no get_params, so that it cannot be cloned. Inherit from BaseEstimator."
+    if getattr(find_search(estimator), "refit", True) is False:
+        return "a search with refit=False fits no classifier to predict with. Pass refit=True."
     kind = getattr(get_tags(estimator), "estimator_type", None)
     if can_fit_and_predict(estimator) and adapt(estimator).is_classifier():
         return None

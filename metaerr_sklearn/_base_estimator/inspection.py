@@ -55,11 +55,11 @@ def searched_parameters(estimator):
     return getattr(estimator, "param_grid", getattr(estimator, "param_distributions", None))
 
 
-def is_search(estimator):
-    """Return whether the estimator, or the last step of a Pipeline, is a search."""
+def find_search(estimator):
+    """Return the search that the estimator, or the last step of a Pipeline, is; else None."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
-    return searched_parameters(estimator) is not None
+    return estimator if searched_parameters(estimator) is not None else None
 
 
 def resamples_rows(estimator):

@@ -16,8 +16,8 @@ from .._utils.validation import check_has_rows, name_of, warn_caller
 from .classifier_adapter import ClassifierAdapter
 from .inspection import (
     final_estimator,
+    find_search,
     has_predict_of,
-    is_search,
     transform_before,
     without_wrappers,
 )
@@ -309,7 +309,7 @@ class NetAdapter(ClassifierAdapter):
         )
         # Without a lock, nets that are fitted in several threads would draw from the same
         # generators. A search gets no lock: the threads that it starts would wait for it for ever.
-        lock = nullcontext() if is_search(self.estimator) else NET_LOCK
+        lock = nullcontext() if find_search(self.estimator) is not None else NET_LOCK
         with lock, rng, context, self._explained(classes, X, encoded):
             fitted = self.estimator.fit(X, encoded, **fit_params)
         in_order = self._declared_classes() is None and np.array_equal(encoded, y_encoded)
