@@ -13,7 +13,7 @@ import torch
 from _nets import TinyMLP, make_net
 from joblib.parallel import ThreadingBackend
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -196,6 +196,25 @@ def test_each_row_is_sent_to_the_device_once_a_pass(noisy_data, tmp_path, monkey
         n_sent.clear()
         predict(X)
         assert sum(n_sent) == len(X)
+
+
+def test_classes_that_other_processes_cannot_import(noisy_data):
+    """A fitted net comes back from a process by the name of its module class."""
+
+    class Local(TinyMLP):
+        pass
+
+    X, y = noisy_data[0].astype(np.float32), noisy_data[1]
+    sizes = {"module__n_inputs": X.shape[1], "module__n_outputs": 2}
+    net = make_net(Local, max_epochs=1, **sizes)
+    y_partly = np.where(np.arange(len(y)) < 60, y, -1)
+    one_by_one = pytest.warns(UserWarning, match=r"spite of n_jobs=2: Local is defined in the scr")
+    with one_by_one, joblib.parallel_config("loky"):
+        clf = SelfTrainingWithMetaErr(net, cv=2, n_jobs=2, random_state=0).fit(X, y_partly)
+    serial = clone(clf).set_params(n_jobs=None).fit(X, y_partly)
+    assert_array_equal(clf.predict_proba(X), serial.predict_proba(X))
+    with joblib.parallel_config("loky"):  # the fitted nets of the folds stay where they are
+        fit((X, y), net, n_jobs=2, meta_learner="confidence")
 
 
 @pytest.mark.parametrize("n_jobs", [2, 5])

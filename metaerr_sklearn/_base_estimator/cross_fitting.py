@@ -11,13 +11,14 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._compat import num_samples, slice_fit_params
 from .._utils.failures import noted
 from .._utils.probabilities import label_positions
-from .._utils.validation import check_same_kind, warn_if_worse_than_guessing
+from .._utils.validation import check_same_kind, warn_caller, warn_if_worse_than_guessing
 from .adapter import adapt
 from .caching import Kept, cached
 from .failed_folds import mend_failed_folds, with_other_seed
 from .fitting import fit_base
 from .fresh_nets import own_checkpoints
 from .further_fits import FurtherFits, fit_observers_beside
+from .inspection import unimportable_part
 from .observations import Observations
 from .prediction import observe, predict_base, without_missing_classes
 
@@ -92,8 +93,11 @@ def cross_fit(
     -----
     There are many parameters because the callers set each option of the cross-validation.
     """
-    y = np.asarray(y)
-    adapt(estimator).check_training_parts(y, [train for train, _ in splits])
+    y, base = np.asarray(y), adapt(estimator)
+    base.check_training_parts(y, [train for train, _ in splits])
+    n_jobs = base.n_jobs(n_jobs)
+    if memory is not None or (keep_estimators and base.is_net):
+        n_jobs = _without_processes(n_jobs, estimator)
     y_encoded = label_positions(y, classes)
     options = {
         "classes": classes,
@@ -107,7 +111,7 @@ def cross_fit(
     def run(estimator, seed, folds):
         depends_on = estimator, X, y, classes, fit_params, seed, is_deployed, observers
         kept = Kept(memory, *depends_on, code=(estimator, observers))
-        return _parallel(adapt(estimator).n_jobs(n_jobs))(
+        return _parallel(n_jobs)(
             delayed(_run_fold)(
                 f"{k + 1} of {len(splits)}",
                 estimator,
@@ -132,7 +136,7 @@ def cross_fit(
     found = iter(run(estimator, seed, [(k, *split) for k, split in enumerate(splits)]))
     n_last = 0
     if on_idle is not None and hasattr(found, "throw"):
-        n_last = _n_folds_beside_idle_core(len(splits), adapt(estimator).n_jobs(n_jobs))
+        n_last = _n_folds_beside_idle_core(len(splits), n_jobs)
     read(islice(found, len(splits) - n_last))
     if n_last:
         try:
@@ -228,6 +232,24 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs, return_as="generator")
     except ValueError:  # Ray, Spark and multiprocessing return all folds together
         return Parallel(n_jobs=n_jobs)
+
+
+def _without_processes(n_jobs, estimator):
+    """Return 1 if other processes can neither send a fitted net back nor make a cache key.
+
+    Both take a class or function by its name, which other processes do not find if it is defined
+    in the script or inside a function. There is a warning.
+    """
+    backend, _ = get_active_backend()
+    name = None if getattr(backend, "supports_sharedmem", False) else unimportable_part(estimator)
+    if name is None or effective_n_jobs(n_jobs) == 1:
+        return n_jobs
+    warn_caller(
+        f"The folds are fitted one after the other, in spite of n_jobs={n_jobs}: {name} is defined "
+        "in the script or in a function, where other processes do not find it. To fit folds at "
+        f"once, write {name} into a file of its own and import it."
+    )
+    return 1
 
 
 def _n_folds_beside_idle_core(n_folds, n_jobs):

@@ -263,6 +263,29 @@ def predicts_argmax(estimator):
     return None
 
 
+def unimportable_part(estimator):
+    """Return the name of a class or function in an estimator that another process cannot import.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The base classifier. Its parameters are searched, and the submodules of torch modules.
+
+    Returns
+    -------
+    name : str or None
+        None if all classes and functions are defined at the top level of an imported module.
+    """
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    modules = [p for p in parts if hasattr(p, "named_modules") and not isinstance(p, type)]
+    parts += [inner for module in modules for inner in module.modules()]
+    for part in parts:
+        kind = part if hasattr(part, "__qualname__") else type(part)
+        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+            return kind.__qualname__.split(".")[-1]
+    return None
+
+
 def has_predict_of(estimator, package):
     """Return whether ``predict`` comes from a class of a package, not from a subclass elsewhere.
 
