@@ -1,5 +1,7 @@
-"""The only imports of private or version-dependent scikit-learn names."""
+"""The only imports of private or version-dependent names of scikit-learn and joblib."""
 
+# joblib.hash, the public function, cannot be extended to nets. It is one line around this class.
+from joblib.hashing import NumpyHasher
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._array_api import device, get_namespace
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
@@ -26,6 +28,7 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks (SLEP 23)
 
 __all__ = [
     "CallbackSupportMixin",
+    "NumpyHasher",
     "VisualBlock",
     "check_sample_weight",
     "device",

@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._base_estimator import caching
-from metaerr_sklearn._base_estimator.caching import Kept, source_of
+from metaerr_sklearn._base_estimator.caching import Kept
 from metaerr_sklearn._utils import limits
 from metaerr_sklearn._utils.rows import take_rows
 from metaerr_sklearn.error_model._offset import CalibratedOffset
@@ -87,25 +87,14 @@ def test_code_of_the_user_that_was_edited_is_fitted_anew(options, edited, tmp_pa
 
 def test_another_version_of_the_package_fits_anew(monkeypatch, tmp_path, noisy_data):
     clf = MetaErrorClassifier(GaussianNB(), "confidence", memory=tmp_path, cv=2, random_state=0)
-    n_fits, n_kept = [], []
+    n_kept = []
     for version in ("1.0", "1.0", "1.1"):
         monkeypatch.setattr(caching, "__version__", version)
         clf.fit(*noisy_data)
-        n_fits.append(len(list(tmp_path.glob("**/_call/**/output.pkl"))))
-        n_kept.append(len(list(tmp_path.glob("**/_compute/**/output.pkl"))))
-    assert n_fits == [3, 3, 6]
-    # Two folds, representation, its rows, neighbours, second opinion, offset, novelty.
-    assert n_kept == [8, 8, 16]
-
-
-def test_source_of_the_users_own_code_alone():
-    assert source_of(make_pipeline(StandardScaler(), BaggingClassifier())) == []
-    (own,) = source_of([GaussianNB(), {"a": partial(_square, 3)}])
-    assert own.startswith("def _square(X)")
-
-
-def _square(X):
-    return X**2
+        n_kept.append(len(list(tmp_path.glob("**/output.pkl"))))
+    # Three fits, predictions of two folds, representation, its rows, neighbours, second opinion,
+    # offset, novelty.
+    assert n_kept == [11, 11, 22]
 
 
 class ObservesBy:
@@ -336,8 +325,8 @@ def test_what_has_no_safe_key_is_computed_anew(tmp_path, monkeypatch):
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     local = ObservesBy(lambda X: X)
     calls = []
-    for values, code in (((local,), ()), ((1,), (typed(),))):
-        kept = Kept(Memory(tmp_path, verbose=0), *values, code=code)
+    for value in (local, typed()):
+        kept = Kept(Memory(tmp_path, verbose=0), value)
         for _ in range(2):
             kept(partial(calls.append, 1), 2)
     assert len(calls) == 4

@@ -6,6 +6,7 @@ from itertools import islice
 import numpy as np
 from joblib import effective_n_jobs
 from joblib.parallel import get_active_backend
+from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import num_samples, slice_fit_params
@@ -93,6 +94,7 @@ def cross_fit(
     -----
     There are many parameters because the callers set each option of the cross-validation.
     """
+    estimator = clone(estimator)  # a fitted base has the same keys in the cache as its clone
     y, base = np.asarray(y), adapt(estimator)
     base.check_training_parts(y, [train for train, _ in splits])
     n_jobs = base.n_jobs(n_jobs)
@@ -110,7 +112,7 @@ def cross_fit(
 
     def run(estimator, seed, folds):
         depends_on = estimator, X, y, classes, fit_params, seed, is_deployed, observers
-        kept = Kept(memory, *depends_on, code=(estimator, observers))
+        kept = Kept(memory, *depends_on)
         return _parallel(n_jobs)(
             delayed(_run_fold)(
                 f"{k + 1} of {len(splits)}",
@@ -214,7 +216,7 @@ def observe_fitted(estimator, X, y, own_classes, *, embedding=None, observers=()
         "Encode y as in the training of the base, or name the outputs of a net in their order: "
         "as_classifier(module, classes=[...]), net.set_params(classes=[...]).",
     )
-    kept = Kept(memory if observers else None, estimator, X, observers, code=(estimator, observers))
+    kept = Kept(memory if observers else None, estimator, X, observers)
     observations = Observations(
         X,
         proba,
@@ -306,7 +308,7 @@ def _fit_and_predict(
     def fit():
         rows = base.take_rows(X, train)
         try:
-            fitted = cached(fit_base, memory, estimator)(
+            fitted = cached(fit_base, memory)(
                 estimator,
                 rows,
                 labels,

@@ -83,7 +83,7 @@ class FurtherFits:
         estimator.set_params(**dict.fromkeys(random_state_params(estimator)))
         entropy = [seed, attempt] if self.seed is None else [seed, attempt, self.seed]
         with noted("fitting the base once more, with another seed"):
-            return cached(fit_base, self.memory, estimator)(
+            return cached(fit_base, self.memory)(
                 estimator,
                 self.X,
                 self.y,

@@ -131,18 +131,21 @@ class MetaErrorClassifier(
         then costs its own fit alone, other meta-features cost no further fit of the base, and an
         interrupted cross-fitting resumes. Callables and objects with ``transform`` in
         `meta_features` are computed anew. So are observers and representations without a safe key:
-        a lambda in them cannot be pickled, or their code was typed into a session and has no
-        source. The folder keeps each fitted clone: with five folds and ``refit=True`` it takes the
-        disk space of six fitted bases. ``joblib.Memory(folder, compress=3, verbose=0)`` takes less.
+        a lambda in them cannot be pickled, or their code was typed into a session that keeps no
+        source (a notebook does). The folder keeps each fitted clone: with five folds and
+        ``refit=True`` it takes the disk space of six fitted bases. ``joblib.Memory(folder,
+        compress=3, verbose=0)`` takes less.
 
         With ``random_state=None`` the folds and the error model then have the same seed in each
         fit, and cached fits of the unseeded base are reused. A RandomState instance draws other
         folds in each fit. Define a skorch net by a module class: the random weights of a module
-        instance are part of the cache key. The other parts of the key are the training rows, all
-        parameters, the version of this package, and the code of your own classes and functions in
-        `estimator`, observers and representation. After you have changed other code,
-        such as a function that these call, an installed package or a class typed into a notebook,
-        delete the folder.
+        instance are part of the cache key. A fitted net counts by its parameters, weights and
+        buffers, and not by its history or optimizer: a net that was saved and loaded, or trained
+        again to the same weights, has the same key. The other parts of the key are the training
+        rows, all parameters, the version of this package, and the code of your own classes and
+        functions in `estimator`, rows, observers and representation, and of those that their code
+        names. After you have changed anything else, such as a global constant, a file that they
+        read or an installed package, delete the folder.
 
     error_threshold : float in (0, 1], default=0.5
         `predict_error` is True from this error probability on.
@@ -534,9 +537,9 @@ class MetaErrorClassifier(
         return base, observers, classes, representation, observations
 
     def _fit_base(self, X, y, classes, options):
-        fit = cached(fit_base, check_memory_parameter(self.memory), self.estimator)
+        fit = cached(fit_base, check_memory_parameter(self.memory))
         with noted("fitting the deployed base on all rows"):
-            return fit(self.estimator, X, y, classes=classes, **options)
+            return fit(clone(self.estimator), X, y, classes=classes, **options)
 
     def _make_error_model(self, meta_features, random_state):
         return ErrorModel(

@@ -380,7 +380,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         kept, self.representation_, self.representation_reason_ = Kept(), None, None
         if any(map(needs_representation, sources)):
             X, hidden = observations.X, observations.embedding
-            kept = Kept(memory, X, representation, seed, code=(representation,))
+            kept = Kept(memory, X, representation, seed)
             self.representation_, self.representation_reason_ = fit_representation(
                 representation, X, seed=seed, hidden=hidden, kept=kept
             )

@@ -61,7 +61,7 @@ class WeightedBase:
         memory,
         on_fit,
     ):
-        self.estimator = estimator
+        self.estimator = clone(estimator)  # a fitted base has the same keys in the cache
         self.X = X
         self.classes = classes
         self.sample_weight = sample_weight
@@ -121,10 +121,10 @@ class WeightedBase:
             return self.refitted_clone.fit(X, y, **fit_params)
         seed = None if self.random_state is None else draw_seed(self.random_state)
         if weight is None:
-            return cached(fit_base, self.memory, self.estimator)(
+            return cached(fit_base, self.memory)(
                 self.estimator, X, y, classes=self.classes, fit_params=fit_params, seed=seed
             )
-        return cached(fit_weighted, self.memory, self.estimator)(
+        return cached(fit_weighted, self.memory)(
             self.estimator,
             X,
             encoded,
