@@ -153,10 +153,7 @@ def test_labels_in_uint8(table):
     )
     assert clf.predict(X).dtype == np.uint8
     partly = np.where(np.arange(90) < 60, y, -1).astype(np.uint8)
-    with (
-        pytest.warns(UserWarning, match="no unlabeled"),
-        pytest.raises(ValueError, match=r"fewer output units .*255 is -1 as uint8"),
-    ):
+    with pytest.raises(ValueError, match=r"dtype uint8, in which the marker -1 becomes 255"):
         SelfTrainingWithMetaErr(make_net(TinyMLP, module__n_outputs=3)).fit(X, partly)
 
 
@@ -215,7 +212,7 @@ def test_labels_of_a_validation_set_of_the_user(table):
     X, y = table
     data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y + 8))
     net = make_net(TinyMLP, module__n_outputs=3, train_split=predefined_split(data))
-    with pytest.raises(ValueError, match=r"0 to 2, but gets the label 8 .*predefined_split"):
+    with pytest.raises(ValueError, match=r"0 to 2, but gets the label \d+ .*predefined_split"):
         MetaErrorClassifier(net, cv=2).fit(X, y + 8)
     data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
     net = make_net(TinyMLP, module__n_outputs=3, train_split=predefined_split(data))
@@ -362,3 +359,75 @@ def test_a_cnn_as_meta_learner_needs_the_images():
         MetaErrorClassifier(counted, learner, cv=2).fit(X, y)
     assert CountingNet.n_fits == 0
     MetaErrorClassifier(counted, learner, cv=2, meta_features="input").fit(X, y)
+
+
+class Squeezes(TinyMLP):
+    def forward(self, X):
+        return super().forward(X).squeeze()
+
+
+@pytest.mark.parametrize("n_rows", [1, 33])
+def test_outputs_that_lack_the_axis_of_rows_for_a_single_row(n_rows, table):
+    clf = MetaErrorClassifier(make_net(Squeezes), "confidence", cv=2, random_state=0).fit(*table)
+    with pytest.raises(ValueError, match=r"a batch of one row. .*squeeze\(\) use flatten"):
+        clf.predict(table[0][:n_rows])
+    if n_rows == 33:
+        with pytest.raises(ValueError, match=r"a batch of one row. .*squeeze\(\) use flatten"):
+            clf.fit(table[0][:66], table[1][:66])
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, make_pipeline])
+def test_a_last_batch_of_one_row(wrap, table):
+    layers = torch.nn.Linear(64, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)
+    net = wrap(make_net(torch.nn.Sequential(*layers), batch_size=11))
+    with pytest.raises(ValueError, match=r"A batch of .* has one row.*drop_last=True"):
+        MetaErrorClassifier(net, cv=2).fit(*table)
+
+
+class Precise(TinyMLP):
+    def __init__(self):
+        super().__init__()
+        self.double()
+
+
+def test_nets_in_double_precision(table):
+    X, y = table[0].astype(float), table[1]
+    clf = MetaErrorClassifier(make_net(Precise), "confidence", cv=2, random_state=0)
+    with pytest.raises(ValueError, match=r"converted, but .*as_tensor\(X, dtype=torch.float64"):
+        clf.fit(X, y)
+    expected = clf.fit(torch.as_tensor(X), y).predict_proba(torch.as_tensor(X))
+    torch.set_default_dtype(torch.float64)
+    try:
+        clf.set_params(estimator=make_net(TinyMLP)).fit(X, y)
+        np.testing.assert_allclose(clf.predict_proba(X).shape, expected.shape)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_tensor_with_gradients(table):
+    X, y = torch.from_numpy(table[0]), table[1]
+    clf = MetaErrorClassifier(make_net(TinyMLP), "logistic", cv=2, random_state=0).fit(X, y)
+    expected, with_gradients = clf.predict_error_proba(X), X.clone().requires_grad_()
+    again = clf.fit(with_gradients, y).predict_error_proba(with_gradients)
+    np.testing.assert_array_equal(again, expected)
+
+
+def test_rows_of_another_size_and_a_single_row(images):
+    X, y = images[0].astype(np.float32), images[1]
+    clf = MetaErrorClassifier(as_classifier(TinyCNN(n_outputs=2)), "confidence").fit(X, y)
+    with pytest.raises(ValueError, match=r"X\[None\] if X is a single row"):
+        clf.predict(X[0])
+    flat = MetaErrorClassifier(as_classifier(TinyMLP(n_outputs=2)), "confidence")
+    with pytest.raises(ValueError, match=r"If X is a single row, pass X\[None\]"):
+        flat.fit(X.reshape(60, 64), y).predict(X[0].reshape(8, 8))
+    with pytest.raises(ValueError, match=r"a linear layer of TinyCNN gets rows of 512 numbers"):
+        clf.predict(np.repeat(np.repeat(X, 2, 2), 2, 3))
+
+
+def test_another_criterion_on_logits(table):
+    net = make_net(TinyMLP, criterion=torch.nn.MultiMarginLoss)
+    clf = MetaErrorClassifier(net, "confidence", cv=2, random_state=0)
+    with pytest.raises(ValueError, match=r"predict_nonlinearity=softmax, .*out.softmax\(1\)"):
+        clf.fit(*table)
+    net.set_params(predict_nonlinearity=lambda out: out.softmax(1))
+    assert clf.fit(*table).predict_proba(table[0]).min() >= 0

@@ -34,7 +34,9 @@ class NetAdapter(ClassifierAdapter):
     is_net = True
     scores_advice = (
         "A net needs a softmax: with skorch use criterion=torch.nn.CrossEntropyLoss on raw "
-        "logits, or end the module in Softmax for NLLLoss."
+        "logits, or end the module in Softmax for NLLLoss. With another criterion on logits, "
+        "pass predict_nonlinearity=softmax, with a function softmax(out) that returns "
+        "out.softmax(1)."
     )
 
     def is_classifier(self):
@@ -117,7 +119,7 @@ class NetAdapter(ClassifierAdapter):
         from ..neural._input_errors import explained_inputs
 
         is_pipeline = isinstance(without_wrappers(self.estimator), Pipeline)
-        return nullcontext() if is_pipeline else explained_inputs(X, self.name)
+        return explained_inputs(None if is_pipeline else X, self.name)
 
     @contextmanager
     def _explained(self, classes, X, encoded):
@@ -138,15 +140,10 @@ class NetAdapter(ClassifierAdapter):
                     "numbers: give each label its position among the sorted labels, "
                     "np.unique(y).tolist().index(label)."
                 ) from error
-            marker = (
-                " 255 is -1 as uint8: convert y to int64 before you mark unlabeled rows."
-                if classes.dtype.kind in "iu" and classes[-1] == 255
-                else ""
-            )
             raise ValueError(
                 f"{self.name} has fewer output units than y has classes, which are "
                 f"the {len(classes)} labels {_some(classes)}. Give the module one output "
-                f"unit per class.{marker}"
+                "unit per class."
             ) from error
 
     def check_fit(self, X, y):
@@ -325,6 +322,7 @@ class NetAdapter(ClassifierAdapter):
         ValueError
             If X has no row.
         """
+        from ..neural._input_errors import without_row_axis
         from ..neural._net import NET_LOCK, preserved_rng
 
         X = self.as_input(X)
@@ -340,6 +338,8 @@ class NetAdapter(ClassifierAdapter):
                 f"The module of {self.name} returns bfloat16, which NumPy does not "
                 "have. Return output.float() from the module."
             ) from error
+        if method == "predict_proba" and np.ndim(output) == 1 and num_samples(X) == 1:
+            raise ValueError(without_row_axis(self.name))
         return output
 
     def checked_proba(self, proba):

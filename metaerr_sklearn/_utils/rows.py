@@ -52,6 +52,8 @@ def indexable(X, *others):
         X = _sliceable(X)
     elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # a SliceDict has one
         X = _slice_dict(X)
+    elif getattr(X, "requires_grad", False):  # a tensor that NumPy would not read
+        X = X.detach()
     _check_has_columns(X)
     for other in others:
         check_in_memory(other, "y or groups")

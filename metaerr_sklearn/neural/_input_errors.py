@@ -33,7 +33,8 @@ def explained_inputs(X, name):
     Parameters
     ----------
     X : array, tensor or SliceDataset
-        Inputs of the module. Errors about any other input stay as they are.
+        Inputs of the module. For any other input, only errors about the size of a batch are
+        explained.
     name : str
         Name of the net, for the message.
     """
@@ -45,6 +46,8 @@ def explained_inputs(X, name):
         dtype, shape = str(getattr(rows, "dtype", "")), tuple(getattr(rows, "shape", ()))
         advice = _about_dtype(dtype.removeprefix("torch."), str(error), name)
         advice = advice or _about_axes(shape, str(error), name)
+        advice = advice or _about_lengths(shape, str(error), name)
+        advice = advice or _about_single_row(str(error), name)
         if advice is None:
             raise
         raise ValueError(advice) from error
@@ -62,7 +65,14 @@ def _about_dtype(dtype, error, name):
             'X.astype("int64"), or X.long() of a tensor.'
         )
     if dtype == "float32":
-        return None
+        other = re.search(r"\b(double|half|bfloat16)", error, re.IGNORECASE)
+        if other is None:
+            return None
+        wanted = {"double": "float64", "half": "float16"}.get(other[1].lower(), "bfloat16")
+        return (
+            f"X holds float32, to which arrays of floats are converted, but {name} computes in "
+            f"{wanted}. Pass a tensor, torch.as_tensor(X, dtype=torch.{wanted})."
+        )
     scaled = ", scaled as in the training (often / 255)" if dtype == "uint8" else ""
     return (
         f"X holds {dtype}, but {name} computes in another dtype, usually float32. Pass "
@@ -82,13 +92,43 @@ def _about_axes(shape, error, name):
     elif len(shape) == 3 and (expected == 1 or "4D input (got 3D input)" in error):
         return (
             f"X has the shape {_row(shape)} without an axis of channels, but {name} needs one. "
-            "Pass X[:, None]."
+            "Pass X[:, None], or X[None] if X is a single row."
         )
     else:
         return None
     return (
         f"X has the shape {_row(shape)}: its channels seem to be {where}, but {name} takes them "
         f"as {wanted}. Pass X.transpose{order}, or X.permute{order} of a tensor."
+    )
+
+
+def _about_lengths(shape, error, name):
+    found = re.search(r"mat1 and mat2 shapes cannot be multiplied \(\d+x(\d+) and (\d+)x", error)
+    if found is None or len(shape) < 2:
+        return None
+    return (
+        f"X has the shape {_row(shape)}, from which a linear layer of {name} gets rows of "
+        f"{found[1]} numbers in place of {found[2]}. Give rows of the shape that the module is "
+        "made for. If X is a single row, pass X[None]."
+    )
+
+
+def _about_single_row(error, name):
+    if "Expected more than 1 value per channel when training" in error:
+        return (
+            f"A batch of {name} has one row, on which BatchNorm cannot be trained. The number of "
+            "rows in a fold decides how many are left for the last batch. Pass "
+            "iterator_train__drop_last=True or another batch_size to the net."
+        )
+    lacks_axis = r"same number of dimensions|size mismatch \(got input: \[\d+\], target: \[1\]\)"
+    return without_row_axis(name) if re.search(lacks_axis, error) else None
+
+
+def without_row_axis(name):
+    """Return the message about a module that squeezes a batch of one row."""
+    return (
+        f"{name} returns outputs without the axis of rows for a batch of one row. Keep this axis: "
+        "in place of squeeze() use flatten(1) in forward."
     )
 
 

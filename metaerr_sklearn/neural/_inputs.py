@@ -14,9 +14,10 @@ def as_net_input(X):
 
     The conversion depends on the type of X:
 
-    - A data frame (pandas, polars) with numeric or boolean columns becomes a float32 matrix.
-      Missing entries become NaN.
-    - A floating-point array or sparse matrix becomes float32, the default precision of torch.
+    - A data frame (pandas, polars) with numeric or boolean columns becomes a matrix of such a
+      precision. Missing entries become NaN.
+    - A floating-point array or sparse matrix becomes float32, or float64 after
+      ``torch.set_default_dtype(torch.float64)``.
     - Integer and boolean arrays keep their dtype: an Embedding layer needs integers, and a module
       for uint8 images scales them itself.
     - A `numpy.memmap` becomes a SliceDataset with these dtypes. It reads a row only when the net
@@ -56,10 +57,10 @@ def as_net_input(X):
     if isinstance(X, np.memmap):
         return SliceDataset(_MappedRows(X))
     if isinstance(X, np.ndarray):
-        return _as_writable(X, np.float32 if X.dtype.kind == "f" else None)
+        return _as_writable(X, _float_dtype() if X.dtype.kind == "f" else None)
     if sparse.issparse(X):
         # skorch indexes single rows, which works for csr_matrix only.
-        dtype = np.float32 if X.dtype.kind == "f" else X.dtype
+        dtype = _float_dtype() if X.dtype.kind == "f" else X.dtype
         is_ready = isinstance(X, sparse.csr_matrix) and X.dtype == dtype
         return X if is_ready else sparse.csr_matrix(X, dtype=dtype)
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
@@ -68,12 +69,17 @@ def as_net_input(X):
 
 
 def as_pipeline_input(X):
-    """Return X for a Pipeline that ends in a net: an array of float64 becomes float32.
+    """Return X for a Pipeline that ends in a net: an array of float64 gets torch's precision.
 
     The steps before the net may need any other X as it is, for example a frame.
     """
     is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
-    return X.astype(np.float32) if is_double else X
+    return X.astype(_float_dtype(), copy=False) if is_double else X
+
+
+def _float_dtype():
+    """Return the precision of new modules: float32, or float64 if the user has set it."""
+    return np.float64 if torch.get_default_dtype() == torch.float64 else np.float32
 
 
 class _MappedRows(Dataset):
@@ -81,7 +87,7 @@ class _MappedRows(Dataset):
 
     def __init__(self, X):
         self.X = X
-        self.dtype = np.float32 if X.dtype.kind == "f" else X.dtype
+        self.dtype = _float_dtype() if X.dtype.kind == "f" else X.dtype
 
     def __len__(self):
         return len(self.X)
@@ -116,8 +122,8 @@ def _frame_to_matrix(X):
             "the transformer cast to float32."
         )
     if hasattr(X, "iloc"):  # without na_value, pandas converts nullable columns to objects
-        return _as_writable(X.to_numpy(dtype=np.float32, na_value=np.nan))
-    return _as_writable(X.to_numpy(), np.float32)
+        return _as_writable(X.to_numpy(dtype=_float_dtype(), na_value=np.nan))
+    return _as_writable(X.to_numpy(), _float_dtype())
 
 
 def _as_writable(array, dtype=None):
