@@ -353,3 +353,44 @@ def test_groups_of_a_selective_classifier_are_named():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(TypeError, match="takes 3 positional arguments"):
         SelectiveClassifier(GaussianNB(), target_coverage=0.8).fit(X, y, np.ones(150))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_probabilities_of_a_base_in_a_frame_are_found_by_name(library, three_classes):
+    """AutoML libraries return frames, whose columns need not have the order of ``classes_``."""
+    make_frame = getattr(
+        pytest.importorskip(library), "table" if library == "pyarrow" else "DataFrame"
+    )
+
+    class ReturnsFrame(GaussianNB):
+        def predict_proba(self, X):
+            proba = super().predict_proba(X)
+            columns = {str(label): proba[:, j] for j, label in enumerate(self.classes_)}
+            return make_frame(dict(reversed(columns.items())))
+
+    X, y = three_classes
+    y = np.array(["a", "b", "c"])[y]
+    expected = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X, y)
+    clf = MetaErrorClassifier(ReturnsFrame(), "logistic", random_state=0).fit(X, y)
+    assert_array_equal(clf.predict_error_proba(X), expected.predict_error_proba(X))
+
+
+def test_a_base_that_leaves_out_rows_is_refused(three_classes):
+    class LeavesOut(GaussianNB):
+        def predict_proba(self, X):
+            return super().predict_proba(X)[1:]
+
+    X, y = three_classes
+    clf = MetaErrorClassifier(LeavesOut(), "logistic", random_state=0)
+    with pytest.raises(ValueError, match=r"LeavesOut returns probabilities for (\d+) rows and lab"):
+        clf.fit(X, y)
+
+
+def test_a_report_of_a_base_that_returns_nothing_is_refused(three_classes):
+    class ReturnsNothing(GaussianNB):
+        def predict_proba(self, X):
+            return None
+
+    X, y = three_classes
+    with pytest.raises(ValueError, match=r"predict_proba of ReturnsNothing must have shape .*\(\)"):
+        failure_report(ReturnsNothing().fit(X, y), X, y)

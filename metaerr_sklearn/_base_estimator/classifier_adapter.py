@@ -7,11 +7,18 @@ from scipy.special import expit, softmax
 from sklearn.base import clone, is_classifier
 from sklearn.utils import get_tags
 
-from .._utils.labels import as_array_like
+from .._utils.columns import is_frame
+from .._utils.labels import as_array_like, as_numpy
 from .._utils.probabilities import label_positions
 from .._utils.random import random_state_params
 from .._utils.rows import take_rows
-from .._utils.validation import SCORES_ADVICE, OutputError, check_proba, name_of
+from .._utils.validation import (
+    SCORES_ADVICE,
+    OutputError,
+    check_proba,
+    class_positions,
+    name_of,
+)
 from .encoded_labels import EncodedLabels
 from .fresh_nets import nets_in
 from .inspection import (
@@ -202,9 +209,11 @@ class ClassifierAdapter:
         """
         own_classes = self.classes_of_output(classes, X)
         if hasattr(self.estimator, "predict_proba"):
-            proba = np.asarray(self.call("predict_proba", X))
+            output = self.call("predict_proba", X)
+            proba = np.asarray(as_numpy(output))
             self._check_columns("predict_proba", proba, own_classes)
-            proba = self.checked_proba(proba)
+            positions = class_positions(output, own_classes) if is_frame(output) else None
+            proba = self.checked_proba(proba if positions is None else proba[:, positions])
         elif hasattr(self.estimator, "decision_function"):
             proba = self._proba_of_scores(X, own_classes)
         else:
@@ -283,7 +292,7 @@ class ClassifierAdapter:
         the row by its sum, 0, which gives NaN. `LabelSpreading` does so for a row that is far from
         all training rows. NaN from an estimator outside scikit-learn is a failure, and is kept.
         """
-        proba = np.asarray(proba)
+        proba = np.asarray(as_numpy(proba))
         if proba.ndim != 2:
             return proba
         is_empty = ~np.any(proba, axis=1)

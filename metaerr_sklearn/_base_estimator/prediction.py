@@ -9,7 +9,7 @@ import numpy as np
 from .._compat import num_samples
 from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.rows import in_chunks, read_once, take_rows
-from .._utils.validation import as_columns
+from .._utils.validation import OutputError, as_columns
 from .adapter import adapt
 
 
@@ -70,6 +70,12 @@ def predict_base(
         else:
             labels = np.asarray(base.predict(part, classes))
             pred_encoded = label_positions(labels, classes)
+        n_rows = num_samples(part)
+        if not len(proba) == len(labels) == n_rows:
+            raise OutputError(
+                f"{base.name} returns probabilities for {len(proba)} rows and labels for "
+                f"{len(labels)}, but X has {n_rows} rows. Leave out no row in prediction."
+            )
         if represent is not None:
             return labels, pred_encoded, proba, represent(part)
         if embedding is None:

@@ -268,11 +268,12 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
         If the rows are not probability distributions, or the columns do not fit the classes.
     """
     check_in_memory(proba, name)
-    if np.ndim(proba) != 2 and len(proba):
-        advice = _advice_for_one_column(proba) if np.ndim(proba) == 1 else ""
+    shape = np.shape(proba)
+    if len(shape) != 2 and shape != (0,):
+        advice = f" {_advice_for_one_column(proba)}" if len(shape) == 1 else ""
         raise ValueError(
-            f"{name} must have shape (n_samples, n_classes), got {np.shape(proba)}. Pass one "
-            f"column for each class. {advice}"
+            f"{name} must have shape (n_samples, n_classes), got {shape}. Pass one column for each "
+            f"class.{advice}"
         )
     if classes is not None:
         proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
@@ -318,26 +319,34 @@ def _columns_by_class(proba, classes, name):
     """Return the columns of a frame in the order of the classes; other tables as they are."""
     if not is_frame(proba):
         return proba
-    columns, wanted = column_names(proba), [str(label) for label in classes.tolist()]
-    keys, wanted_keys = columns, wanted
+    positions = class_positions(proba, classes)
+    if positions is None:
+        raise ValueError(
+            f"The columns of {name} are named {column_names(proba)[:10]}, but the classes are "
+            f"{[str(label) for label in classes[:10].tolist()]}. Name each column by its class, or "
+            f"pass {name}.to_numpy() with one column for each of the sorted classes. If some "
+            "classes have no row, pass all of them, sorted, as classes=."
+        )
+    return np.asarray(proba)[:, positions]
+
+
+def class_positions(frame, classes):
+    """Return the position of the column of each class in a frame; None if the names are others.
+
+    Columns without names have the order of the classes.
+    """
+    columns, wanted = column_names(frame), [str(label) for label in classes.tolist()]
     if classes.dtype.kind in "biuf":  # the label 1.0 may be named 1
-        keys, wanted_keys = category_names(columns).tolist(), category_names(wanted).tolist()
-    is_match = sorted(keys) == sorted(wanted_keys) and len(set(keys)) == len(keys)
-    positions = range(len(columns))
-    if columns in ([f"{j}" for j in positions], [f"column_{j}" for j in positions]):
+        columns, wanted = (category_names(names).tolist() for names in (columns, wanted))
+    n_columns = range(len(columns))
+    is_match = sorted(columns) == sorted(wanted) and len(set(columns)) == len(columns)
+    if columns in ([f"{j}" for j in n_columns], [f"column_{j}" for j in n_columns]):
         # Libraries give such names to columns without names. But names that are texts are the
         # classes if the classes are the same texts, which have another order: "0", "1", "10", "2".
-        first = getattr(proba, "column_names", proba.columns)[0]
+        first = getattr(frame, "column_names", frame.columns)[0]
         if not (is_match and isinstance(first, str)):
-            return proba
-    if not is_match:
-        raise ValueError(
-            f"The columns of {name} are named {columns[:10]}, but the classes are {wanted[:10]}. "
-            f"Name each column by its class, or pass {name}.to_numpy() with one column for each "
-            "of the sorted classes. If some classes have no row, pass all of them, sorted, as "
-            "classes=."
-        )
-    return np.asarray(proba)[:, [keys.index(key) for key in wanted_keys]]
+            return list(n_columns)
+    return [columns.index(name) for name in wanted] if is_match else None
 
 
 def check_fraction(value, name, *, closed="right"):
