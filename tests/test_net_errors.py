@@ -204,8 +204,9 @@ def test_a_net_that_gets_no_batch_is_not_taken_for_trained(wrap, table):
     with pytest.raises(ValueError, match=r"not trained on any row"):
         SelfTrainingWithMetaErr(net).fit(X, np.where(np.arange(90) < 60, y, -1))
     assert MetaErrorClassifier(net, None).fit(X, y).predict(X).shape == (90,)
-    untrained = make_net(TinyMLP, max_epochs=0)
-    assert MetaErrorClassifier(untrained, "confidence", cv=2).fit(X, y).n_errors_ > 0
+    untrained = make_net(TinyMLP, module__n_outputs=3, max_epochs=0)
+    clf = MetaErrorClassifier(untrained, "confidence", cv=2, random_state=0).fit(X, y)
+    assert clf.n_errors_ > 0
 
 
 def test_labels_of_a_validation_set_of_the_user(table):

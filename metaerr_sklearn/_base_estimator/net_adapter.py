@@ -403,7 +403,7 @@ class NetAdapter(ClassifierAdapter):
         classes : ndarray of shape (n_classes,)
             Labels that are known from y.
         X : any
-            Rows. The first one shows how many outputs the net has.
+            Rows. The first ones show how many outputs the net has.
 
         Returns
         -------
@@ -420,7 +420,7 @@ class NetAdapter(ClassifierAdapter):
         Parameters
         ----------
         X : any
-            Rows. The first one shows how many outputs the net has.
+            Rows. The first ones show how many outputs the net has.
         y : ndarray of shape (n_samples,)
             Labels of the rows.
 
@@ -481,8 +481,9 @@ class NetAdapter(ClassifierAdapter):
 
     def _n_outputs(self, X):
         """Return the number of columns of the fitted net's probabilities."""
-        # A row of `as_classifier` does not show whether a single output in [0, 1] is a logit.
-        n_rows = 100 if self._is_trained_module else 1
+        # A few rows of `as_classifier` do not show whether a single output in [0, 1] is a logit. A
+        # module may squeeze a single row.
+        n_rows = 100 if self._is_trained_module else 2
         rows = np.arange(min(num_samples(X), n_rows))
         return np.shape(self.call("predict_proba", self.take_rows(X, rows)))[-1]
 
