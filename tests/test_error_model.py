@@ -55,14 +55,19 @@ LEARNERS = [
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=str)
 def test_error_proba_is_a_calibrated_probability_that_beats_confidence(deployed, learner):
-    train, (X, y, proba) = halves(deployed)
-    error_proba = ErrorModel(learner, random_state=0).fit(*train).predict_error_proba(X, proba)
-    is_error = proba.argmax(axis=1) != y
-    assert error_proba.min() >= 0
-    assert error_proba.max() <= 1
-    assert abs(error_proba.mean() - is_error.mean()) < 0.03
-    confidence = roc_auc_score(is_error, 1 - proba.max(axis=1))
-    assert roc_auc_score(is_error, error_proba) > confidence + 0.1
+    (X, y, proba), other = halves(deployed)
+    excess = []
+    # Each half is tested once: the difference between the error rates of the halves drops out.
+    for train, (X_test, y_test, proba_test) in (((X, y, proba), other), (other, (X, y, proba))):
+        model = ErrorModel(learner, random_state=0).fit(*train)
+        error_proba = model.predict_error_proba(X_test, proba_test)
+        is_error = proba_test.argmax(axis=1) != y_test
+        assert error_proba.min() >= 0
+        assert error_proba.max() <= 1
+        excess.append(error_proba.mean() - is_error.mean())
+        confidence = roc_auc_score(is_error, 1 - proba_test.max(axis=1))
+        assert roc_auc_score(is_error, error_proba) > confidence + 0.1
+    assert abs(np.mean(excess)) < 0.015
 
 
 def test_learning_beats_platt_scaling(deployed):
@@ -396,16 +401,18 @@ def test_a_sample_of_many_rows_is_trained_on_and_all_are_predicted(bound):
 @pytest.mark.usefixtures("small_second_opinion")
 def test_rare_errors_are_oversampled_and_down_weighted(bound):
     """Still calibrated, and better than 1,000 random rows with about 10 errors."""
-    auroc, rates = [], []
+    auroc, rates, losses = [], [], []
     for seed in (0, 2, 4):
         X, y, proba, is_error = many_rows(40_000, 0.01, seed)
         model = ErrorModel("logistic", random_state=0).fit(X, y, proba)
         few = ErrorModel("logistic", random_state=0).fit(X[:1000], y[:1000], proba[:1000])
         X, y, proba, is_error = many_rows(20_000, 0.01, seed + 1)
         got, plain = (m.predict_error_proba(X, proba) for m in (model, few))
-        assert log_loss(is_error, got) < log_loss(is_error, plain)
+        losses.append([log_loss(is_error, got), log_loss(is_error, plain)])
         rates.append([got.mean(), is_error.mean()])
         auroc.append([roc_auc_score(is_error, score) for score in (got, plain)])
+    ours, plain = np.mean(losses, axis=0)
+    assert ours < plain
     expected, seen = np.mean(rates, axis=0)
     assert abs(expected / seen - 1) < 0.2
     ours, plain = np.mean(auroc, axis=0)

@@ -300,7 +300,7 @@ def test_second_opinion_equals_the_boosted_trees_where_rows_are_many(monkeypatch
     monkeypatch.setattr(SecondOpinionBlock, "many_rows", 299)
     block = SecondOpinionBlock()
     fit_transform(block, rows, 5)
-    trees = BoostedTrees(rows.X, rows.y_encoded, None, many=True, seed=5)
+    trees = BoostedTrees(rows.X, rows.y_encoded, seed=5)
     own = trees.predict_proba(rows.X)[np.arange(300), rows.pred_encoded]
     assert_allclose(second_proba(block, rows), own)
 
@@ -354,7 +354,7 @@ def test_neighbours_of_a_row_do_not_depend_on_the_rows_beside():
 
 
 def test_boosted_trees_of_one_class_know_nothing_else():
-    trees = BoostedTrees(np.zeros((30, 2)), np.full(30, 4), None, many=False)
+    trees = BoostedTrees(np.zeros((30, 2)), np.full(30, 4))
     assert_array_equal(trees.classes_, [4])
     assert_array_equal(trees.predict_proba(np.zeros((2, 2))), np.ones((2, 1)))
 

@@ -69,17 +69,15 @@ class BoostedTrees:
         Rows.
     y : ndarray of int, shape (n_samples,)
         Classes.
-    sample_weight : ndarray of shape (n_samples,) or None
+    sample_weight : ndarray of shape (n_samples,), default=None
         Weights.
-    many : bool
-        Whether there are enough rows for larger trees.
     seed : int, default=0
         Seed.
     """
 
     n_rounds = 60
 
-    def __init__(self, Z, y, sample_weight, many, *, seed=0):
+    def __init__(self, Z, y, sample_weight=None, *, seed=0):
         import lightgbm
 
         self.classes_, position = np.unique(y, return_inverse=True)
@@ -87,7 +85,7 @@ class BoostedTrees:
         params = {
             "objective": "binary" if n_classes <= 2 else "multiclass",
             "num_class": 1 if n_classes <= 2 else n_classes,
-            "learning_rate": 0.15 if many else 0.1,
+            "learning_rate": 0.15,
             # Larger trees take more time and, with so many rows, are no better.
             "num_leaves": min(31, max(8, len(Z) // 200)),
             "min_data_in_leaf": 10,

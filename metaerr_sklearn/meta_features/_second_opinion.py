@@ -94,7 +94,6 @@ class SecondOpinionBlock(Block):
                 rows.representation[part],
                 rows.y_encoded[part],
                 weight,
-                is_many,
                 seed=training.seed,
             )
 
@@ -102,7 +101,6 @@ class SecondOpinionBlock(Block):
             return self._predict(fit(np.intersect1d(chosen, train)), rows.take(test))
 
         chosen = training.reference
-        is_many = len(chosen) > self.many_rows
         folds = training.folds
         if not training.is_related:
             folds = make_splits(self.n_folds, None, rows.y_encoded, seed=training.seed, warn=False)
