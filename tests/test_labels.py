@@ -128,6 +128,13 @@ def test_strings_of_numpys_own_dtype_are_strings():
     assert clf.score(X, y.astype(object)) == 0.5
 
 
+@pytest.mark.parametrize("name", ["groups", "fold", "y_pred"])
+def test_what_is_no_column_is_refused_by_its_name(name):
+    y, proba, pairs = np.arange(N) % 2, np.full((N, 2), 0.5), np.zeros((N, 2))
+    with pytest.raises(ValueError, match=rf"{name} must have one value for each row.*\({N}, 2\)"):
+        ErrorModel("confidence").fit(None, y, proba, **{name: pairs})
+
+
 @pytest.mark.parametrize("view", [set, dict.values, dict.keys])
 def test_labels_without_an_order_of_rows_are_refused(view):
     labels = {row: row % 2 for row in range(N)}

@@ -46,10 +46,17 @@ def read_labels(y, *, name="y", warn=False):
     ------
     TypeError
         If the labels are not in memory.
+    ValueError
+        If the labels are not one column.
     """
     check_in_memory(y, name)
     values = _values_of(as_numpy(y))
     if not isinstance(values, list):
+        if values.ndim == 0 or values.shape[1:] not in ((), (1,)):
+            raise ValueError(
+                f"{name} must have one value for each row, got an array of shape {values.shape}. "
+                "Pass a list, an array or one column of a frame."
+            )
         return column_or_1d(values, warn=warn)
     labels = np.empty(len(values), dtype=object)
     labels[:] = values
