@@ -358,6 +358,21 @@ def test_equal_rows_are_represented_without_a_warning(X):
     assert np.isfinite(NumericRepresentation().fit_transform(X)).all()
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
+def test_infinite_values_of_a_users_transformer_count_as_missing(value, noisy_data):
+    X, y = noisy_data
+    holes = np.where(np.arange(X.size).reshape(X.shape) % 7 == 0, np.nan, X)
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
+    columns = [0, 1]
+    outputs = []
+    for missing in (np.nan, value):
+        filled = np.where(np.isnan(holes), missing, X)
+        to_numbers = FunctionTransformer(lambda Z, filled=filled: filled[: len(Z), columns])
+        clf.set_params(representation=to_numbers).fit(X, y)
+        outputs.append(clf.oof_error_proba_)
+    assert_array_equal(*outputs)
+
+
 @pytest.mark.parametrize("missing", [None, np.nan, "NA"])
 def test_missing_texts_are_empty(missing):
     pd = pytest.importorskip("pandas")

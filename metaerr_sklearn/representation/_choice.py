@@ -266,7 +266,10 @@ def represent(representation, X, rows=None):
                 f"shape {Z.shape} and dtype {Z.dtype} for {batch.stop - batch.start} rows. "
                 "Flatten images, encode categories."
             )
-        chunks.append(np.nan_to_num(Z.astype(np.float32, copy=False)))
+        # Infinite values count as missing. The largest float would have no finite distance.
+        with np.errstate(over="ignore"):
+            Z = Z.astype(np.float32, copy=False)
+        chunks.append(np.nan_to_num(Z, posinf=0.0, neginf=0.0))
     if not chunks:
         return representation.transform(X if rows is None else take_rows(X, rows))
     return np.concatenate(chunks) if len(chunks) > 1 else chunks[0]
