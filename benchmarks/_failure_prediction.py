@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._base_estimator.caching import Kept
+from metaerr_sklearn._base_estimator.fitting import fit_base
 from metaerr_sklearn.confidence import (
     NeighborAgreement,
     RelativeUncertainty,
@@ -33,8 +34,16 @@ from metaerr_sklearn.metrics import (
     fpr_at_tpr,
 )
 
+_keep = Kept.__call__
+
+
+def _keep_fits_of_bases(self, compute, *values):
+    is_fit = getattr(compute, "func", None) is fit_base
+    return _keep(self, compute, *values) if is_fit else compute()
+
+
 # The seconds of a fit are those of a first one: fits of the base are kept, meta-features are not.
-Kept.__call__ = lambda self, compute, *values: compute()
+Kept.__call__ = _keep_fits_of_bases
 
 OURS = ("auto", "lightgbm", "mlp", "logistic", "confidence")
 SIMPLE = (
