@@ -496,6 +496,11 @@ def test_wrong_parameters_are_refused(module):
         as_classifier(module, classes=["a", "a"])
     with pytest.raises(ValueError, match='"meta" device and has no weights'):
         as_classifier(copy.deepcopy(module).to("meta"))
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(ValueError, match="lazy layers that no row has passed"):
+        as_classifier(lazy)
+    lazy(torch.zeros(1, 4))
+    assert as_classifier(lazy).predict_proba(torch.zeros(3, 4)).shape == (3, 2)
 
 
 @pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", 3.5])

@@ -272,6 +272,50 @@ def test_unknown_views_are_refused_before_any_fit(name, images):
         clf.fit(X, y)
 
 
+def test_a_flip_in_words_is_refused_before_any_fit(images):
+    net = make_net(module__n_outputs=4, max_epochs="no fit")
+    views = AugmentedConfidence(flip="vertical")
+    with pytest.raises(ValueError, match="flip must be True or False, got 'vertical'"):
+        MetaErrorClassifier(net, meta_features=["confidence", views]).fit(*images)
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.from_numpy])
+def test_functions_that_return_views(kind, images):
+    X, y = images
+    net = make_net(module__n_outputs=4, max_epochs=1).fit(X, y)
+    given = kind(X.copy())
+
+    def darken_in_place(X):
+        X *= 0.5
+        return [X]
+
+    def darken(X):
+        return [0.5 * X]
+
+    in_place, expected = (
+        AugmentedConfidence(f).observe(net, given) for f in (darken_in_place, darken)
+    )
+    assert_array_equal(in_place, expected)
+    assert_array_equal(given, X)
+    with pytest.raises(ValueError, match=r"a list of altered versions of X: return \[altered\]"):
+        AugmentedConfidence(lambda X: 0.5 * X).observe(net, given)
+    with pytest.raises(ValueError, match=r"views\(X\) returned no view"):
+        AugmentedConfidence(lambda X: []).observe(net, given)
+
+
+def test_an_observer_may_return_a_tensor_with_gradients(images):
+    class Mean:
+        def observe(self, estimator, X):
+            weight = torch.ones(1, requires_grad=True)
+            return weight * torch.as_tensor(X).mean((1, 2, 3))
+
+    X, y = images
+    net = FrozenEstimator(make_net(module__n_outputs=4, max_epochs=1).fit(X, y))
+    clf = MetaErrorClassifier(net, "logistic", meta_features=["confidence", Mean()], random_state=0)
+    y = np.random.default_rng(0).integers(4, size=len(y))
+    assert clf.fit(X, y).predict_error_proba(X).shape == y.shape
+
+
 class Brightness:
     def observe(self, estimator, X):
         return np.asarray(X).mean(axis=(1, 2, 3))

@@ -436,7 +436,7 @@ def check_is_error(is_error):
 
 def as_columns(features, n_samples, name):
     """Return meta-features as a matrix of float, or raise unless each sample has one row."""
-    features = np.asarray(features, dtype=float)
+    features = np.asarray(as_numpy(features), dtype=float)
     features = features[:, None] if features.ndim == 1 else features
     if features.ndim != 2 or len(features) != n_samples:
         raise ValueError(

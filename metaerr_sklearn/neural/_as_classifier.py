@@ -76,7 +76,7 @@ def as_classifier(
     TypeError
         If `module` is not an instance of a module, or a parameter has an unknown name.
     ValueError
-        If the module has no weights ("meta" device), or a parameter is invalid.
+        If the module has no weights ("meta" device, lazy layers), or a parameter is invalid.
 
     Examples
     --------
@@ -368,6 +368,11 @@ def _check_module(module):
         raise ValueError(
             f'{type(module).__name__} is on the "meta" device and has no weights. Load them first: '
             'module.to_empty(device="cpu") and module.load_state_dict(...).'
+        )
+    if any(map(nn.parameter.is_lazy, _tensors_of(module))):
+        raise ValueError(
+            f"{type(module).__name__} has lazy layers that no row has passed, so that they have no "
+            "trained weights. Train it, or call module.load_state_dict(...), before you pass it."
         )
 
 

@@ -1,5 +1,7 @@
 """Meta-features from a net's predictions for augmented images."""
 
+from copy import deepcopy
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
@@ -92,10 +94,15 @@ class AugmentedConfidence(BaseEstimator):
         TypeError
             If the base classifier is neither a skorch net nor ends in one.
         ValueError
-            If `views` is not a callable and X does not hold images, or the axes of height and width
-            are not clear.
+            If `flip` is no bool, or if `views` is not a callable and X does not hold images, or the
+            axes of height and width are not clear.
         """
         check_not_a_module(estimator)
+        if not isinstance(self.flip, (bool, np.bool_)):
+            raise ValueError(
+                f"flip must be True or False, got {self.flip!r}. It mirrors left and right; for "
+                "other views pass views=, a function that returns altered versions of X."
+            )
         try:
             net_at_end(estimator)
         except TypeError as error:
@@ -133,8 +140,8 @@ class AugmentedConfidence(BaseEstimator):
         TypeError
             If `estimator` is neither a skorch net nor ends in one.
         ValueError
-            If `views` is not a callable and X does not hold images, or if a view and X differ in
-            their number of rows.
+            If `views` is not a callable and X does not hold images, if it returns no list of
+            views, or if a view and X differ in their number of rows.
         """
         (X,) = indexable(X)
         self.check_base(estimator, X)
@@ -188,7 +195,10 @@ class AugmentedConfidence(BaseEstimator):
         inner = unfrozen(estimator)
         is_net = isinstance(inner, NeuralNet)
         if callable(self.views):
-            views = self.views(X)
+            # A function may alter its argument; X stays as it is.
+            is_array = isinstance(X, (np.ndarray, torch.Tensor))
+            views = self.views(deepcopy(X) if is_array else X)
+            _check_are_views(views, X)
         elif is_net and type(inner).forward_iter is NeuralNet.forward_iter:
             return _predict_views_in_batches(inner, as_net_input(X), self._named_views())
         else:
@@ -206,6 +216,18 @@ class AugmentedConfidence(BaseEstimator):
                 )
             probas.append(proba)
         return [np.asarray(proba, dtype=np.float64) for proba in probas]
+
+
+def _check_are_views(views, X):
+    """Raise if a function returned one altered version of X in place of a list of them."""
+    shape = getattr(views, "shape", None)
+    if shape is not None and tuple(shape) == tuple(getattr(X, "shape", ())):
+        raise ValueError(
+            f"views(X) returned an array of the shape {tuple(shape)} of X. It must return a list "
+            "of altered versions of X: return [altered]."
+        )
+    if isinstance(views, (list, tuple)) and not views:
+        raise ValueError("views(X) returned no view. It must return altered versions of X.")
 
 
 def _predict_views_in_batches(net, X, views):
