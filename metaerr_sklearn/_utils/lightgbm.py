@@ -96,7 +96,9 @@ class BoostedTrees:
         data = lightgbm.Dataset(Z, label=position, weight=sample_weight, params=params)
         self._booster = None
         if n_classes > 1:
-            self._booster = SplitBooster(lightgbm.train(params, data, self.n_rounds))
+            # `SplitBooster` copies the trees, so that no training data are kept.
+            trees = lightgbm.train(params, data, self.n_rounds, keep_training_booster=True)
+            self._booster = SplitBooster(trees)
 
     def predict_proba(self, Z):
         """Return the probabilities of `classes_`, shape (n_samples, n_classes)."""

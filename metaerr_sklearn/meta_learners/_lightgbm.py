@@ -138,7 +138,8 @@ class LightGBMMetaLearner(ResidualMetaLearner):
 
         def fit_and_correct(fold):
             part = dataset(fold.Z_train, fold.train, reference=data)
-            booster = lightgbm.train(params, part, n_rounds)
+            # Without this option, LightGBM writes the trees as text and reads them again.
+            booster = lightgbm.train(params, part, n_rounds, keep_training_booster=True)
             added = [
                 booster.predict(
                     fold.Z_test,
