@@ -86,7 +86,7 @@ class BoostedTrees:
             "objective": "binary" if n_classes <= 2 else "multiclass",
             "num_class": 1 if n_classes <= 2 else n_classes,
             "learning_rate": 0.15,
-            # Larger trees take more time and, with so many rows, are no better.
+            # A leaf for every 200 rows: larger trees take more time and are no better.
             "num_leaves": min(31, max(8, len(Z) // 200)),
             "min_data_in_leaf": 10,
             "lambda_l2": 1.0,
