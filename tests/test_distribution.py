@@ -190,8 +190,8 @@ def test_each_row_is_sent_to_the_device_once_a_pass(noisy_data, tmp_path, monkey
     n_epochs = net_on("cpu", tmp_path).max_epochs
     clf = fit((X, y), net_on("cpu", tmp_path))
     trained = n_epochs * ((N_FOLDS - 1) * len(X) + len(X))  # the folds' nets, then the final one
-    # Each row is predicted by the net of one fold; one more row shows the number of outputs.
-    assert sum(n_sent) == trained + len(X) + 1
+    # Each row is predicted by the net of one fold; two more rows show the number of outputs.
+    assert sum(n_sent) == trained + len(X) + 2
     for predict in (clf.predict_with_error, clf.predict_error_proba, clf.estimate_accuracy):
         n_sent.clear()
         predict(X)

@@ -302,7 +302,7 @@ class PredictsErrors:
         >>> doubtful = np.argmax(log_odds)
         >>> reasons = np.argsort(-contributions[doubtful])[:2]
         >>> [f"{names[j]} {contributions[doubtful, j]:+.1f}" for j in reasons]
-        ['offset: confidence +2.1', 'offset: second_opinion +1.7']
+        ['offset: confidence +2.2', 'offset: second_opinion +2.0']
         """
         check_is_fitted(self)
         if self.error_model_ is None:
