@@ -91,7 +91,9 @@ def without_zero_weights(observations):
         observations = observations.take(rows)
         weight = observations.sample_weight
     if weight is not None:
-        weight = None if np.ptp(weight) == 0 else weight / weight.mean()
+        # Trees choose between equal splits by the last bits, which depend on the scale of weights.
+        rounded = (weight / weight.mean()).astype(np.float32)
+        weight = None if np.ptp(weight) == 0 else rounded.astype(float)
     fold = observations.fold
     if fold is not None and len(np.unique(fold)) < 2:
         fold = None
