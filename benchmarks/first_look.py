@@ -1,4 +1,4 @@
-"""Does the error model separate wrong predictions from right ones better than confidence?
+"""Does the error probability separate wrong predictions from right ones better than confidence?
 
 Question
     How high is the AUROC of the error probability on test data, compared with confidence scores?
@@ -6,11 +6,12 @@ Data
     Tables and images that scikit-learn ships (breast cancer, wine, digits). If METAERR_DATA is set,
     also Fashion-MNIST (3,000 training images).
 Baselines
-    Max probability (MSP), margin and entropy of the same classifier.
+    Max probability, margin and entropy of the same classifier.
 Seeds
     Three random splits into halves; the table shows means.
 Claim
-    The error model has a higher AUROC than MSP on average over the rows of the table.
+    The error probability has a higher AUROC than max probability on average over the rows of the
+    table.
 
 Run ``python benchmarks/first_look.py``: two to three minutes on two cores.
 """
@@ -38,8 +39,8 @@ from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn.confidence import margin, max_probability, negative_entropy
 
 METHODS = {
-    "error model": None,
-    "MSP": lambda proba: max_probability(proba, log_odds=True),
+    "error probability": None,
+    "max probability": lambda proba: max_probability(proba, log_odds=True),
     "margin": margin,
     "entropy": negative_entropy,
 }
@@ -114,7 +115,8 @@ def main():
     Console(width=100).print(table)
     wins = sum(row[1] > row[2] for row in means.values())
     gain = overall[1] - overall[2]
-    print(f"error model above MSP on {wins} of {len(means)} rows; mean gain {gain:+.3f}")
+    rows_won = f"{wins} of {len(means)} rows"
+    print(f"error probability above max probability on {rows_won}; mean gain {gain:+.3f}")
     return 0 if gain > 0 else 1
 
 
