@@ -359,6 +359,13 @@ def test_boosted_trees_of_one_class_know_nothing_else():
     assert_array_equal(trees.predict_proba(np.zeros((2, 2))), np.ones((2, 1)))
 
 
+def test_boosted_trees_for_one_prediction_predict_the_same():
+    Z = np.random.default_rng(0).normal(size=(900, 3))
+    y = np.digitize(Z[:, 0], [-0.5, 0.5])
+    expected = BoostedTrees(Z, y).predict_proba(Z)
+    assert_allclose(BoostedTrees(Z, y, predicts_once=True).predict_proba(Z), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_trees_in_parts_give_what_the_whole_booster_gives(n_classes):
     import lightgbm

@@ -1,5 +1,7 @@
 """Train and evaluate LightGBM."""
 
+from functools import partial
+
 import numpy as np
 from scipy.special import expit, softmax
 
@@ -73,11 +75,13 @@ class BoostedTrees:
         Weights.
     seed : int, default=0
         Seed.
+    predicts_once : bool, default=False
+        Whether a single prediction follows, for which the trees need not be split.
     """
 
     n_rounds = 60
 
-    def __init__(self, Z, y, sample_weight=None, *, seed=0):
+    def __init__(self, Z, y, sample_weight=None, *, seed=0, predicts_once=False):
         import lightgbm
 
         self.classes_, position = np.unique(y, return_inverse=True)
@@ -94,17 +98,22 @@ class BoostedTrees:
             **LIGHTGBM_PARAMS,
         }
         data = lightgbm.Dataset(Z, label=position, weight=sample_weight, params=params)
-        self._booster = None
+        self._raw_score = None
         if n_classes > 1:
-            # `SplitBooster` copies the trees, so that no training data are kept.
+            # With this option, LightGBM does not write the trees as text and read them again. They
+            # hold the training data, but `SplitBooster` copies the trees alone.
             trees = lightgbm.train(params, data, self.n_rounds, keep_training_booster=True)
-            self._booster = SplitBooster(trees)
+            self._raw_score = (
+                partial(trees.predict, raw_score=True, num_threads=1)
+                if predicts_once
+                else SplitBooster(trees).raw_score
+            )
 
     def predict_proba(self, Z):
         """Return the probabilities of `classes_`, shape (n_samples, n_classes)."""
-        if self._booster is None:
+        if self._raw_score is None:
             return np.ones((len(Z), 1))
-        score = self._booster.raw_score(Z)
+        score = self._raw_score(Z)
         if score.ndim == 2:
             return softmax(score, axis=1)
         proba = expit(score)

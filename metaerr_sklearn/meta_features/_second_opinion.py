@@ -88,17 +88,19 @@ class SecondOpinionBlock(Block):
     def _fit_boosting(self, rows, training):
         """Return boosted trees, and cross-fitted probabilities of the training rows."""
 
-        def fit(part):
+        def fit(part, **options):
             weight = None if rows.sample_weight is None else rows.sample_weight[part]
             return BoostedTrees(
                 rows.representation[part],
                 rows.y_encoded[part],
                 weight,
                 seed=training.seed,
+                **options,
             )
 
         def fit_and_predict(train, test):
-            return self._predict(fit(np.intersect1d(chosen, train)), rows.take(test))
+            trees = fit(np.intersect1d(chosen, train), predicts_once=True)
+            return self._predict(trees, rows.take(test))
 
         chosen = training.reference
         folds = training.folds
