@@ -127,55 +127,14 @@ def cross_fit(
             for k, *split in folds
         )
 
-    results, failed = [], {}
-
-    def read(found):
-        for result in found:
-            results.append(result)
-            if on_fold is not None:
-                on_fold()
-
     found = iter(run(estimator, seed, [(k, *split) for k, split in enumerate(splits)]))
-    n_last = 0
-    if on_idle is not None and hasattr(found, "throw"):
-        n_last = _n_folds_beside_idle_core(len(splits), n_jobs)
-    read(islice(found, len(splits) - n_last))
-    if n_last:
-        try:
-            on_idle()
-        except Exception:
-            read(found)  # an exception in a fold comes first, as without an idle core
-            raise
-        except BaseException as interrupt:
-            found.throw(interrupt)  # stops the other processes
-    read(found)
+    n_last = 0 if on_idle is None else _n_folds_beside_idle_core(len(splits), n_jobs)
+    results, failed = _read(found, len(splits), n_last, on_fold, on_idle), {}
     if mend_folds and len(splits) > 1:
         failed = mend_failed_folds(
             results, splits, y_encoded, lambda folds: run(*with_other_seed(estimator, seed), folds)
         )
-    n_samples = num_samples(X)
-    pred_encoded = np.zeros(n_samples, dtype=np.intp)
-    proba = np.zeros((n_samples, len(classes)))
-    fold = np.full(n_samples, -1)
-    observed = None
-    for number, ((_, test), result) in enumerate(zip(splits, results)):
-        if result is None:
-            continue
-        predictions, features, _ = result
-        is_new = fold[test] < 0
-        rows = test[is_new]
-        fold[rows] = number
-        pred_encoded[rows], proba[rows] = (
-            predictions.pred_encoded[is_new],
-            predictions.proba[is_new],
-        )
-        if observed is None:
-            observed = tuple(np.zeros((n_samples, values.shape[1])) for values in features)
-        for all_values, values in zip(observed, features):
-            all_values[rows] = values[is_new]
-    observations = Observations(
-        X, proba, pred_encoded, y_encoded, y_encoded != pred_encoded, fold=fold, observed=observed
-    )
+    observations = _join(results, splits, X, y_encoded, len(classes))
     fitted = [None if result is None else result[2] for result in results]
     return observations, fitted if keep_estimators else None, failed
 
@@ -263,6 +222,58 @@ def _n_folds_beside_idle_core(n_folds, n_jobs):
     if getattr(backend, "supports_sharedmem", False):
         return 0
     return n_folds % effective_n_jobs(n_jobs)
+
+
+def _read(found, n_folds, n_beside_idle, on_fold, on_idle):
+    """Return the results of all folds.
+
+    `on_idle` is called while other processes compute the last `n_beside_idle` folds. If a backend
+    returns all results together, it is not called.
+    """
+    results = []
+
+    def read(some):
+        for result in some:
+            results.append(result)
+            if on_fold is not None:
+                on_fold()
+
+    if n_beside_idle and hasattr(found, "throw"):
+        read(islice(found, n_folds - n_beside_idle))
+        try:
+            on_idle()
+        except Exception:
+            read(found)  # an exception in a fold comes first, as without an idle core
+            raise
+        except BaseException as interrupt:
+            found.throw(interrupt)  # stops the other processes
+    read(found)
+    return results
+
+
+def _join(results, splits, X, y_encoded, n_classes):
+    """Return the observations of all rows; a fold without a result leaves its rows at -1."""
+    n_samples = num_samples(X)
+    pred_encoded = np.zeros(n_samples, dtype=np.intp)
+    proba = np.zeros((n_samples, n_classes))
+    fold = np.full(n_samples, -1)
+    observed = None
+    for number, ((_, test), result) in enumerate(zip(splits, results)):
+        if result is None:
+            continue
+        predictions, features, _ = result
+        is_new = fold[test] < 0
+        rows = test[is_new]
+        fold[rows] = number
+        pred_encoded[rows] = predictions.pred_encoded[is_new]
+        proba[rows] = predictions.proba[is_new]
+        if observed is None:
+            observed = tuple(np.zeros((n_samples, values.shape[1])) for values in features)
+        for all_values, values in zip(observed, features):
+            all_values[rows] = values[is_new]
+    return Observations(
+        X, proba, pred_encoded, y_encoded, y_encoded != pred_encoded, fold=fold, observed=observed
+    )
 
 
 def _check_has_weight(fit_params, n_rows):
