@@ -270,6 +270,12 @@ def test_weights_reach_the_classifier_or_a_warning_names_it(takes_weights):
         (MLPMetaLearner(max_epochs=0), ValueError, "max_epochs of .*== 0, must be >= 1"),
         (AverageMetaLearner([]), ValueError, r"list of at least one meta-learner.*got \[\]"),
         (AverageMetaLearner([3]), ValueError, r"list of at least one meta-learner.*got \[3\]"),
+        (AverageMetaLearner([LEARNERS[-1]]), ValueError, "other than AverageMetaLearner"),
+        (
+            AverageMetaLearner([ClassifierMetaLearner(GaussianNB())]),
+            ValueError,
+            "other than AverageMetaLearner and ClassifierMetaLearner",
+        ),
         (AverageMetaLearner([MLPMetaLearner(0)]), ValueError, "hidden_size of MLPMetaLearner"),
     ],
 )

@@ -1,5 +1,6 @@
 """Base class and helpers of the meta-learners."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.utils import check_scalar
 
 from .._utils.probabilities import log_losses_of_logits
 from .._utils.random import draw_seed
+from .._utils.threads import run_in_threads
 
 # Of the standard normal distribution, for a level of 0.1 %.
 _QUANTILE = 3.09
@@ -116,7 +118,7 @@ class ResidualMetaLearner(BaseEstimator):
             `oof_logit_` holds the log-odds of each row, from learners of the other folds. The
             strength of the correction of a row is chosen by the other folds, too.
         """
-        path, finish = self.cross_fit(
+        paths, finishes = self.cross_fit(
             Z,
             is_error,
             offset,
@@ -126,8 +128,8 @@ class ResidualMetaLearner(BaseEstimator):
             sample_weight=sample_weight,
             seed=seed,
         )
-        amounts, self.oof_logit_ = choose_amounts([path], is_error, folds, sample_weight, groups)
-        finish(*amounts)
+        amounts, self.oof_logit_ = choose_amounts(paths, is_error, folds, sample_weight, groups)
+        run_in_threads(getattr(self, "n_jobs", None), map(partial, finishes, amounts))
         return self
 
     def cross_fit(
@@ -151,10 +153,11 @@ class ResidualMetaLearner(BaseEstimator):
 
         Returns
         -------
-        path : ndarray of shape (n_strengths, n_samples)
-            Log-odds. The first strength is no correction: the offset.
-        finish : callable
-            Fits the learner on all rows, with the strength at the given index.
+        paths : list of ndarray of shape (n_strengths, n_samples)
+            Log-odds, one array for each averaged learner. The first strength is no correction: the
+            offset.
+        finishes : list of callable
+            Each fits one learner on all rows, with the strength at the given index of its path.
         """
         self.check_parameters()
         Z = np.asarray(Z, dtype=float)
@@ -169,7 +172,8 @@ class ResidualMetaLearner(BaseEstimator):
         ]
         offset = np.asarray(offset, dtype=float)
         is_error = np.asarray(is_error, dtype=bool)
-        return self._fit_path(Z[:, self._used], is_error, offset, folds, weight, seed)
+        path, finish = self._fit_path(Z[:, self._used], is_error, offset, folds, weight, seed)
+        return [path], [finish]
 
     def decision_function(self, Z, offset):
         """Return the log-odds of an error.

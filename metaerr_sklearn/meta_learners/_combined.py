@@ -1,6 +1,7 @@
 """Meta-learners made of other learners."""
 
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from sklearn import config_context
@@ -15,7 +16,7 @@ from .._utils.probabilities import clipped_logit
 from .._utils.rows import take_rows
 from .._utils.threads import run_in_threads
 from .._utils.validation import OutputError, is_distribution, warn_caller
-from ._base import ResidualMetaLearner, choose_amounts
+from ._base import ResidualMetaLearner
 
 _EPS = 1e-6
 
@@ -54,10 +55,12 @@ class AverageMetaLearner(ResidualMetaLearner):
     def check_parameters(self):
         """Raise unless `learners` is a list of meta-learners with valid parameters."""
         learners = self.learners if isinstance(self.learners, (list, tuple)) else []
-        if not learners or not all(isinstance(v, ResidualMetaLearner) for v in learners):
+        # An average and a classifier have no strength of a correction that could be chosen.
+        if not learners or not all(hasattr(learner, "_fit_path") for learner in learners):
             raise ValueError(
                 "learners of AverageMetaLearner must be a list of at least one meta-learner of "
-                f"this package, got {self.learners!r}. Pass for example [LightGBMMetaLearner(), "
+                "this package, other than AverageMetaLearner and ClassifierMetaLearner, got "
+                f"{self.learners!r}. Pass for example [LightGBMMetaLearner(), "
                 "LogisticMetaLearner()]."
             )
         for learner in learners:
@@ -73,45 +76,28 @@ class AverageMetaLearner(ResidualMetaLearner):
         """Whether the correction of every learner splits into parts."""
         return all(learner.is_additive for learner in self.learners)
 
-    def fit(
-        self,
-        Z,
-        is_error,
-        offset,
-        *,
-        folds,
-        Z_folds=None,
-        is_for_trees=None,
-        sample_weight=None,
-        groups=None,
-        seed=0,
-    ):
-        """Fit a clone of each learner.
+    def cross_fit(self, Z, is_error, offset, **options):
+        """Compute the out-of-fold log-odds of a clone of each learner.
 
         Parameters
         ----------
-        Z, is_error, offset, folds, Z_folds, is_for_trees, sample_weight, groups, seed : any
+        Z, is_error, offset : any
             See `ResidualMetaLearner.fit`.
+        **options : dict
+            The other arguments of `ResidualMetaLearner.cross_fit`.
 
         Returns
         -------
-        self : object
+        paths, finishes : list
+            Those of all learners; see `ResidualMetaLearner.cross_fit`.
         """
         self.check_parameters()
         self.n_features_in_ = Z.shape[1]
-        options = {
-            "folds": folds,
-            "Z_folds": Z_folds,
-            "is_for_trees": is_for_trees,
-            "sample_weight": sample_weight,
-            "seed": seed,
-        }
         self.learners_ = [clone(learner) for learner in self.learners]
         works = (partial(v.cross_fit, Z, is_error, offset, **options) for v in self.learners_)
-        paths, finishes = zip(*run_in_threads(self.n_jobs, works))
-        amounts, self.oof_logit_ = choose_amounts(paths, is_error, folds, sample_weight, groups)
-        run_in_threads(self.n_jobs, map(partial, finishes, amounts))
-        return self
+        found = zip(*run_in_threads(self.n_jobs, works))
+        paths, finishes = (list(chain.from_iterable(lists)) for lists in found)
+        return paths, finishes
 
     def decision_function(self, Z, offset):
         """Return the mean log-odds of an error.
