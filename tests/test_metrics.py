@@ -632,6 +632,22 @@ def test_report_with_no_error_or_one(digits, n_errors):
     assert ("n/a" in failure_report(model, X, y, n_bootstrap=50)) == (n_errors == 0)
 
 
+@pytest.mark.parametrize("n_rows", [500, 790])
+def test_report_if_all_predictions_are_wrong(digits, n_rows):
+    """The error rate is exactly 1, and no cell touches the one before it."""
+    X_train, X, y_train, y = digits
+    model = CountingErrorPredictor(shift=5).fit(X_train, y_train)
+    X = X[:n_rows]
+    y = np.where(model.predict(X) == "digit 0", "digit 1", "digit 0")
+    text = failure_report(model, X, y, n_bootstrap=10)
+    assert f"error rate = 1.000 ({1 - 3.8415 / (n_rows + 3.8415):.3f} to 1.000)" in text
+    assert "\n    AUROC n/a, AURC +0.0 (" in text
+    lines = text.splitlines()
+    row = next(k for k, line in enumerate(lines) if "1000.0" in line)
+    assert len(lines[row + 1].split()) == 4
+    assert max(map(len, lines)) <= 80
+
+
 def test_report_of_unusable_input(digits):
     X_train, X, y_train, y = digits
 

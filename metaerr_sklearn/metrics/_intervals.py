@@ -50,7 +50,8 @@ class Intervals:
         self.normal_quantile = -ndtri((1 - confidence_level) / 2)
         n_rare = min(self.n_wrong, self.n_right)
         self.t_quantile = -stdtrit(max(n_rare - 1, 1), (1 - confidence_level) / 2)
-        self.error_rate = float(self.share @ is_error)
+        wrong, right = weight[is_error].sum(), weight[~is_error].sum()
+        self.error_rate = float(wrong / (wrong + right))  # exactly 1 if all rows are wrong
         self.rate_interval = self._error_rate_interval()
 
     def _error_rate_interval(self):

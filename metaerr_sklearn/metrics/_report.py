@@ -280,6 +280,8 @@ def _format_report(report, digits):
         return "n/a" if np.isnan(value) else f"{scale * value:{sign}.{places}f}"
 
     def interval(bounds, name, sign="", joint="-"):
+        if np.isnan(bounds).all():
+            return "n/a"
         return joint.join(number(bound, name, sign) for bound in bounds)
 
     head = (
@@ -297,15 +299,24 @@ def _format_report(report, digits):
     if report["difference"]:
         gains = []
         for name in ("error_roc_auc", "aurc"):
-            gain = f"{_COLUMNS[name]} {number(report['difference'][name], name, '+')}"
-            if report["n_bootstrap"]:
+            difference = report["difference"][name]
+            gain = f"{_COLUMNS[name]} {number(difference, name, '+')}"
+            if report["n_bootstrap"] and not np.isnan(difference):
                 bounds = report["difference_interval"][name]
                 gain += f" ({interval(bounds, name, '+', ' to ')})"
             gains.append(gain)
         lines += ["error probability minus max probability:", f"    {', '.join(gains)}"]
 
-    name_width = max(len(row) for row in report["scores"])
-    width = max(digits + 9, 2 * digits + 6) if report["n_bootstrap"] else digits + 7
+    cells = {
+        row: [{name: number(value, name) for name, value in values.items()}]
+        for row, values in report["scores"].items()
+    }
+    if report["n_bootstrap"]:
+        for row, bounds in report["intervals"].items():
+            cells[row].append({name: interval(bounds[name], name) for name in bounds})
+    name_width = max(map(len, cells))
+    longest = max(len(cell) for lines in cells.values() for line in lines for cell in line.values())
+    width = max(longest + 1, digits + 9 if report["n_bootstrap"] else digits + 7)
     columns = list(_COLUMNS)
     tables = [columns]
     if name_width + width * len(columns) > _MAX_WIDTH:
@@ -316,14 +327,11 @@ def _format_report(report, digits):
 
     for table in tables:
         lines += ["", line("", (_COLUMNS[name] for name in table))]
-        for row, values in report["scores"].items():
-            shown = [name for name in table if name in values]
-            if not shown:
+        for row, (values, *intervals) in cells.items():
+            if not values.keys() & set(table):
                 continue
-            lines.append(line(row, (number(values[n], n) if n in shown else "-" for n in table)))
-            if report["n_bootstrap"]:
-                bounds = report["intervals"][row]
-                lines.append(line("", (interval(bounds[name], name) for name in shown)))
+            lines.append(line(row, (values.get(name, "-") for name in table)))
+            lines += [line("", (one.get(name, "") for name in table)) for one in intervals]
     return "\n".join(lines) + "\n"
 
 
