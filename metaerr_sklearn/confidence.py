@@ -234,7 +234,35 @@ def generalized_entropy(proba, *, gamma=0.1, top_m=None):
     return -(top_term + ((others * (1 - others)) ** gamma).sum(axis=1))
 
 
-class TrustScore(BaseEstimator):
+class _NeighborScore(BaseEstimator):
+    """Checks and tags of the scores that search neighbors; with the parameter `n_neighbors`."""
+
+    def _check_fit(self, X, y):
+        check_scalar(self.n_neighbors, "n_neighbors", (int, np.integer), min_val=1)
+        check_in_memory(X)
+        check_in_memory(y, "y")
+        return validate_data(
+            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
+        )
+
+    def _check_rows(self, X):
+        """Return the rows to score; None stands for the training rows."""
+        check_is_fitted(self)
+        if X is None:
+            return None
+        check_in_memory(X)
+        return validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags
+
+
+class TrustScore(_NeighborScore):
     """Compare the distances to the predicted class and to the nearest other class.
 
     The score of a row is the distance to the nearest training row of any other class, divided
@@ -298,15 +326,10 @@ class TrustScore(BaseEstimator):
         self : TrustScore
             Fitted scorer.
         """
-        check_scalar(self.n_neighbors, "n_neighbors", (int, np.integer), min_val=1)
         check_scalar(
             self.alpha, "alpha", (float, int), min_val=0, max_val=1, include_boundaries="left"
         )
-        check_in_memory(X)
-        check_in_memory(y, "y")
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
-        )
+        X, y = self._check_fit(X, y)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
@@ -338,13 +361,7 @@ class TrustScore(BaseEstimator):
             Finite and non-negative, higher means more trusted: 1 if both distances are equal, 0
             for a label that was not in `y` of `fit`.
         """
-        check_is_fitted(self)
-        if X is not None:
-            check_in_memory(X)
-            X = validate_data(
-                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
-            )
-        distances = self._distance_to_classes(X)
+        distances = self._distance_to_classes(self._check_rows(X))
         if y_pred is None:
             pred_encoded = distances.argmin(axis=1)
         else:
@@ -358,12 +375,6 @@ class TrustScore(BaseEstimator):
         tiny = 1e-12
         trust = (distances.min(axis=1) + tiny) / (to_predicted + tiny)
         return np.nan_to_num(trust, posinf=np.finfo(trust.dtype).max)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.required = True
-        return tags
 
     def _dense_rows(self, X, rows):
         if self.alpha == 0:
@@ -387,7 +398,7 @@ class TrustScore(BaseEstimator):
         return distances
 
 
-class NeighborAgreement(BaseEstimator):
+class NeighborAgreement(_NeighborScore):
     """Compute the share of the nearest training rows that have the predicted label.
 
     Parameters
@@ -446,12 +457,7 @@ class NeighborAgreement(BaseEstimator):
         self : NeighborAgreement
             Fitted scorer.
         """
-        check_scalar(self.n_neighbors, "n_neighbors", (int, np.integer), min_val=1)
-        check_in_memory(X)
-        check_in_memory(y, "y")
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2
-        )
+        X, y = self._check_fit(X, y)
         self._neighbors = KNeighborsClassifier(
             min(self.n_neighbors, X.shape[0] - 1), weights=self.weights, n_jobs=self.n_jobs
         ).fit(X, y)
@@ -475,23 +481,11 @@ class NeighborAgreement(BaseEstimator):
             Weighted share in [0, 1], higher means more trusted; 0 for a label that was not in `y`
             of `fit`.
         """
-        check_is_fitted(self)
-        if X is not None:
-            check_in_memory(X)
-            X = validate_data(
-                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
-            )
-        share = self._neighbors.predict_proba(X)
+        share = self._neighbors.predict_proba(self._check_rows(X))
         if y_pred is None:
             return share.max(axis=1)
         pred_encoded = _pred_encoded(y_pred, self.classes_, len(share))
         return np.where(pred_encoded >= 0, share[np.arange(len(share)), pred_encoded], 0.0)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.required = True
-        return tags
 
 
 class RelativeUncertainty(BaseEstimator):
