@@ -11,12 +11,12 @@ from .._base_estimator.prediction import predict_base
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.rows import indexable, is_lazy, read_once_if_small
 from .._utils.validation import check_fraction
-from ..accuracy_estimation import accuracy_interval
+from ..error_model._accuracy import EstimatesAccuracy
 from ..representation._choice import represent, shared_with
 from ._error_classifier import ErrorClassifier
 
 
-class PredictsErrors:
+class PredictsErrors(EstimatesAccuracy):
     """Methods of a fitted `MetaErrorClassifier` that are about errors.
 
     They read `estimator_`, `error_model_`, `classes_`, `oof_error_proba_` and `error_threshold`.
@@ -135,7 +135,7 @@ class PredictsErrors:
         check_is_fitted(self)
         check_fraction(confidence_level, "confidence_level", closed="neither")
         if self.error_model_ is None:
-            return accuracy_interval(self.predict_error_proba(X))
+            return self.accuracy_interval(self.predict_error_proba(X))
         (X,) = indexable(X)
         _, observations = self._observe(read_once_if_small(X))
         error_model = self.error_model_
@@ -150,58 +150,6 @@ class PredictsErrors:
             error_model.predict_observations(observations),
             novelty,
             confidence_level=confidence_level,
-        )
-
-    def accuracy_interval(self, error_proba, novelty=None, *, confidence_level=0.95):
-        """Estimate the accuracy of `predict` from outputs that were computed part by part.
-
-        The result is that of `estimate_accuracy` on all rows. Use it if the rows are larger than
-        the memory, or if the workers of a cluster predict them.
-
-        Parameters
-        ----------
-        error_proba : array-like of shape (n_samples,)
-            Outputs of `predict_error_proba` for all rows, in any order.
-
-        novelty : array-like of shape (n_samples,), default=None
-            Outputs of `predict_novelty` for the same rows. If None, the novelty of the estimate is
-            NaN, and there is no warning about rows that are unlike the training rows.
-
-        confidence_level : float in (0, 1), default=0.95
-            Probability of the interval.
-
-        Returns
-        -------
-        estimate : AccuracyEstimate
-            NamedTuple ``(accuracy, low, high, novelty)``.
-
-        Raises
-        ------
-        ValueError
-            If there is no row, a value is not between 0 and 1, lengths differ, or
-            `confidence_level` is out of range.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sklearn.datasets import load_digits
-        >>> from sklearn.naive_bayes import GaussianNB
-        >>> from metaerr_sklearn import MetaErrorClassifier
-        >>> X, y = load_digits(return_X_y=True)
-        >>> clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
-        >>> _ = clf.fit(X[:900], y[:900])
-        >>> parts = np.array_split(X[900:], 3)
-        >>> error_proba = np.concatenate([clf.predict_error_proba(part) for part in parts])
-        >>> novelty = np.concatenate([clf.predict_novelty(part) for part in parts])
-        >>> estimate = clf.accuracy_interval(error_proba, novelty)
-        >>> bool(np.allclose(estimate, clf.estimate_accuracy(X[900:])))
-        True
-        """
-        check_is_fitted(self)
-        if self.error_model_ is None:
-            return accuracy_interval(error_proba, confidence_level=confidence_level)
-        return self.error_model_.accuracy_interval(
-            error_proba, novelty, confidence_level=confidence_level
         )
 
     def predict_novelty(self, X):

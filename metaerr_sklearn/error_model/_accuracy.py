@@ -8,16 +8,13 @@ from ._novelty import NOVEL
 
 
 class EstimatesAccuracy:
-    """Method of a fitted `ErrorModel` that estimates an accuracy.
-
-    It reads `oof_error_proba_`, `n_novelty_rows`, `_oof_weight` and `_learned_share`.
-    """
+    """Method that estimates an accuracy, of `ErrorModel` and of what has one as `error_model_`."""
 
     def accuracy_interval(self, error_proba, novelty=None, *, confidence_level=0.95):
-        """Estimate the accuracy on unlabeled rows from their error probabilities.
+        """Estimate the accuracy on unlabeled rows from outputs that were computed part by part.
 
-        Use it if the outputs for the rows were computed part by part, for example by the workers of
-        a cluster, and then joined.
+        Use it if the rows are larger than the memory, or if the workers of a cluster predict them.
+        The result is that of `MetaErrorClassifier.estimate_accuracy` on all rows.
 
         Parameters
         ----------
@@ -34,43 +31,44 @@ class EstimatesAccuracy:
         Returns
         -------
         estimate : AccuracyEstimate
-            NamedTuple ``(accuracy, low, high, novelty)``; see
-            `MetaErrorClassifier.estimate_accuracy`.
+            NamedTuple ``(accuracy, low, high, novelty)``.
 
         Raises
         ------
         ValueError
-            If there is no row, a value is not in [0, 1], or lengths differ.
+            If there is no row, a value is not between 0 and 1, lengths differ, or
+            `confidence_level` is out of range.
 
         Examples
         --------
         >>> import numpy as np
         >>> from sklearn.datasets import load_digits
         >>> from sklearn.naive_bayes import GaussianNB
-        >>> from metaerr_sklearn import ErrorModel
+        >>> from metaerr_sklearn import MetaErrorClassifier
         >>> X, y = load_digits(return_X_y=True)
-        >>> proba = GaussianNB().fit(X[:500], y[:500]).predict_proba(X)  # or from an API
-        >>> model = ErrorModel("logistic", random_state=0)
-        >>> _ = model.fit(X[500:900], y[500:900], proba[500:900])
-        >>> parts = np.array_split(np.arange(900, len(X)), 3)
-        >>> error_proba = [model.predict_error_proba(X[part], proba[part]) for part in parts]
-        >>> novelty = [model.predict_novelty(X[part]) for part in parts]
-        >>> estimate = model.accuracy_interval(np.concatenate(error_proba), np.concatenate(novelty))
-        >>> is_right = proba[900:].argmax(axis=1) == y[900:]
-        >>> bool(estimate.low <= is_right.mean() <= estimate.high)
+        >>> clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0)
+        >>> _ = clf.fit(X[:900], y[:900])
+        >>> parts = np.array_split(X[900:], 3)
+        >>> error_proba = np.concatenate([clf.predict_error_proba(part) for part in parts])
+        >>> novelty = np.concatenate([clf.predict_novelty(part) for part in parts])
+        >>> estimate = clf.accuracy_interval(error_proba, novelty)
+        >>> bool(np.allclose(estimate, clf.estimate_accuracy(X[900:])))
         True
         """
         check_is_fitted(self)
+        model = getattr(self, "error_model_", self)
+        if model is None:  # with meta_learner=None, no out-of-fold errors are known
+            return accuracy_interval(error_proba, confidence_level=confidence_level)
         is_novel = None
         if novelty is not None:
             is_novel = check_shares(novelty, "novelty") > NOVEL
             check_consistent_length(error_proba, is_novel)
-            warn_if_novel(is_novel, self.n_novelty_rows)
+            warn_if_novel(is_novel, model.n_novelty_rows)
         return accuracy_interval(
             error_proba,
-            self.oof_error_proba_,
+            model.oof_error_proba_,
             is_novel,
-            oof_weight=self._oof_weight,
-            learned_share=self._learned_share,
+            oof_weight=model._oof_weight,
+            learned_share=model._learned_share,
             confidence_level=confidence_level,
         )
