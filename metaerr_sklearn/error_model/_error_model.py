@@ -392,18 +392,21 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         self._learned_share = learned_share(is_error, sample.rows)
         self._oof_weight = spread_weights(weight, counted, len(self.oof_error_proba_))
         observations, sampled = self._represent(observations, sample, learner, base.estimator, kept)
-        reason = why_no_folds(sampled)
-        if reason is not None:
+        no_folds, folds, part = why_no_folds(sampled), None, None
+        if no_folds is None:
+            folds, part = make_folds(sampled, self.cv, seed)
+        else:
             self._blocks = []
         training = TrainingRows(
             sampled,
-            np.arange(len(sampled)) if sample.reference is None else sample.reference,
-            *((None, None) if reason is not None else make_folds(sampled, self.cv, seed)),
-            relation is not None and reason is None,
-            seed,
-            self.n_jobs,
-            is_of_images(self.representation_),
-            is_hidden_layer_of(self.representation_, base.estimator),
+            reference=np.arange(len(sampled)) if sample.reference is None else sample.reference,
+            folds=folds,
+            part=part,
+            is_related=relation is not None and no_folds is None,
+            seed=seed,
+            n_jobs=self.n_jobs,
+            is_image=is_of_images(self.representation_),
+            is_hidden_layer=is_hidden_layer_of(self.representation_, base.estimator),
         )
         kept_of_rows = kept_for(training, memory)
         fitted = fit_blocks(self._blocks, training, kept_of_rows)
@@ -412,14 +415,16 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         sample_weight = sampled.sample_weight
         if sample.weight is not None:
             sample_weight = sample.weight * (1 if sample_weight is None else sample_weight)
-        options = {
-            "raw_input": self._raw_input,
-            "weight": sample_weight,
-            "no_folds": reason,
-            "kept": kept_of_rows,
-        }
         self._cascade = Cascade(observed_share)
-        oof = self._cascade.fit(training, fitted, self._make_learner, **options)
+        oof = self._cascade.fit(
+            training,
+            fitted,
+            self._make_learner,
+            raw_input=self._raw_input,
+            weight=sample_weight,
+            no_folds=no_folds,
+            kept=kept_of_rows,
+        )
         self._describe_fit()
         self.oof_log_loss_ = float(log_loss_of_logits(sampled.is_error, oof, sample_weight))
 

@@ -65,9 +65,9 @@ class NeighborIndex:
             self._axes = np.ascontiguousarray(axes.T, dtype=matrix.dtype)
         self._points, self._search = self.rotate(matrix), None
 
-    def query(self, matrix, n_neighbors, n_jobs=None):
+    def query(self, matrix, n_neighbors):
         """Return distances and positions of near rows, both ordered by distance."""
-        return self.query_rotated(self.rotate(matrix), n_neighbors, n_jobs)
+        return self.query_rotated(self.rotate(matrix), n_neighbors)
 
     def query_rotated(self, points, n_neighbors, n_jobs=None):
         """Return what `query` returns, for rows that `rotate` returned."""

@@ -105,9 +105,6 @@ class OpinionPool(BaseEstimator):
 
     Parameters
     ----------
-    n_neighbors : int, default=10
-        Neighbours of a row in the graph.
-
     n_jobs : int, default=None
         Threads of the neighbour search.
 
@@ -162,8 +159,7 @@ class OpinionPool(BaseEstimator):
     # Opinions that are hardly better than guessing would change labels at random.
     _min_adjusted_accuracy = 0.25
 
-    def __init__(self, *, n_neighbors=10, n_jobs=None, random_state=None):
-        self.n_neighbors = n_neighbors
+    def __init__(self, *, n_jobs=None, random_state=None):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -233,12 +229,12 @@ class OpinionPool(BaseEstimator):
         n_classes = len(self.classes_)
         Z = represent(self.representation_, X)
         opinions = np.zeros((len(labeled), n_classes, len(_AuxiliaryModels.names)))
-        graph = None if embeddings else NeighborGraph(Z, members, self.n_neighbors, self.n_jobs)
+        graph = None if embeddings else NeighborGraph(Z, members, n_jobs=self.n_jobs)
         trains = [labeled[train] for train, _ in cross_fitted.splits]
         for number, train in enumerate([*trains, labeled]):
             if embeddings:
                 embedding = represent(embeddings[number], X)
-                graph = NeighborGraph(embedding, members, self.n_neighbors, self.n_jobs)
+                graph = NeighborGraph(embedding, members, n_jobs=self.n_jobs)
             auxiliary = _AuxiliaryModels(Z, graph, self._labels.within(train), n_classes, seed)
             if number < len(trains):
                 rows = labeled[fold == number]
@@ -351,7 +347,7 @@ class OpinionPool(BaseEstimator):
             Returns the hidden layer of the new net.
         """
         members = self._auxiliary.graph.members
-        graph = NeighborGraph(represent(embedding, X), members, self.n_neighbors, self.n_jobs)
+        graph = NeighborGraph(represent(embedding, X), members, n_jobs=self.n_jobs)
         self._auxiliary.set_graph(graph, self._labels)
         proba = self._auxiliary.graph_proba(graph.neighbors[self._unlabeled])
         self._unlabeled_opinions[:, :, -1] = proba
