@@ -212,6 +212,20 @@ def test_unsupported_input_gives_a_reason_and_no_exception():
     assert fit_representation(None, np.zeros((3, 1))) == (None, "representation=None")
 
 
+@pytest.mark.parametrize(
+    ("X", "advice"),
+    [
+        ([b"one word", b"two"], r"bytes\. Pass \[text\.decode\(\) for text in X\]\. Errors are"),
+        (np.array([b"one word", b"two"]), "because its texts are bytes"),
+        (np.array([(1.0, 2)] * 3, dtype=[("a", "f8"), ("b", "i4")]), r"pandas\.DataFrame\(X\)"),
+        ([{"a": 1}, {"a": 2}], r"Pass a frame: pandas\.DataFrame\(X\)\. Errors are predicted"),
+    ],
+)
+def test_rows_that_are_easily_converted_come_with_what_to_type(X, advice):
+    with pytest.warns(UserWarning, match=advice):
+        assert fit_representation("auto", X)[0] is None
+
+
 def test_text_without_words_has_no_representation():
     """A base may use single letters; the default vectorizer requires words of two letters."""
     letters = [" ".join(f"{i:03}") for i in range(200)]

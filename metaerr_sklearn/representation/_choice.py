@@ -108,9 +108,9 @@ def fit_representation(representation, X, *, seed=0, hidden=None, kept=None):
     if fitted is None:
         warn_caller(
             f"{reason.rstrip('.')}. Errors are predicted without neighbours and second opinion. To "
-            "use them, pass representation= with a transformer that turns X into numbers, for "
-            "example TorchEmbedding(net) of a fitted skorch net. To go without them, pass "
-            "representation=None."
+            "use them with X as it is, pass representation= with a transformer that turns X into "
+            "numbers, for example TorchEmbedding(net) of a fitted skorch net. To go without them, "
+            "pass representation=None."
         )
     elif isinstance(representation, str):
         fitted.warn_of_left_out()

@@ -1,5 +1,7 @@
 """Represent any X as one numeric matrix, with one class for each kind of X."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -503,7 +505,19 @@ def _find_kind(X):
     for kind in _KINDS:
         if kind.accepts(given):
             return kind
-    raise UnsupportedInputError(f"X of type {type(X).__name__} has no numeric representation")
+    reason = f"X of type {type(X).__name__} has no numeric representation"
+    raise UnsupportedInputError(reason + _how_to_convert(given))
+
+
+def _how_to_convert(X):
+    """Return what to type for rows that are easily converted, as the end of a sentence, or ""."""
+    has_rows = isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.ndim > 0)
+    first = next(iter(X), None) if has_rows else None
+    if isinstance(first, bytes):
+        return ", because its texts are bytes. Pass [text.decode() for text in X]"
+    if isinstance(first, (np.void, Mapping)):  # a record array, or a list of dicts
+        return ". Pass a frame: pandas.DataFrame(X)"
+    return ""
 
 
 def is_wide(X):
