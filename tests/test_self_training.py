@@ -835,7 +835,7 @@ def test_few_labels_take_fewer_folds_silently(spied):
     SelfTrainingWithMetaErr(Spy(), criterion="weight", random_state=0).fit(X, partly)
     assert len(Spy.log) == 1 + 3 + 1 + 1
     partly[rows[:2]] = -1
-    with pytest.warns(UserWarning, match="has 1 rows, fewer than the 5 folds"):
+    with pytest.warns(UserWarning, match="has 1 row, fewer than the 5 folds. No class"):
         SelfTrainingWithMetaErr(Spy(), random_state=0).fit(X, partly)
 
 

@@ -46,7 +46,7 @@ def test_few_rows_in_a_class_warn_once_and_work():
 
 def test_fewer_folds_where_every_class_is_small():
     y = np.repeat(np.arange(6), 2)
-    with pytest.warns(UserWarning, match="using 2 folds"):
+    with pytest.warns(UserWarning, match="No class has more than 2 rows: 2 folds are used"):
         assert len(make_splits(5, np.zeros((12, 1)), y)) == 2
     with pytest.raises(ValueError, match="one sample in each of 4 classes"):
         make_splits(5, np.zeros((4, 1)), np.arange(4))

@@ -94,10 +94,14 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
                 f'{len(labels)} classes. Pass more rows, or cv="prefit" with a fitted base.'
             )
         if warn and counts.min() < cv:
+            label, n_rows = labels.tolist()[counts.argmin()], counts.min()
+            rows_of_label = "1 row" if n_rows == 1 else f"{n_rows} rows"
+            consequence = ", so that some folds have no row of it to test"
+            if n_folds < cv:
+                consequence = f". No class has more than {n_folds} rows: {n_folds} folds are used"
             warn_caller(
-                f"Class {labels.tolist()[counts.argmin()]!r} has {counts.min()} rows, fewer than "
-                f"the {cv} folds: using {n_folds} folds. A class without training rows in a fold "
-                "gets probability 0 there."
+                f"Class {label!r} has {rows_of_label}, fewer than the {cv} folds{consequence}. If "
+                "a fold has no row of a class to train on, the class gets probability 0 there."
             )
         if groups is not None:
             n_groups = len(np.unique(groups))
