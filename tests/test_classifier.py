@@ -1087,6 +1087,30 @@ def test_html_shows_that_no_meta_learner_could_be_trained():
     assert {"meta_learner: logistic", "nothing learned: see fallback_reason_"} <= boxes_of(clf)
 
 
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [
+        ({}, "OpinionPool"),
+        ({"meta_learner": "logistic"}, "LogisticMetaLearner"),
+        ({"meta_learner": None}, "1 - max probability"),
+    ],
+)
+def test_html_of_self_training_shows_who_learns_the_error(params, shown, noisy_data):
+    X, y = noisy_data
+    y = np.where(np.arange(len(y)) < 60, y, -1)
+    model = SelfTrainingWithMetaErr(GaussianNB(), random_state=0, **params)
+    for estimator in (model, model.fit(X, y)):
+        assert {shown, "GaussianNB", "estimator: GaussianNB"} <= boxes_of(estimator)
+
+
+def test_html_of_self_training_with_too_few_labels():
+    X, y = load_iris(return_X_y=True)
+    y[np.isin(np.arange(150), [0, 50], invert=True)] = -1
+    with pytest.warns(UserWarning, match="has a single labeled row"):
+        model = SelfTrainingWithMetaErr(LogisticRegression(), random_state=0).fit(X, y)
+    assert "1 - max probability" in boxes_of(model)
+
+
 def test_html_of_a_wrong_word_shows_it():
     assert "meta_learner: lightgmb" in boxes_of(fast(GaussianNB(), "lightgmb"))
 

@@ -83,7 +83,7 @@ class ShowsMetaLearner:
             if model.meta_learner_ is None:
                 return "nothing learned: see fallback_reason_"
             return getattr(model.meta_learner_, "estimator_", model.meta_learner_)
-        if self.meta_learner is None:
+        if model is None or self.meta_learner is None:
             return "1 - max probability"
         if isinstance(self.meta_learner, str) and self.meta_learner in _NAMED_LEARNERS:
             return _NAMED_LEARNERS[self.meta_learner](None)

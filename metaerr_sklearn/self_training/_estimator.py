@@ -35,6 +35,7 @@ from .._utils.validation import (
 )
 from ..error_model import ErrorModel
 from ..meta_features._blocks import check_no_observers, means_one_pass
+from ..meta_learners._choice import ShowsMetaLearner
 from ..model_selection import is_unlabeled
 from ..model_selection._splitting import check_split_parameter
 from ..representation._choice import fit_representation
@@ -51,7 +52,12 @@ _MIN_OUTCOMES_FOR_ERROR_MODEL = 100
 
 
 class SelfTrainingWithMetaErr(
-    DelegatesToBase, ClassifierMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+    DelegatesToBase,
+    ShowsMetaLearner,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
 ):
     """Self-training that selects or weights pseudo-labels by their predicted error.
 
@@ -594,6 +600,11 @@ class SelfTrainingWithMetaErr(
         model = self._make_error_model(seed)
         model.duplicates_ = cross_fitted.duplicates
         return model.fit_observations(observations, self.classes_, base=DeployedBase(supervised))
+
+    def _shown_learner(self):
+        """Return the OpinionPool if one predicts errors, else as `ShowsMetaLearner`."""
+        model = getattr(self, "error_model_", OpinionPool() if self._is_automatic() else None)
+        return model if isinstance(model, OpinionPool) else super()._shown_learner()
 
     def _make_error_model(self, random_state):
         return ErrorModel(
