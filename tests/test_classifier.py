@@ -18,6 +18,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification
+from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -796,6 +797,14 @@ def test_minus_one_and_one_are_classes_under_self_training():
         ({"meta_learner": "xgboost"}, "meta_learner must be one of"),
         ({"meta_features": ["knn"]}, r"Unknown meta-feature block 'knn'.* OtherFits\(\)"),
         ({"error_threshold": 50}, r"in \(0, 1\], got 50\. For 50 % pass 0\.5, not 50\.$"),
+        ({"n_jobs": 2.0}, r"n_jobs must be None or an integer other than 0, got 2\.0\. Pass 2"),
+        ({"n_jobs": "2"}, "n_jobs must be None or an integer other than 0, got '2'"),
+        ({"n_jobs": True}, "n_jobs must be None or an integer other than 0, got True"),
+        ({"representation": "pca"}, "or None, got 'pca'.$"),
+        ({"representation": StandardScaler}, r"Pass an instance: StandardScaler\(\)\.$"),
+        ({"representation": np.log}, r"Wrap a function: sklearn\.preprocessing\.FunctionTr"),
+        ({"representation": GaussianNB()}, r"got GaussianNB\(\)\. It has no transform\.$"),
+        ({"representation": 5}, "It has no fit and no transform and no get_params"),
     ],
 )
 def test_bad_parameter_is_named_before_any_fit(parameters, message, noisy_data):
@@ -821,6 +830,37 @@ def test_a_class_in_place_of_meta_features_is_named_before_any_fit(kind, as_opti
         clf.fit(*noisy_data)
     assert not SpiedBayes.fits
     clf.set_params(meta_features=Lengths()).fit(*noisy_data)
+
+
+class Watches:
+    def observe(self, estimator):
+        return estimator
+
+
+@pytest.mark.parametrize(
+    ("meta_features", "message"),
+    [
+        (lambda X: X, r"<lambda> .* called as f\(X, proba\), which its arguments \(X\) do not"),
+        (["confidence", np.linalg.norm, lambda: 3], r"<lambda> .* arguments \(\) do not allow"),
+        (PCA(2), r"PCA .* transform\(X, proba\), .* A transformer of X alone is for repr"),
+        (Watches(), r"Watches .* called as observe\(estimator, X\), which its arguments"),
+    ],
+)
+def test_meta_features_of_other_arguments_are_named_before_any_fit(
+    meta_features, message, noisy_data
+):
+    SpiedBayes.reset()
+    with pytest.raises(TypeError, match=message):
+        fast(SpiedBayes(), meta_features=meta_features).fit(*noisy_data)
+    assert not SpiedBayes.fits
+
+
+def test_an_exception_of_a_meta_feature_names_it(noisy_data):
+    with pytest.raises(ValueError, match="truth value") as caught:
+        fast(GaussianNB(), meta_features=["confidence", StandardScaler()]).fit(*noisy_data)
+    assert "StandardScaler of meta_features" in "".join(caught.value.__notes__)
+    with pytest.raises(ValueError, match=r"<lambda> in meta_features must return one row"):
+        fast(GaussianNB(), meta_features=lambda X, proba: X[:5]).fit(*noisy_data)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Collection, Mapping
+from numbers import Integral
 
 import numpy as np
 from scipy.special import bdtrc
@@ -409,6 +410,16 @@ def check_has_rows(X, net):
         raise ValueError(
             f"X has 0 sample(s), while a minimum of 1 is required by "
             f"{name_of(net)}. Give at least one row."
+        )
+
+
+def check_n_jobs(n_jobs):
+    """Raise unless n_jobs is None or an integer other than 0, which joblib finds out late."""
+    is_integer = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and not (is_integer and n_jobs):
+        raise ValueError(
+            f"n_jobs must be None or an integer other than 0, got {n_jobs!r}. Pass 2 for two "
+            "threads or processes, -1 for one on each core."
         )
 
 

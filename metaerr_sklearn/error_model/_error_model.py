@@ -27,6 +27,7 @@ from .._utils.validation import (
     check_groups,
     check_has_target,
     check_labels,
+    check_n_jobs,
     check_predicted_labels,
     check_proba,
     check_same_kind,
@@ -51,6 +52,7 @@ from ..meta_learners._choice import ShowsMetaLearner, make_meta_learner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import without_single_rows
 from ..representation._choice import (
+    check_representation,
     fit_representation,
     is_hidden_layer_of,
     is_of_images,
@@ -531,6 +533,8 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         """Raise if a parameter has no valid value, before anything costly is fitted."""
         if self.cv is not None:
             check_scalar(self.cv, "cv", target_type=(int, np.integer), min_val=2)
+        check_n_jobs(self.n_jobs)
+        check_representation(self.representation)
         sources, learner = check_meta_features(self.meta_features), self._make_learner()
         learner.check_parameters()
         uses_input = learner.takes_tree_columns or isinstance(

@@ -1,5 +1,6 @@
 """Choose the blocks of meta-features, and define the simple ones."""
 
+import inspect
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from sklearn.base import clone
 
 from .._base_estimator.adapter import adapt
 from .._base_estimator.caching import Kept
+from .._utils.failures import noted
 from .._utils.images import holds_images
 from .._utils.lightgbm import check_lightgbm
 from .._utils.packages import check_importable
@@ -128,7 +130,8 @@ class CustomBlock(Block):
         """Fit the user's object if it has ``fit``, without labels, and describe the rows."""
         observations = training.observations
         if hasattr(self.source, "fit"):
-            self.source.fit(observations.X, observations.proba)
+            with noted(f"fitting {_shown(self.source)} of meta_features on X and proba"):
+                self.source.fit(observations.X, observations.proba)
         features = self.transform(observations)
         self.names_ = [f"custom{self.number}_{j}" for j in range(features.shape[1])]
         return features
@@ -136,8 +139,9 @@ class CustomBlock(Block):
     def transform(self, observations):
         """Describe new rows."""
         call = getattr(self.source, "transform", self.source)
-        features = call(observations.X, observations.proba)
-        return as_columns(features, len(observations), "A callable in meta_features")
+        with noted(f"computing {_shown(self.source)} of meta_features from X and proba"):
+            features = call(observations.X, observations.proba)
+        return as_columns(features, len(observations), f"{_shown(self.source)} in meta_features")
 
     def readable_names(self, X, representation):
         """Return the object's own names of its columns if it has any, else their numbers."""
@@ -367,6 +371,8 @@ def check_meta_features(meta_features):
             raise ValueError(f"Unknown meta-feature block {block!r}: {_expected_blocks()}")
         if known and block == SecondOpinionBlock.name:
             check_lightgbm('The block "second_opinion" of meta_features')
+        if not known:
+            _check_arguments(block)
     if not blocks:
         raise ValueError(f"meta_features={meta_features!r} names no block: {_expected_blocks()}")
     return blocks
@@ -384,6 +390,36 @@ def _blocks_of_images(others):
 
     names = ("confidence", "neighbors", "second_opinion")
     return [*(name for name in names if name not in others), AugmentedConfidence()]
+
+
+def _check_arguments(block):
+    """Raise if a callable or object of the user cannot be called with two arguments."""
+    if is_observer(block):
+        calls = {"observe(estimator, X)": block.observe}
+    elif hasattr(block, "transform"):
+        calls = {"transform(X, proba)": block.transform}
+        if hasattr(block, "fit"):
+            calls["fit(X, proba)"] = block.fit
+    else:
+        calls = {"f(X, proba)": block}
+    for form, call in calls.items():
+        try:
+            signature = inspect.signature(call)
+        except (TypeError, ValueError):  # some functions of other languages have none
+            continue
+        try:
+            signature.bind(None, None)
+        except TypeError as error:
+            raise TypeError(
+                f"{_shown(block)} in meta_features is called as {form}, which its arguments "
+                f"{signature} do not allow: {error}. To use a function of X alone, pass lambda X, "
+                "proba: f(X). A transformer of X alone is for representation=."
+            ) from error
+
+
+def _shown(source):
+    """Return the name of a callable or object of the user, for messages."""
+    return getattr(source, "__name__", type(source).__name__)
 
 
 def _is_custom(block):

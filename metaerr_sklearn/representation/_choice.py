@@ -61,6 +61,25 @@ def is_of_images(representation):
     return getattr(representation, "is_of_images_", False)
 
 
+def check_representation(representation):
+    """Raise unless a representation is "auto", an unfitted or fitted transformer, or None."""
+    if representation is None or (isinstance(representation, str) and representation == "auto"):
+        return
+    names = ("fit", "transform", "get_params")
+    missing = [name for name in names if not hasattr(representation, name)]
+    advice = ""
+    if isinstance(representation, type):
+        advice = f" Pass an instance: {representation.__name__}()."
+    elif callable(representation) and missing:
+        advice = " Wrap a function: sklearn.preprocessing.FunctionTransformer(f)."
+    elif missing and not isinstance(representation, str):
+        advice = f" It has no {' and no '.join(missing)}."
+    if missing or isinstance(representation, type):
+        raise ValueError(
+            f'representation must be "auto", a transformer or None, got {representation!r}.{advice}'
+        )
+
+
 def fit_representation(representation, X, *, seed=0, hidden=None, kept=None):
     """Fit a representation on X.
 
@@ -94,11 +113,8 @@ def fit_representation(representation, X, *, seed=0, hidden=None, kept=None):
         return None, "representation=None"
     if X is None:
         return None, "no X was given"
+    check_representation(representation)
     if isinstance(representation, str):
-        if representation != "auto":
-            raise ValueError(
-                f'representation must be "auto", a transformer or None, got {representation!r}.'
-            )
         fit = partial(_fit_numeric, X, seed)
     else:
         fit = partial(_fit_of_user, representation, X, hidden)
