@@ -169,7 +169,28 @@ def test_predicted_labels_may_differ_from_the_most_probable_class(deployed):
     model = ErrorModel("logistic", random_state=0).fit(X, y, proba, y_pred=cautious)
     assert_allclose(model.error_rate_, np.mean(cautious != y))
     same = model.predict_error_proba(X, proba, y_pred=cautious)
-    assert not np.allclose(same, model.predict_error_proba(X, proba))
+    n_others = np.sum(cautious != proba.argmax(axis=1))
+    for predict in (model.predict_error_proba, model.explain_error):
+        with pytest.warns(UserWarning, match=f"y_pred is missing. In fit, {n_others} predicted"):
+            predict(X, proba)
+    with pytest.warns(UserWarning, match="Pass y_pred= with the predicted labels"):
+        assert not np.allclose(same, model.predict_error_proba(X, proba))
+
+
+def test_labels_among_equal_probabilities_need_no_y_pred():
+    rng = np.random.default_rng(0)
+    y, proba = rng.integers(0, 2, 60), np.full((60, 2), 0.5)
+    model = ErrorModel("confidence", meta_features="confidence", random_state=0)
+    model.fit(None, y, proba, y_pred=rng.integers(0, 2, 60)).predict_error_proba(None, proba)
+
+
+@pytest.mark.parametrize("with_X", [True, False])
+def test_each_row_needs_a_predicted_label(with_X, deployed):
+    X, y, proba = (v[:200] for v in deployed)
+    X, y_pred = X if with_X else None, proba.argmax(axis=1)
+    model = ErrorModel("confidence", meta_features="confidence").fit(X, y, proba, y_pred=y_pred)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.predict_error_proba(X, proba, y_pred=y_pred[:150])
 
 
 @pytest.mark.usefixtures("small_second_opinion")

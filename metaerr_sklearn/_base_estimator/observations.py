@@ -76,6 +76,13 @@ class Observations:
         """Equal values mark related rows: groups, else duplicates; None without these."""
         return self.duplicate_id if self.groups is None else self.groups
 
+    @property
+    def is_argmax(self):
+        """True where the predicted label has the highest probability, alone or together with others."""
+        row = np.arange(len(self))
+        proba_pred = np.where(self.pred_encoded < 0, -1, self.proba[row, self.pred_encoded])
+        return proba_pred >= self.proba.max(axis=1)
+
     def take(self, rows):
         """Return the observations of some rows, given as positions, mask or slice."""
         arrays = {

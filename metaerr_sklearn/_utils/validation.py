@@ -457,6 +457,16 @@ def as_columns(features, n_samples, name):
     return features
 
 
+def warn_if_y_pred_lacks(n_not_argmax):
+    """Warn if some predicted labels in fit were not the most probable class, and y_pred is None."""
+    if n_not_argmax:
+        warn_caller(
+            f"y_pred is missing. In fit, {n_not_argmax} predicted labels were not the most "
+            "probable class; now the most probable class is taken for the prediction of each row. "
+            "Pass y_pred= with the predicted labels, as in fit."
+        )
+
+
 def warn_if_worse_than_guessing(is_error, n_classes, advice):
     """Warn if predictions are wrong more often than guesses would be, beyond chance.
 

@@ -35,6 +35,7 @@ from .._utils.validation import (
     distinct,
     warn_caller,
     warn_if_worse_than_guessing,
+    warn_if_y_pred_lacks,
 )
 from ..meta_features._base import TrainingRows
 from ..meta_features._blocks import (
@@ -357,6 +358,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         seed, base = draw_seed(self.random_state), base or DeployedBase()
         self.classes_ = np.asarray(classes)
         self.oof_error_proba_ = np.full(len(observations), np.nan)
+        self._n_not_argmax = int(np.sum(~observations.is_argmax))
         counted, observations = without_zero_weights(observations)
         is_error, weight = observations.is_error, observations.sample_weight
         self.n_errors_ = int(is_error.sum())
@@ -616,12 +618,13 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstim
         if y_pred is not None:
             y_pred = check_predicted_labels(y_pred, self.classes_)
             pred_encoded = label_positions(y_pred, self.classes_)
+        else:
+            warn_if_y_pred_lacks(self._n_not_argmax)
+        X, *_ = indexable(X, proba, y_pred)
         observations = Observations(X, proba, pred_encoded)
         if X is None and self._needs_inputs(observations):
             raise ValueError("X is None, but this ErrorModel was fitted with X: pass it.")
-        if X is not None:
-            X, *_ = indexable(X, proba, y_pred)
-        return replace(observations, X=X)
+        return observations
 
     def _needs_inputs(self, observations):
         if self._raw_input or any(block.needs_inputs for block in self._blocks):
