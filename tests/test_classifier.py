@@ -42,7 +42,7 @@ from sklearn.model_selection import (
     KFold,
     cross_val_score,
 )
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -679,6 +679,13 @@ def test_error_threshold(noisy_data):
     X, y = noisy_data
     clf = fast(GaussianNB(), error_threshold=0.2).fit(X, y)
     assert_array_equal(clf.predict_error(X), clf.predict_error_proba(X) >= 0.2)
+    assert_array_equal(
+        clf.set_params(error_threshold=0.4).predict_error(X), clf.predict_error_proba(X) >= 0.4
+    )
+    clf.set_params(error_threshold=40)
+    for predict in (clf.predict_error, clf.as_error_classifier().predict):
+        with pytest.raises(ValueError, match=r"For 40 % pass 0\.4, not 40"):
+            predict(X)
 
 
 @pytest.mark.parametrize("n_errors", [0, 1, 4])
@@ -743,6 +750,9 @@ def bad_target(change):
         ),
         (lambda y: None, "requires y to be passed, but the target y is None"),
         (lambda y: y[:50], "inconsistent numbers of samples"),
+        (lambda y: "target", "got 'target'. Pass the labels themselves, for example the column"),
+        (lambda y: 1, "y must have one label for each row, got 1"),
+        (lambda y: np.array(1), r"y must have one label for each row, got array\(1\)"),
     ],
 )
 def test_bad_target_is_named_before_any_fit(change, message):
@@ -1000,6 +1010,11 @@ class NoEstimator:
         (LabelsAlone(), "no tag of a classifier, .* inherit from sklearn.base.ClassifierMixin"),
         (make_pipeline(LabelsAlone()), "no tag of a classifier, .*ClassifierMixin"),
         (NoEstimator(), "it has no get_params"),
+        (MultiOutputClassifier(LogisticRegression()), "predicts several labels for each row"),
+        (
+            make_pipeline(StandardScaler(), ClassifierChain(LogisticRegression())),
+            "predicts several labels for each row",
+        ),
     ],
 )
 def test_an_estimator_that_is_no_classifier_is_refused_with_the_cause(
@@ -1025,9 +1040,32 @@ def test_scores_are_enough_to_be_a_classifier(base, noisy_data):
     assert_array_equal(fast(base).fit(X, y).predict(X), expected.predict(X))
 
 
-def test_estimator_that_is_not_fitted(noisy_data):
-    with pytest.raises(NotFittedError):
-        fast(GaussianNB(), cv="prefit").fit(*noisy_data)
+@pytest.mark.parametrize(
+    "clf",
+    [
+        fast(GaussianNB(), cv="prefit"),
+        fast(FrozenEstimator(GaussianNB())),
+        SelectiveClassifier(GaussianNB(), target_coverage=0.5, calibration="prefit"),
+    ],
+)
+def test_estimator_that_is_not_fitted(clf, noisy_data):
+    """A clone of `cv="prefit"`, as searches make it, is the common cause."""
+    message = r"(?s) instance is not fitted yet\..* FrozenEstimator\(fitted\) is not"
+    with pytest.raises(NotFittedError, match=message):
+        clf.fit(*noisy_data)
+
+
+@pytest.mark.parametrize("wrap", [fast, lambda base, word: ErrorModel(word)])
+@pytest.mark.parametrize("word", ["auto", "lightgbm"])
+def test_a_word_has_no_parameters_to_set(wrap, word):
+    message = rf"^meta_learner__num_leaves cannot be set, because meta_learner='{word}' is no obj"
+    model = wrap(GaussianNB(), word)
+    with pytest.raises(ValueError, match=message):
+        model.set_params(meta_learner__num_leaves=5)
+    model.set_params(meta_learner=LightGBMMetaLearner(), meta_learner__num_leaves=5)
+    assert model.meta_learner.num_leaves == 5
+    with pytest.raises(ValueError, match="cannot be set, because meta_learner=None"):
+        model.set_params(meta_learner=None, meta_learner__num_leaves=5)
 
 
 def test_unfitted_use_and_another_width(noisy_data):

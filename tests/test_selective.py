@@ -692,6 +692,13 @@ def test_pickle(cancer):
         ({"target_risk": 0.1, "confidence_level": 95}, "confidence_level must be a fraction"),
         ({"target_risk": 0.1, "calibration": 3}, "calibration must be a fraction"),
         ({"target_risk": 0.1, "calibration": "half"}, "calibration must be a fraction .* 'half'"),
+        (
+            {"target_risk": 0.1, "calibration": 0.999},
+            "training row: .* or hold out a smaller share",
+        ),
+        ({"target_risk": 0.1, "reject_label": [1]}, r"reject_label must be one value, got \[1\]"),
+        ({"target_risk": 0.1, "reject_label": np.array([1])}, "reject_label must be one value"),
+        ({"target_risk": 0.1, "reject_label": {1}}, "reject_label must be one value, got {1}"),
     ],
 )
 def test_parameters_are_checked_before_anything_is_fitted(cancer, params, message):

@@ -51,6 +51,8 @@ def why_no_classifier(estimator):
     if getattr(find_search(estimator), "refit", True) is False:
         return "a search with refit=False fits no classifier to predict with. Pass refit=True."
     kind = getattr(get_tags(estimator), "estimator_type", None)
+    if not get_tags(final_estimator(estimator)).target_tags.single_output:
+        return "it predicts several labels for each row. Fit one object for each column of y."
     if can_fit_and_predict(estimator) and adapt(estimator).is_classifier():
         return None
     if kind == "regressor":

@@ -178,7 +178,15 @@ def check_prefit(estimator, option):
                 "call net.initialize() first; if its weights are in a file, call "
                 "net.initialize().load_params(...)."
             )
-        check_is_fitted(estimator)
+        try:
+            check_is_fitted(estimator)
+        except NotFittedError as error:
+            raise NotFittedError(
+                f'{error} It is given as fitted, because cv or calibration is "prefit" or it is a '
+                "FrozenEstimator. If it was fitted, it has been cloned since, as searches, "
+                "cross_validate and other meta-estimators do: FrozenEstimator(fitted) is not "
+                "changed by clone."
+            ) from error
         return True
     return False
 

@@ -78,7 +78,7 @@ class Observations:
 
     @property
     def is_argmax(self):
-        """True where the predicted label has the highest probability, alone or together with others."""
+        """True where no class is more probable than the predicted one."""
         row = np.arange(len(self))
         proba_pred = np.where(self.pred_encoded < 0, -1, self.proba[row, self.pred_encoded])
         return proba_pred >= self.proba.max(axis=1)

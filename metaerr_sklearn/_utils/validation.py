@@ -128,6 +128,11 @@ def check_has_target(y, name):
             'y["name"] of a dict, list(y.values()) if it has one label for each row, or '
             "np.array([label for _, label in dataset])."
         )
+    if isinstance(y, (str, bytes)) or not hasattr(y, "__len__") or getattr(y, "ndim", 1) == 0:
+        raise ValueError(
+            f"y must have one label for each row, got {y!r}. Pass the labels themselves, for "
+            'example the column frame["name"].'
+        )
 
 
 def check_two_classes(labels, name):

@@ -50,6 +50,8 @@ class PredictsErrors(EstimatesAccuracy):
         is_error : ndarray of bool, shape (n_samples,)
             True where the error probability is at least `error_threshold`.
         """
+        # It may have been set after `fit`.
+        check_fraction(self.error_threshold, "error_threshold")
         return self.predict_error_proba(X) >= self.error_threshold
 
     def predict_with_error(self, X):

@@ -36,7 +36,7 @@ from .._utils.validation import (
 )
 from ..error_model import ErrorModel
 from ..meta_features._blocks import observers_in, resolve_auto
-from ..meta_learners._choice import ShowsMetaLearner
+from ..meta_learners._choice import HasMetaLearner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import (
     check_split_parameter,
@@ -50,7 +50,7 @@ from ._error_outputs import PredictsErrors
 class MetaErrorClassifier(
     PredictsErrors,
     DelegatesToBase,
-    ShowsMetaLearner,
+    HasMetaLearner,
     ClassifierMixin,
     MetaEstimatorMixin,
     CallbackSupportMixin,

@@ -49,7 +49,7 @@ from ..meta_features._blocks import (
 )
 from ..meta_features._observers import is_observer
 from ..meta_learners import ClassifierMetaLearner, ConfidenceMetaLearner
-from ..meta_learners._choice import ShowsMetaLearner, make_meta_learner
+from ..meta_learners._choice import HasMetaLearner, make_meta_learner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import without_single_rows
 from ..representation._choice import (
@@ -74,7 +74,7 @@ from ._sampling import (
 )
 
 
-class ErrorModel(EstimatesAccuracy, PredictsNovelty, ShowsMetaLearner, BaseEstimator):
+class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
     The predictions may come from a deployed model, an API or another machine. Train the error model

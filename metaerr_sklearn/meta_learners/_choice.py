@@ -57,12 +57,35 @@ def make_meta_learner(meta_learner, *, n_jobs=None, only_input=False):
     )
 
 
-class ShowsMetaLearner:
-    """Show the meta-learner in the HTML of an estimator, beside the base if there is one.
+class HasMetaLearner:
+    """Show the meta-learner in the HTML of an estimator, and explain how its parameters are set.
 
     A subclass has the parameter ``meta_learner``, and the attribute ``error_model_`` or
     ``meta_learner_`` after `fit`.
     """
+
+    def set_params(self, **params):
+        """Set the parameters of this object and of the objects inside.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name; ``meta_learner__num_leaves`` is a parameter of the meta-learner, which
+            must then be an object and not a word.
+
+        Returns
+        -------
+        self : object
+        """
+        learner = params.get("meta_learner", self.meta_learner)
+        nested = [name for name in params if name.startswith("meta_learner__")]
+        if nested and (learner is None or isinstance(learner, str)):
+            raise ValueError(
+                f"{nested[0]} cannot be set, because meta_learner={learner!r} is no object with "
+                "parameters. Pass one as meta_learner=, for example LightGBMMetaLearner() or "
+                "LogisticMetaLearner()."
+            )
+        return super().set_params(**params)
 
     def _sk_visual_block_(self):
         parts = {"meta_learner": self._shown_learner()}

@@ -119,7 +119,7 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
         raise ValueError(
             f"Holding out a share of {cv} leaves no training row: there are only "
             f"{len(y if groups is None else np.unique(groups))} {what} (n_samples={len(y)}). Pass "
-            f"more {what}, or a smaller cv."
+            f"more {what}, or hold out a smaller share."
         )
     elif groups is not None:
         splitter = GroupShuffleSplit(1, test_size=cv, random_state=seed)

@@ -1,5 +1,6 @@
 """Answer or abstain: a classifier that rejects what it would likely get wrong."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 
@@ -424,6 +425,10 @@ class SelectiveClassifier(
             reject_label = -1 if classes.dtype.kind in "biuf" else None
             if self.target_coverage == 1 and reject_label in classes.tolist():
                 return None  # no row is rejected
+        if np.ndim(reject_label) or isinstance(reject_label, (set, frozenset, Mapping)):
+            raise ValueError(
+                f"reject_label must be one value, got {reject_label!r}. Pass -1 or None."
+            )
         if not is_missing(reject_label) and reject_label in classes.tolist():
             raise ValueError(
                 f"The reject label {reject_label!r} is one of the classes {classes.tolist()}. Pass "

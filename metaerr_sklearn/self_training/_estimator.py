@@ -35,7 +35,7 @@ from .._utils.validation import (
 )
 from ..error_model import ErrorModel
 from ..meta_features._blocks import check_no_observers, means_one_pass
-from ..meta_learners._choice import ShowsMetaLearner
+from ..meta_learners._choice import HasMetaLearner
 from ..model_selection import is_unlabeled
 from ..model_selection._splitting import check_split_parameter
 from ..representation._choice import fit_representation
@@ -53,7 +53,7 @@ _MIN_OUTCOMES_FOR_ERROR_MODEL = 100
 
 class SelfTrainingWithMetaErr(
     DelegatesToBase,
-    ShowsMetaLearner,
+    HasMetaLearner,
     ClassifierMixin,
     MetaEstimatorMixin,
     CallbackSupportMixin,
@@ -602,7 +602,7 @@ class SelfTrainingWithMetaErr(
         return model.fit_observations(observations, self.classes_, base=DeployedBase(supervised))
 
     def _shown_learner(self):
-        """Return the OpinionPool if one predicts errors, else as `ShowsMetaLearner`."""
+        """Return the OpinionPool if one predicts errors, else as `HasMetaLearner`."""
         model = getattr(self, "error_model_", OpinionPool() if self._is_automatic() else None)
         return model if isinstance(model, OpinionPool) else super()._shown_learner()
 
