@@ -4,13 +4,13 @@ import numpy as np
 from scipy.special import entr
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
-from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
+from sklearn.utils import check_consistent_length, check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._utils.in_memory import check_in_memory
 from ._utils.probabilities import label_positions
-from ._utils.validation import check_fraction, check_is_error, check_proba, check_same_kind
+from ._utils.validation import check_fraction, check_is_error, check_predicted_labels, check_proba
 
 __all__ = [
     "NeighborAgreement",
@@ -596,13 +596,11 @@ def _split_top(proba):
 
 def _pred_encoded(y_pred, classes, n_samples):
     """Return the position of each predicted label in the sorted classes, -1 for unknown ones."""
-    check_in_memory(y_pred, "y_pred")
-    y_pred = column_or_1d(y_pred)
+    y_pred = check_predicted_labels(y_pred, classes)
     if len(y_pred) != n_samples:
         raise ValueError(
             f"y_pred must have one label per row, got {len(y_pred)} labels for {n_samples} rows."
         )
-    check_same_kind(y_pred, classes, "y_pred")
     return label_positions(y_pred, classes)
 
 

@@ -40,6 +40,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     KFold,
+    StratifiedKFold,
     cross_val_score,
 )
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
@@ -672,6 +673,11 @@ def test_view_as_error_classifier_works_with_scikit_learns_displays(noisy_data):
     assert_array_equal(view.predict(X[200:]), clf.predict_error(X[200:]))
     RocCurveDisplay.from_estimator(view, X[200:], is_error)
     CalibrationDisplay.from_estimator(view, X[200:], is_error)
+    # A clone stays fitted, as that of a `FrozenEstimator`.
+    scores = cross_val_score(view, X[200:], is_error, cv=2, scoring="roc_auc")
+    halves = StratifiedKFold(2).split(X[200:], is_error)
+    expected = [roc_auc_score(is_error[test], proba[test, 1]) for _, test in halves]
+    assert_allclose(scores, expected)
     plt.close("all")
 
 

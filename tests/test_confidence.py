@@ -242,6 +242,8 @@ def test_predicted_labels_must_match_rows_and_training_labels(scorer, wine):
         scorer.score_samples(X[:3], y[:2])
     with pytest.raises(ValueError, match="y_pred holds labels like 0, but the classes are"):
         scorer.score_samples(X[:3], [0, 1, 2])
+    with pytest.raises(ValueError, match="y_pred contains NaN, inf or None in 1 of 3 rows"):
+        scorer.score_samples(X[:3], [y[0], y[1], None])
 
 
 @pytest.mark.parametrize(("n_neighbors", "alpha"), [(10, 0.0), (3, 0.1), (10, 0.5), (100, 0.2)])

@@ -658,8 +658,12 @@ def test_report_of_unusable_input(digits):
     with pytest.raises(TypeError, match="Bare has none of predict_error_proba, predict_proba"):
         failure_report(Bare(), X, y)
     model = CountingErrorPredictor().fit(X_train, y_train)
-    with pytest.raises(ValueError, match="n_bootstrap must be a number of draws"):
-        failure_report(model, X, y, n_bootstrap=-1)
+    for draws in (-1, 10.5, "100", None, np.inf):
+        with pytest.raises(ValueError, match="n_bootstrap must be a number of draws"):
+            failure_report(model, X, y, n_bootstrap=draws)
+    for digits, error in ((-1, ValueError), (2.0, TypeError)):
+        with pytest.raises(error, match=r"^digits"):
+            failure_report(model, X, y, digits=digits)
     with pytest.raises(ValueError, match="confidence_level must be a fraction"):
         failure_report(model, X, y, confidence_level=95)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):

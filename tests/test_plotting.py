@@ -245,6 +245,14 @@ def test_models_on_the_same_axes_are_told_apart(names, expected, meta, digits):
     assert second.random_line_ is not first.random_line_
 
 
+def test_names_may_be_numbers(predictions):
+    is_error, error_proba = predictions
+    scores = {0: error_proba, 1: error_proba**2}
+    display = RiskCoverageDisplay.from_predictions(is_error, scores, name=7)
+    assert [text.split(":")[0] for text in legend_of(display)[:2]] == ["7, 0", "7, 1"]
+    ErrorDistributionDisplay.from_predictions(is_error, error_proba, name=7)
+
+
 def test_error_models_of_one_base_share_the_lines_that_are_equal(predictions):
     is_error, error_proba = predictions
     first = RiskCoverageDisplay.from_predictions(is_error, error_proba, name="a", target_risk=0.02)

@@ -16,8 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
-from metaerr_sklearn.metrics import ERROR_SCORERS, failure_report
+from metaerr_sklearn import (
+    ErrorModel,
+    MetaErrorClassifier,
+    SelectiveClassifier,
+    SelfTrainingWithMetaErr,
+)
+from metaerr_sklearn.metrics import ERROR_SCORERS, error_brier_score, failure_report
 from metaerr_sklearn.metrics._observation import predict_and_compare
 from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
 from metaerr_sklearn.slices import error_slices
@@ -384,6 +389,54 @@ def test_a_base_that_leaves_out_rows_is_refused(three_classes):
     clf = MetaErrorClassifier(LeavesOut(), "logistic", random_state=0)
     with pytest.raises(ValueError, match=r"LeavesOut returns probabilities for (\d+) rows and lab"):
         clf.fit(X, y)
+
+
+class DoublesErrors(MetaErrorClassifier):
+    def predict_error_proba(self, X):
+        return np.minimum(2 * super().predict_error_proba(X), 1)
+
+
+class HasAThreshold(MetaErrorClassifier):
+    def predict(self, X):
+        return self.classes_[(self.predict_proba(X)[:, 1] > 0.1).astype(int)]
+
+
+@pytest.mark.parametrize("subclass", [DoublesErrors, HasAThreshold])
+def test_methods_of_a_subclass_are_those_that_are_measured_and_ranked_by(subclass, three_classes):
+    X, y = three_classes
+    y = (y > 0).astype(int)
+    clf = subclass(GaussianNB(), "confidence", meta_features="confidence", cv=3, random_state=0)
+    clf.fit(X, y)
+    is_error, error_proba = clf.predict(X) != y, clf.predict_error_proba(X)
+    measured = predict_and_compare(clf, X, y)
+    assert_array_equal(measured.is_error, is_error)
+    assert_array_equal(measured.error_proba, error_proba)
+    assert ERROR_SCORERS["neg_error_brier_score"](clf, X, y) == -error_brier_score(
+        is_error, error_proba
+    )
+    assert "error probability" in failure_report(clf, X, y, n_bootstrap=0)
+    selective = SelectiveClassifier(clf, target_coverage=0.5, calibration="prefit").fit(X, y)
+    assert_array_equal(selective.predict_error_proba(X), error_proba)
+    answered = selective.accepts(X)
+    assert_array_equal(selective.predict(X)[answered], clf.predict(X)[answered])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            ErrorModel(),
+            r"got ErrorModel.* error_roc_auc\(is_error, error_proba\), and from_predict",
+        ),
+        (np.eye(3), "with predict, got ndarray"),
+        (None, "with predict, got NoneType"),
+        (GaussianNB, "got GaussianNB, the class itself"),
+    ],
+)
+def test_an_evaluation_of_what_is_no_classifier_says_what_to_use(given, message, three_classes):
+    for evaluate in (failure_report, ERROR_SCORERS, error_slices):
+        with pytest.raises(TypeError, match=message):
+            evaluate(given, *three_classes)
 
 
 def test_a_report_of_a_base_that_returns_nothing_is_refused(three_classes):

@@ -27,6 +27,39 @@ class BasePredictions(NamedTuple):
     embedding: np.ndarray = None
 
 
+def predict_with_error(estimator, X):
+    """Predict labels and error probabilities in as few passes of the base as possible.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        It has ``predict_error_proba``. `MetaErrorClassifier` and `SelectiveClassifier` also have
+        ``_predict_all``, which is used unless a subclass of the user overrides a public method.
+    X : any, of length n_samples
+        Rows.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,)
+        They hold a label for every row, even if a `SelectiveClassifier` abstains.
+    proba : ndarray of shape (n_samples, n_classes) or None
+        None if the class probabilities were not computed.
+    error_proba : ndarray of shape (n_samples,)
+    """
+    if hasattr(estimator, "_predict_all"):
+        at_once, *single = [
+            next(depth for depth, cls in enumerate(type(estimator).__mro__) if name in vars(cls))
+            for name in ("_predict_all", "predict", "predict_error_proba")
+        ]
+        # If a classifier abstains, its `predict` does not return the labels of all rows.
+        if at_once <= min(single) or hasattr(estimator, "accepts"):
+            return estimator._predict_all(X)
+    elif hasattr(estimator, "predict_with_error"):
+        labels, error_proba = estimator.predict_with_error(X)
+        return labels, None, error_proba
+    return estimator.predict(X), None, estimator.predict_error_proba(X)
+
+
 def predict_base(
     estimator, X, classes, *, by_argmax=None, embedding=None, transform=None, represent=None
 ):

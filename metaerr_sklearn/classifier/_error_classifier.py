@@ -71,6 +71,10 @@ class ErrorClassifier(ClassifierMixin, BaseEstimator):
         error_proba = self.estimator.predict_error_proba(X)
         return np.column_stack([1 - error_proba, error_proba])
 
+    def __sklearn_clone__(self):
+        """Return this object: `fit` cannot train a clone, so that clones stay fitted."""
+        return self
+
     def __sklearn_is_fitted__(self):
         """Return True: nothing has to be fitted."""
         return True

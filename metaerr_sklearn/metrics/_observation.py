@@ -1,10 +1,8 @@
 """Predict with a model and compare with the labels.
 
 This is the only file of `metrics` that handles an estimator. Any classifier can be measured by its
-public methods. `MetaErrorClassifier` and `SelectiveClassifier` also have ``_predict_all(X)``, which
-returns ``(labels, proba, error_proba)`` from one pass of the base classifier, in the order of the
-rows. `labels` holds a label for every row, even if the classifier abstains. `proba` may be None. A
-classifier that abstains also has ``accepts``, and answers if ``error_proba <= threshold_``.
+public methods. A classifier that abstains also has ``accepts``, and answers if
+``error_proba <= threshold_``.
 """
 
 from typing import NamedTuple
@@ -13,6 +11,7 @@ import numpy as np
 
 from .._base_estimator.adapter import adapt
 from .._base_estimator.inspection import final_estimator, unwrap
+from .._base_estimator.prediction import predict_with_error
 from .._utils.labels import read_labels
 from .._utils.probabilities import proba_not_max
 from .._utils.rows import indexable
@@ -92,6 +91,14 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
         y = check_labels(y, X)
     check_not_a_module(final_estimator(estimator))
     estimator, X = unwrap(estimator, X)
+    if isinstance(estimator, type) or not hasattr(estimator, "predict"):
+        given = estimator if isinstance(estimator, type) else type(estimator)
+        raise TypeError(
+            f"An evaluation needs a fitted classifier with predict, got {given.__name__}"
+            f"{', the class itself' if given is estimator else ''}. For predictions that were made "
+            "elsewhere there are functions of arrays: those of metaerr_sklearn.metrics, such as "
+            "error_roc_auc(is_error, error_proba), and from_predictions of the displays."
+        )
     has_error_proba = hasattr(estimator, "predict_error_proba")
     proba = accepted = target_risk = None
     if not has_error_proba:
@@ -103,17 +110,13 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
                 "MetaErrorClassifier, which works with labels alone."
             )
         labels, error_proba = adapt(estimator).call("predict", X), proba_not_max(proba)
-    elif hasattr(estimator, "_predict_all"):
-        labels, proba, error_proba = estimator._predict_all(X)
+    else:
+        labels, proba, error_proba = predict_with_error(estimator, X)
         if hasattr(estimator, "accepts"):
             accepted = error_proba <= estimator.threshold_
             target_risk = estimator.target_risk
             # Around a plain classifier, SelectiveClassifier ranks by the class probabilities.
             has_error_proba = hasattr(final_estimator(estimator.estimator_), "predict_with_error")
-    elif hasattr(estimator, "predict_with_error"):
-        labels, error_proba = estimator.predict_with_error(X)
-    else:
-        labels, error_proba = estimator.predict(X), estimator.predict_error_proba(X)
     if with_proba and proba is None:
         proba = _class_proba(estimator, X)
     if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):

@@ -1,6 +1,9 @@
 """Compare the error probability of a model with confidence scores."""
 
+from numbers import Real
+
 import numpy as np
+from sklearn.utils import check_scalar
 
 from .._utils.random import draw_seed
 from .._utils.validation import check_fraction
@@ -139,11 +142,13 @@ def failure_report(
             entropy     0.842      27.7      20.5     0.632         -         -
     <BLANKLINE>
     """
-    if n_bootstrap < 0 or n_bootstrap != int(n_bootstrap):
+    is_number = isinstance(n_bootstrap, Real) and np.isfinite(n_bootstrap)
+    if not is_number or n_bootstrap < 0 or n_bootstrap != int(n_bootstrap):
         raise ValueError(
             f"n_bootstrap must be a number of draws >= 0, got {n_bootstrap!r}. "
             "1000 is enough for 95 % intervals; 0 leaves the intervals out."
         )
+    check_scalar(digits, "digits", target_type=(int, np.integer), min_val=0)
     check_fraction(confidence_level, "confidence_level", closed="neither")
     predictions = predict_and_compare(estimator, X, y)
     scores = predictions.scores()

@@ -264,7 +264,7 @@ class ErrorDistributionDisplay:
         )
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         style_axes(ax)
-        title = [] if name is None else [name]
+        title = [] if name is None else [str(name)]
         if not np.isnan(self.roc_auc):
             title.append(f"AUROC {self.roc_auc:.3f}")
         ax.legend(

@@ -322,7 +322,9 @@ class RiskCoverageDisplay:
         model = name if name is not None or n_models == 1 else f"model {n_models}"
         for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
             is_named = name is not None and len(names) == 1
-            label = name if is_named else ", ".join(filter(None, (model, row)))
+            label = (
+                name if is_named else ", ".join(str(n) for n in (model, row) if n not in (None, ""))
+            )
             style = {
                 **_CURVES[(n_before + number) % len(_CURVES)],
                 "gid": f"{_CURVE_ID} {n_models}",

@@ -19,7 +19,7 @@ from .._base_estimator.inspection import (
     final_estimator,
     unwrap,
 )
-from .._base_estimator.prediction import predict_base
+from .._base_estimator.prediction import predict_base, predict_with_error
 from .._base_estimator.routing import route_fit
 from .._compat import (
     CallbackSupportMixin,
@@ -493,11 +493,7 @@ class SelectiveClassifier(
         check_is_fitted(self)
         (X,) = indexable(X)
         if hasattr(final_estimator(self.estimator_), "predict_with_error"):
-            inner, X = unwrap(self.estimator_, X)
-            if hasattr(inner, "_predict_all"):
-                return inner._predict_all(X)
-            labels, error_proba = inner.predict_with_error(X)
-            return labels, None, error_proba
+            return predict_with_error(*unwrap(self.estimator_, X))
         labels, pred_encoded, proba, _ = predict_base(self.estimator_, X, np.unique(self.classes_))
         return labels, proba, proba_of_other_classes(proba, pred_encoded)
 
