@@ -24,15 +24,15 @@ Baselines
 Claim (written before the run)
     Import takes at most 1.2 times as long as that of sklearn.ensemble. Fit at 20,000 rows takes at
     most 2 s more than the base fits. ``predict_with_error`` takes at most 1.15 times as long as
-    ``predict_proba`` of a CNN of 64 channels (with ``meta_features="one_pass"``), at most 2 times
-    as long as that of a forest of 200 trees, and predicts at least 100,000 rows a second with a
-    logistic regression. 1,000,000 rows are fitted and predicted with at most 3 times the memory of
-    X beyond X itself. Without the base fits, fitting 1,000,000 rows takes longer than fitting
-    20,000 rows by at most two predictions of them. A saved object of 3,000 rows with 300 or 1,000
-    classes has at most 60 MB. One row takes at most 3 ms more than ``predict_proba`` of a logistic
-    regression. (The first target of growth was one prediction. The out-of-fold error probabilities
-    of rows outside the sample now need a second neighbour search. A target of 1.15 for a CNN of 16
-    channels was lost and withdrawn.)
+    ``predict_proba`` of a CNN of 64 channels (with ``meta_features="one_pass"``), at most 1.2 times
+    as long as that of a small ResNet, at most 2 times as long as that of a forest of 200 trees, and
+    predicts at least 100,000 rows a second with a logistic regression. 1,000,000 rows are fitted
+    and predicted with at most 3 times the memory of X beyond X itself. Without the base fits,
+    fitting 1,000,000 rows takes longer than fitting 20,000 rows by at most two predictions of them.
+    A saved object of 3,000 rows with 300 or 1,000 classes has at most 60 MB. One row takes at most
+    3 ms more than ``predict_proba`` of a logistic regression. (The first target of growth was one
+    prediction. The out-of-fold error probabilities of rows outside the sample now need a second
+    neighbour search. A target of 1.15 for a CNN of 16 channels was lost and withdrawn.)
 
     Fit at 1,500 rows takes at most 0.7 s of CPU more than the base fits with 2 and 3 classes, and
     1.5 s with 10. Fit of boosting at 20,000 rows and five classes takes at most 1.6 times as long
@@ -89,7 +89,6 @@ BASES = {
     "random_forest (200)": RandomForestClassifier(200, n_jobs=-1, random_state=0),
     "hist_gradient_boosting": HistGradientBoostingClassifier(random_state=0),
 }
-NETS = {"cnn (16 channels)": 16, "cnn (64 channels)": 64}
 
 
 def make_rows(n_samples, seed=0, n_classes=3):
@@ -205,20 +204,25 @@ def measure_predict(n_train, n_test, n_runs):
 
 
 def measure_net(n_train, n_test, n_runs):
-    """Yield the same for a small and a larger CNN on images of 32 x 32.
+    """Yield the same for two CNNs and a small ResNet on images of 32 x 32.
 
-    Each CNN is used in two ways. Cross-fitted: neighbours are searched in the pixels. Prefit
+    Each net is used in two ways. Cross-fitted: neighbours are searched in the pixels. Prefit
     (trained on other images): neighbours are searched in its own last hidden layer.
     """
-    from _nets import make_cnn
+    from _nets import make_cnn, make_resnet
 
+    nets = {
+        "cnn (16 channels)": make_cnn,
+        "cnn (64 channels)": partial(make_cnn, width=64),
+        "resnet": make_resnet,
+    }
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2 * n_train + n_test, 3, 32, 32)).astype(np.float32)
     y = rng.integers(0, 10, 2 * n_train)
     X[: 2 * n_train] += y[:, None, None, None] * 0.02
     first, second = slice(n_train), slice(n_train, 2 * n_train)
-    for name, width in NETS.items():
-        net = make_cnn(X, 10, max_epochs=2, width=width)
+    for name, make_net in nets.items():
+        net = make_net(X, 10, max_epochs=2)
         options = {"meta_features": "one_pass", "random_state": 0}
         clf = MetaErrorClassifier(net, cv=2, **options).fit(X[first], y[first])
         clf.error_model_.n_jobs = -1  # the folds of a net run one after the other
@@ -410,6 +414,8 @@ def check(rows):
         claim.append((f"few rows <= base fits + {limit} s: {n_classes} classes", beyond, limit))
     for net in ("cnn (64 channels)", "cnn (64 channels), prefit"):
         claim.append((f"predict <= 1.15 x {net}", one("predict", net)["ratio"], 1.15))
+    resnet = one("predict", "resnet, prefit")
+    claim.append(("predict <= 1.2 x resnet, prefit", resnet["ratio"], 1.2))
     forest = one("predict", "random_forest (200)")
     claim.append(("predict <= 2 x forest of 200 trees", forest["ratio"], 2.0))
     logistic = one("predict", "logistic_regression")
