@@ -29,7 +29,7 @@ images[scanner == "blurred"] = blurred[scanner == "blurred"]
 X_train, X_new, y_train, y_new, _, scanner_new = train_test_split(
     X, y, scanner, test_size=0.5, random_state=1
 )
-forest = RandomForestClassifier(random_state=0)
+forest = RandomForestClassifier(40, random_state=0)
 clf = MetaErrorClassifier(forest, random_state=0).fit(X_train, y_train)
 
 # %%

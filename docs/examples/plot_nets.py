@@ -21,7 +21,7 @@ from metaerr_sklearn.neural import as_classifier
 
 X, y = load_digits(return_X_y=True)
 images = (X / 16).reshape(-1, 1, 8, 8).astype("float32")  # (rows, channels, height, width)
-X_train, X_new, y_train, y_new = train_test_split(images, y, train_size=900, random_state=0)
+X_train, X_new, y_train, y_new = train_test_split(images, y, train_size=600, random_state=0)
 
 
 class SmallCNN(nn.Module):

@@ -32,7 +32,7 @@ X, y = X[:600, ::4], y[:600]  # a quarter of the pixels, so that there are error
 candidates = [None, "confidence", "logistic", "lightgbm", "auto"]
 with TemporaryDirectory() as folder:  # in your own work: memory="a folder that stays"
     clf = MetaErrorClassifier(
-        RandomForestClassifier(200, random_state=0), cv=3, memory=folder, random_state=0
+        RandomForestClassifier(60, random_state=0), cv=3, memory=folder, random_state=0
     )
     search = GridSearchCV(
         clf,

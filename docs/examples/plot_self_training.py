@@ -37,7 +37,7 @@ def keep_ten_labels(y, rng):
 # The choice of the labeled rows matters much if there are only ten of each class. Each comparison
 # is therefore made with three draws of training rows and labels.
 bases = {
-    "random forest": RandomForestClassifier(50, random_state=0),
+    "random forest": RandomForestClassifier(25, random_state=0),
     "logistic regression": LogisticRegression(max_iter=300),
 }
 results = []
