@@ -54,7 +54,7 @@ print(f"AUROC {error_roc_auc(labels != y_new, 1 - max_proba):.3f} of max probabi
 # %%
 # The digits have only eight pixels a side: another model that is trained on the pixels, the
 # *second opinion*, already finds most of the errors, and the views add next to nothing. On larger
-# images views add more; the :doc:`page on nets </guide/nets>` has the measurements.
+# images views add more; the :doc:`page on images </guide/images>` has measurements.
 #
 # **Trained before.** ``as_classifier`` turns a trained module into a fitted classifier. The module
 # stays as it is. The error model is fitted on images that the module was not trained on.
