@@ -15,8 +15,8 @@ _SUSPECT_LEVEL = 0.01
 _FAILED_LEVEL = 0.001
 # Share of the excess error rate of a fold that the failed training must explain.
 _FAILED_SHARE = 2 / 3
-# Number of training rows that show whether a training failed.
-_MAX_TRAINING_ROWS = 1000
+#: Number of training rows that show whether a training failed.
+MAX_SHOWN_ROWS = 1000
 
 
 def mend_failed_folds(results, splits, y_encoded, fit_anew):
@@ -132,5 +132,5 @@ def is_worse(is_error, reference, least):
 
 
 def _some_rows_with_value(rows, values):
-    """Return at most `_MAX_TRAINING_ROWS` of the rows whose value is not NaN."""
-    return evenly_spaced(rows[~np.isnan(values[rows])], _MAX_TRAINING_ROWS)
+    """Return at most `MAX_SHOWN_ROWS` of the rows whose value is not NaN."""
+    return evenly_spaced(rows[~np.isnan(values[rows])], MAX_SHOWN_ROWS)

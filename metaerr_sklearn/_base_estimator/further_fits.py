@@ -11,12 +11,9 @@ from .._utils.rows import evenly_spaced
 from .._utils.validation import warn_caller
 from .adapter import adapt
 from .caching import cached
-from .failed_folds import is_worse
+from .failed_folds import MAX_SHOWN_ROWS, is_worse
 from .fitting import fit_base
 from .fresh_nets import own_checkpoints
-
-# Number of training rows that show whether a training failed.
-_MAX_SHOWN = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +91,7 @@ class FurtherFits:
             )
 
     def _has_failed(self, further):
-        rows = evenly_spaced(np.arange(len(self.y)), _MAX_SHOWN)
+        rows = evenly_spaced(np.arange(len(self.y)), MAX_SHOWN_ROWS)
         X, y = adapt(self.fitted).take_rows(self.X, rows), self.y[rows]
         labels, counts = np.unique(y, return_counts=True)
         own, other, majority = (

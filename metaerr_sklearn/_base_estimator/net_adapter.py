@@ -536,7 +536,7 @@ class NetAdapter(ClassifierAdapter):
 
 
 def _with_classes(estimator, classes):
-    """Note the labels in a fitted net: it was trained on output numbers and saw only these."""
+    """Set the labels of a fitted net, which was trained on the numbers of its outputs."""
     net = final_estimator(estimator)
     _check_was_trained(net)
     net.classes_inferred_ = classes

@@ -196,7 +196,7 @@ def _values_of(column):
     if getattr(dtype, "tz", None) is not None:
         column = column.dt.tz_convert(None)
     elif hasattr(dtype, "pyarrow_dtype"):
-        column = column.array.__arrow_array__()  # pyarrow knows more types than pandas' own arrays
+        column = column.array.__arrow_array__()  # pyarrow has more types than pandas' own arrays
     values = np.asarray(column)
     if values.ndim > 1:
         return values.reshape(len(values), -1)

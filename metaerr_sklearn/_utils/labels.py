@@ -70,7 +70,7 @@ def _values_of(y):
         is_text = is_flat and all(isinstance(label, str) for label in y)
         return list(y) if is_flat and not is_text else np.asarray(y)
     array = np.asarray(y)
-    if array.dtype.kind == "T":  # scikit-learn does not know numpy.dtypes.StringDType
+    if array.dtype.kind == "T":  # scikit-learn does not accept numpy.dtypes.StringDType
         array = array.astype(object)
     has_numpy_dtype = isinstance(getattr(y, "dtype", None), np.dtype)
     if (

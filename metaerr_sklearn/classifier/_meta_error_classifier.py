@@ -208,15 +208,16 @@ class MetaErrorClassifier(
         or if half of all folds have too many errors, no fold is trained anew. The dict is empty in
         most fits.
 
-    meta_features_ : "one_pass", "images", str, callable or list of these
-        What was used as `meta_features`: the choice of "auto", or the parameter.
+    meta_features_ : "one_pass", "images", str, callable, list of these or None
+        What was used as `meta_features`: the choice of "auto", or the parameter. None if
+        ``meta_learner=None``.
 
     meta_feature_names_ : list of str
-        Columns that the meta-learner was fitted on.
+        Columns that the meta-learner was fitted on. Empty if none was fitted.
 
-    observed_share_ : float in (0, 1]
+    observed_share_ : float in (0, 1] or None
         What was used as `observed_share`: the choice of "auto", or the parameter. Without observers
-        it is 1.
+        it is 1. None if ``meta_learner=None``.
 
     observers_ : list of objects with ``observe(estimator, X)``
         The observers in `meta_features_` as they are used beside the deployed base; for example

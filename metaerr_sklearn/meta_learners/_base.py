@@ -12,7 +12,7 @@ from .._utils.probabilities import log_losses_of_logits
 from .._utils.random import draw_seed
 from .._utils.threads import run_in_threads
 
-# Of the standard normal distribution, for a level of 0.1 %.
+# Quantile of the standard normal distribution for a level of 0.1 %.
 _QUANTILE = 3.09
 
 

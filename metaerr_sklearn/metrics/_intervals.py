@@ -87,9 +87,10 @@ class Intervals:
         """Return the interval of the difference of two ranking metrics.
 
         There are two intervals: the t interval, which is symmetric, and that of MOVER [1]_, which
-        combines the bounds of the two estimates. With few errors the one misses large and the
-        other small differences, and the mean of both has the level more nearly than either
-        (simulated with 10 to 90 errors).
+        combines the bounds of the two estimates. With few errors, the t interval does not contain
+        large differences often enough, and that of MOVER does not contain small ones often enough.
+        The level of the mean of both is nearer to `confidence_level` (simulated with 10 to 90
+        errors).
 
         References
         ----------
@@ -127,7 +128,7 @@ class Intervals:
 
         def bounds(value, error):
             if of_ranking and not 0 < self.error_rate < 1:
-                # Nothing is known of the ranking: the bounds are those of a random order.
+                # There is no pair to rank: the bounds are those of a random order.
                 return tuple(highest * bound for bound in self.rate_interval)
             if value == 0:
                 return 0.0, 0.0

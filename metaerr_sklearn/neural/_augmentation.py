@@ -185,8 +185,8 @@ class AugmentedConfidence(BaseEstimator):
 
     def _describe(self, estimator, X):
         own, *views = self._predict_views(estimator, X)
-        # The net is less sure of strongly altered images. They say which image is hard, but a mean
-        # over them is worse than a mean over slightly altered ones.
+        # The probabilities for strongly altered images are lower. They show which image is hard,
+        # but a mean over them is worse than a mean over slightly altered images.
         n_voting = len(views) if callable(self.views) else len(self._voting_views())
         return vote_and_deviations(own, views, own.argmax(axis=1), n_voting)
 

@@ -182,7 +182,7 @@ def _first_count(n_samples, target_risk, delta):
     return int(counts[np.argmax(bdtr(most_errors, counts, target_risk) <= delta)])
 
 
-def _explain_failure(is_error, error_proba, target_risk, delta):
+def explain_failure(is_error, error_proba, target_risk, delta):
     """Return why the first test failed, and how many calibration rows are needed."""
     n_samples = len(is_error)
     fewest = _first_count(1, target_risk, delta)

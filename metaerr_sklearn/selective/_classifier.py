@@ -47,7 +47,7 @@ from ..model_selection._duplicates import (
     report_duplicates,
 )
 from ..model_selection._splitting import make_splits
-from ._certificate import _explain_failure, certify_threshold, risk_upper_bound
+from ._certificate import certify_threshold, explain_failure, risk_upper_bound
 
 
 class SelectiveClassifier(
@@ -463,7 +463,7 @@ class SelectiveClassifier(
         if self.threshold_ == -np.inf:
             warn_caller(
                 "No threshold can be certified, so that every row is rejected: "
-                + _explain_failure(is_error, error_proba, self.target_risk, 1 - level)
+                + explain_failure(is_error, error_proba, self.target_risk, 1 - level)
             )
 
     def _warn_of_ties(self, error_proba, accepted):

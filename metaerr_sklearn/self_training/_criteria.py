@@ -119,7 +119,8 @@ class PseudoLabels:
         pred_encoded, confidence = self._rate(model, rows)
         if self.error_model is not None and not np.isnan(self._first_error_proba[rows]).any():
             # The error rate is known for the first round only, from out-of-fold predictions. A base
-            # that was trained on its own labels is surer of itself, but hardly more accurate.
+            # that was trained on its own labels gives them higher probabilities, but is hardly more
+            # accurate.
             # The mean over all rows is kept: rows of earlier rounds were chosen for low values.
             first, others = self._first_error_proba, np.flatnonzero(self.labeled_iter > 0)
             others = np.setdiff1d(others, rows)
@@ -149,9 +150,9 @@ class PseudoLabels:
     def deployed_level(self, model):
         """Return the shift of log-odds that sets the level of the errors of the final classifier.
 
-        A classifier that was trained on pseudo-labels is surer of itself than its error model
-        expects. How much surer on new rows shows a classifier that is trained without a part of the
-        unlabeled rows, on this part.
+        A classifier that was trained on pseudo-labels gives higher probabilities than the base that
+        its error model was trained for. To measure the difference on new rows, a classifier is
+        trained in the same way without a part of the unlabeled rows, and predicts this part.
         """
         rows = np.flatnonzero(self.labeled_iter != 0)
         n_held = min(len(rows) // _HELD_SHARE, limits.MANY_ROWS)
