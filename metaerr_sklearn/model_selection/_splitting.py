@@ -84,53 +84,62 @@ def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, 
         return [
             tuple(np.flatnonzero(np.isin(duplicate_id, part)) for part in split) for split in splits
         ]
-    rows = np.zeros(len(y))
-    labels, counts = np.unique(y, return_counts=True)
     if isinstance(cv, Integral):
-        n_folds = min(cv, counts.max())
-        if n_folds < 2:
-            raise ValueError(
-                f"Cross-fitting needs at least 2 rows in one class, got one sample in each of "
-                f'{len(labels)} classes. Pass more rows, or cv="prefit" with a fitted base.'
-            )
-        if warn and counts.min() < cv:
-            label, n_rows = labels.tolist()[counts.argmin()], counts.min()
-            rows_of_label = "1 row" if n_rows == 1 else f"{n_rows} rows"
-            consequence = ", so that some folds have no row of it to test"
-            if n_folds < cv:
-                consequence = f". No class has more than {n_folds} rows: {n_folds} folds are used"
-            warn_caller(
-                f"Class {label!r} has {rows_of_label}, fewer than the {cv} folds{consequence}. If "
-                "a fold has no row of a class to train on, the class gets probability 0 there."
-            )
-        if groups is not None:
-            n_groups = len(np.unique(groups))
-            if n_groups < 2:
-                raise ValueError(
-                    "groups must hold at least 2 groups, got 1: no row is new to a base that was "
-                    "trained on the others. Pass more groups, or leave groups out."
-                )
-            n_folds = min(n_folds, n_groups)
-            splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        else:
-            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    elif len(y if groups is None else np.unique(groups)) * (1 - cv) < 1:
-        what = "rows" if groups is None else "groups"
-        raise ValueError(
-            f"Holding out a share of {cv} leaves no training row: there are only "
-            f"{len(y if groups is None else np.unique(groups))} {what} (n_samples={len(y)}). Pass "
-            f"more {what}, or hold out a smaller share."
-        )
-    elif groups is not None:
-        splitter = GroupShuffleSplit(1, test_size=cv, random_state=seed)
-    elif counts.min() < 2 or min(cv, 1 - cv) * len(y) < len(labels):
-        splitter = ShuffleSplit(1, test_size=cv, random_state=seed)
+        splitter = _folds(cv, y, groups, seed, warn)
     else:
-        splitter = StratifiedShuffleSplit(1, test_size=cv, random_state=seed)
+        splitter = _hold_out(cv, y, groups, seed)
     with warnings.catch_warnings():
-        # The warning above replaces scikit-learn's.
+        # The warning of `_folds` replaces scikit-learn's.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        return list(splitter.split(rows, y, groups))
+        return list(splitter.split(np.zeros(len(y)), y, groups))
+
+
+def _folds(cv, y, groups, seed, warn):
+    """Return the splitter of at most `cv` stratified folds."""
+    labels, counts = np.unique(y, return_counts=True)
+    n_folds = min(cv, counts.max())
+    if n_folds < 2:
+        raise ValueError(
+            f"Cross-fitting needs at least 2 rows in one class, got one sample in each of "
+            f'{len(labels)} classes. Pass more rows, or cv="prefit" with a fitted base.'
+        )
+    if warn and counts.min() < cv:
+        label, n_rows = labels.tolist()[counts.argmin()], counts.min()
+        rows_of_label = "1 row" if n_rows == 1 else f"{n_rows} rows"
+        consequence = ", so that some folds have no row of it to test"
+        if n_folds < cv:
+            consequence = f". No class has more than {n_folds} rows: {n_folds} folds are used"
+        warn_caller(
+            f"Class {label!r} has {rows_of_label}, fewer than the {cv} folds{consequence}. If "
+            "a fold has no row of a class to train on, the class gets probability 0 there."
+        )
+    if groups is None:
+        return StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError(
+            "groups must hold at least 2 groups, got 1: no row is new to a base that was "
+            "trained on the others. Pass more groups, or leave groups out."
+        )
+    return StratifiedGroupKFold(min(n_folds, n_groups), shuffle=True, random_state=seed)
+
+
+def _hold_out(share, y, groups, seed):
+    """Return the splitter of one hold-out, stratified if each class has enough rows for it."""
+    what, number = ("rows", len(y)) if groups is None else ("groups", len(np.unique(groups)))
+    if number * (1 - share) < 1:
+        raise ValueError(
+            f"Holding out a share of {share} leaves no training row: there are only {number} "
+            f"{what} (n_samples={len(y)}). Pass more {what}, or hold out a smaller share."
+        )
+    counts = np.unique(y, return_counts=True)[1]
+    if groups is not None:
+        splitter = GroupShuffleSplit
+    elif counts.min() < 2 or min(share, 1 - share) * len(y) < len(counts):
+        splitter = ShuffleSplit
+    else:
+        splitter = StratifiedShuffleSplit
+    return splitter(1, test_size=share, random_state=seed)
 
 
 def without_single_rows(groups):
