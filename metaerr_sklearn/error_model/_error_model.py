@@ -15,10 +15,7 @@ from .._base_estimator.observations import DeployedBase, Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
 from .._utils.labels import read_labels
-from .._utils.probabilities import (
-    label_positions,
-    log_loss_of_logits,
-)
+from .._utils.probabilities import label_positions, log_loss_of_logits
 from .._utils.random import draw_seed
 from .._utils.rows import indexable
 from .._utils.threads import run_in_threads
@@ -364,30 +361,11 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
         self.n_errors_ = int(is_error.sum())
         self.error_rate_ = float(np.average(is_error, weights=weight))
         learner = self._make_learner()
-        sources = choose_blocks(
-            self.meta_features,
-            for_trees=learner.takes_tree_columns,
-            # Clones of a net have other class biases than the deployed net.
-            for_other_net=not base.made_predictions and adapt(base.estimator).is_net,
-        )
-        observers = iter(base.observers)
-        sources = [next(observers) if is_observer(source) else source for source in sources]
-        if representation is None:
-            representation = self.representation
         self._raw_input = learner.raw_input
-        if self._raw_input:
-            sources = []
-            if observations.X is None:
-                raise ValueError(
-                    'meta_features="input" passes X to the meta-learner, and X is None.'
-                )
-        kept, self.representation_, self.representation_reason_ = Kept(), None, None
-        if any(map(needs_representation, sources)):
-            X, hidden = observations.X, observations.embedding
-            kept = Kept(memory, X, representation, seed)
-            self.representation_, self.representation_reason_ = fit_representation(
-                representation, X, seed=seed, hidden=hidden, kept=kept
-            )
+        if self._raw_input and observations.X is None:
+            raise ValueError('meta_features="input" passes X to the meta-learner, and X is None.')
+        sources = [] if self._raw_input else self._choose_sources(learner, base)
+        kept = self._fit_representation(sources, observations, representation, seed, memory)
         self._make_blocks(sources, base.estimator)
 
         relation = observations.relation
@@ -435,8 +413,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
         oof_error_proba = np.full(len(observations), np.nan)
         oof_error_proba[slice(None) if sample.rows is None else sample.rows] = expit(oof)
         if len(sample.unused):
-            unused = self.predict_observations(observations, rows=sample.unused)
-            oof_error_proba[sample.unused] = unused
+            oof_error_proba[sample.unused] = self.predict_observations(observations, sample.unused)
         self.oof_error_proba_[counted] = oof_error_proba
         if self.verbose:
             print(
@@ -464,8 +441,7 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
         error_proba : ndarray of shape (n_samples,), in [0, 1]
             Higher = more likely wrong.
         """
-        observations = self._check_predictions(X, proba, y_pred)
-        return self.predict_observations(observations)
+        return self.predict_observations(self._check_predictions(X, proba, y_pred))
 
     def predict_observations(self, observations, rows=None):
         """Predict error probabilities for checked observations.
@@ -561,6 +537,30 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
     def _make_learner(self):
         only_input = check_meta_features(self.meta_features) == ["input"]
         return make_meta_learner(self.meta_learner, n_jobs=self.n_jobs, only_input=only_input)
+
+    def _choose_sources(self, learner, base):
+        """Return the blocks in `meta_features` that are used, with the observers of the base."""
+        sources = choose_blocks(
+            self.meta_features,
+            for_trees=learner.takes_tree_columns,
+            # Clones of a net have other class biases than the deployed net.
+            for_other_net=not base.made_predictions and adapt(base.estimator).is_net,
+        )
+        observers = iter(base.observers)
+        return [next(observers) if is_observer(source) else source for source in sources]
+
+    def _fit_representation(self, sources, observations, representation, seed, memory):
+        """Fit the representation if a block needs it; return a `Kept` for what depends on both."""
+        self.representation_ = self.representation_reason_ = None
+        if not any(map(needs_representation, sources)):
+            return Kept()
+        if representation is None:
+            representation = self.representation
+        kept = Kept(memory, observations.X, representation, seed)
+        self.representation_, self.representation_reason_ = fit_representation(
+            representation, observations.X, seed=seed, hidden=observations.embedding, kept=kept
+        )
+        return kept
 
     def _make_blocks(self, sources, estimator):
         """Make the blocks of meta-features that X allows."""
