@@ -304,38 +304,8 @@ class RiskCoverageDisplay:
         """
         ax = self.ax_ = make_axes(ax, f"{type(self).__name__}.plot")
         self.figure_ = ax.figure
-        names = list(self.selective_risk)
-        if isinstance(curve_kwargs, dict) or curve_kwargs is None:
-            curve_kwargs = [curve_kwargs or {}] * len(names)
-        if len(curve_kwargs) != len(names):
-            raise ValueError(
-                f"curve_kwargs must be a dict, or a list with one dict for each of the "
-                f"{len(names)} curves {names}, got a list of {len(curve_kwargs)}."
-            )
-        from matplotlib.cbook import normalize_kwargs
-        from matplotlib.lines import Line2D
-
-        lines = []
-        # Curves that are already on the axes have the first styles, and each display has a number.
-        before = [line.get_gid() for line in _curves_on(ax)]
-        n_before, n_models = len(before), 1 + len(set(before))
-        model = name if name is not None or n_models == 1 else f"model {n_models}"
-        for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
-            is_named = name is not None and len(names) == 1
-            label = (
-                name if is_named else ", ".join(str(n) for n in (model, row) if n not in (None, ""))
-            )
-            style = {
-                **_CURVES[(n_before + number) % len(_CURVES)],
-                "gid": f"{_CURVE_ID} {n_models}",
-                "label": f"{label}: {_per_mille(self.aurc[row])}",
-                # The first curves are the most important ones, so they are drawn on top.
-                "zorder": 4 - 0.1 * number,
-                **normalize_kwargs(kwargs, Line2D),
-            }
-            lines += ax.plot(self.coverage, self.selective_risk[row], **style)
+        lines = self._draw_curves(ax, name, curve_kwargs)
         self.line_ = lines[0] if len(lines) == 1 else lines
-
         self.random_line_ = self.optimal_line_ = self.target_line_ = self.operating_point_ = None
         if plot_random:
             self.random_line_ = _draw_once(
@@ -365,7 +335,7 @@ class RiskCoverageDisplay:
                 risk,
                 marker="o",
                 markersize=8,
-                color=np.atleast_1d(self.line_)[0].get_color(),
+                color=lines[0].get_color(),
                 markeredgecolor="black",
                 linestyle="none",
                 zorder=6,
@@ -373,6 +343,40 @@ class RiskCoverageDisplay:
             )
         self._frame(ax)
         return self
+
+    def _draw_curves(self, ax, name, curve_kwargs):
+        """Draw one curve for each score, and return the lines."""
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
+        names = list(self.selective_risk)
+        if isinstance(curve_kwargs, dict) or curve_kwargs is None:
+            curve_kwargs = [curve_kwargs or {}] * len(names)
+        if len(curve_kwargs) != len(names):
+            raise ValueError(
+                f"curve_kwargs must be a dict, or a list with one dict for each of the "
+                f"{len(names)} curves {names}, got a list of {len(curve_kwargs)}."
+            )
+        lines = []
+        # Curves that are already on the axes have the first styles, and each display has a number.
+        before = [line.get_gid() for line in _curves_on(ax)]
+        n_before, n_models = len(before), 1 + len(set(before))
+        model = name if name is not None or n_models == 1 else f"model {n_models}"
+        for number, (row, kwargs) in enumerate(zip(names, curve_kwargs)):
+            is_named = name is not None and len(names) == 1
+            label = (
+                name if is_named else ", ".join(str(n) for n in (model, row) if n not in (None, ""))
+            )
+            style = {
+                **_CURVES[(n_before + number) % len(_CURVES)],
+                "gid": f"{_CURVE_ID} {n_models}",
+                "label": f"{label}: {_per_mille(self.aurc[row])}",
+                # The first curves are the most important ones, so they are drawn on top.
+                "zorder": 4 - 0.1 * number,
+                **normalize_kwargs(kwargs, Line2D),
+            }
+            lines += ax.plot(self.coverage, self.selective_risk[row], **style)
+        return lines
 
     def _frame(self, ax):
         """Set limits and labels, and add the legend above the curves."""
