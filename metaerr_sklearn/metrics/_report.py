@@ -177,38 +177,41 @@ def failure_report(
         "difference": None,
         "difference_interval": None,
     }
-    has_difference = {"error probability", "max probability"} <= set(scores)
-    if has_difference:
+    if {"error probability", "max probability"} <= set(scores):
         model, baseline = report["scores"]["error probability"], report["scores"]["max probability"]
         report["difference"] = {name: model[name] - baseline[name] for name in model}
     if n_bootstrap:
-        intervals = Intervals(is_error, weight, confidence_level)
-        report["error_rate_interval"] = intervals.rate_interval
-        estimates = {
-            row: _estimates(intervals, *score, report["scores"][row])
-            for row, score in scores.items()
-        }
-        draws = _bootstrap_fpr(is_error, scores, weight, report["n_bootstrap"], random_state)
-        report["intervals"] = {
-            row: {name: (one.low, one.high) for name, one in estimates[row].items()}
-            for row in scores
-        }
-        for row, values in draws.items():
-            fpr = report["scores"][row]["fpr_at_tpr"]
-            report["intervals"][row]["fpr_at_tpr"] = _fpr_interval(intervals, fpr, values)
-        if has_difference:
-            model, baseline = estimates["error probability"], estimates["max probability"]
-            find = dict.fromkeys(_LOSSES, intervals.mean_difference)
-            report["difference_interval"] = {
-                name: find.get(name, intervals.difference)(model[name], baseline[name])
-                for name in model
-            }
-            report["difference_interval"]["fpr_at_tpr"] = _fpr_difference_interval(
-                intervals,
-                report["difference"]["fpr_at_tpr"],
-                draws["error probability"] - draws["max probability"],
-            )
+        report |= _find_intervals(report, scores, is_error, weight, random_state)
     return report if output_dict else _format_report(report, digits)
+
+
+def _find_intervals(report, scores, is_error, weight, random_state):
+    """Return the intervals for the values of a report, by their keys in it."""
+    intervals = Intervals(is_error, weight, report["confidence_level"])
+    estimates = {
+        row: _estimates(intervals, *score, report["scores"][row]) for row, score in scores.items()
+    }
+    of_rows = {
+        row: {name: (one.low, one.high) for name, one in estimates[row].items()} for row in scores
+    }
+    draws = _bootstrap_fpr(is_error, scores, weight, report["n_bootstrap"], random_state)
+    for row, values in draws.items():
+        fpr = report["scores"][row]["fpr_at_tpr"]
+        of_rows[row]["fpr_at_tpr"] = _fpr_interval(intervals, fpr, values)
+    found = {"error_rate_interval": intervals.rate_interval, "intervals": of_rows}
+    if report["difference"] is not None:
+        model, baseline = estimates["error probability"], estimates["max probability"]
+        find = dict.fromkeys(_LOSSES, intervals.mean_difference)
+        of_difference = found["difference_interval"] = {
+            name: find.get(name, intervals.difference)(model[name], baseline[name])
+            for name in model
+        }
+        of_difference["fpr_at_tpr"] = _fpr_difference_interval(
+            intervals,
+            report["difference"]["fpr_at_tpr"],
+            draws["error probability"] - draws["max probability"],
+        )
+    return found
 
 
 def _limit_draws(n_bootstrap, n_samples):
@@ -328,7 +331,7 @@ def _format_report(report, digits):
         tables = [columns[:_N_RANKING], columns[_N_RANKING:]]
 
     def line(title, cells):
-        return f"{title:>{name_width}}" + "".join(f"{cell:>{width}}" for cell in cells)
+        return f"{title:>{name_width}}{''.join(f'{cell:>{width}}' for cell in cells)}".rstrip()
 
     for table in tables:
         lines += ["", line("", (_COLUMNS[name] for name in table))]
