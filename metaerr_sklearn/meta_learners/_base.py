@@ -52,7 +52,15 @@ class ClippedScaler:
 
 
 class ResidualMetaLearner(BaseEstimator):
-    """Base class of the learners that correct an offset."""
+    """Base class of the learners that correct an offset.
+
+    A subclass defines three methods. ``_fit_path(Z, is_error, offset, folds, weight, seed)``
+    returns the out-of-fold log-odds for each strength of the correction, and a function that fits
+    the learner with the strength of a given index; see `cross_fit`. Each of `folds` there has the
+    attributes ``train``, ``test``, ``Z_train`` and ``Z_test``. ``_correct(Z)`` returns the
+    correction of new rows. ``_contributions(Z)`` returns one part of it for each column, and the
+    constant rest; only a learner that `is_additive` needs it.
+    """
 
     #: Whether the learner uses columns that are for trees only.
     takes_tree_columns = False
