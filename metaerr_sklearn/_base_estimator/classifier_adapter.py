@@ -11,7 +11,7 @@ from .._utils.columns import is_frame
 from .._utils.labels import as_array_like, as_numpy
 from .._utils.probabilities import label_positions
 from .._utils.random import random_state_params
-from .._utils.rows import take_rows
+from .._utils.rows import own_copy, take_rows
 from .._utils.validation import (
     SCORES_ADVICE,
     OutputError,
@@ -73,6 +73,10 @@ class ClassifierAdapter:
     def as_input(self, X):
         """Return X as the base takes it."""
         return X
+
+    def own_copy(self, X):
+        """Return X for a call of the base, which may change it in place."""
+        return own_copy(X)
 
     def take_rows(self, X, rows):
         """Return some rows of X for the base."""
@@ -163,11 +167,11 @@ class ClassifierAdapter:
         -------
         output : ndarray
         """
-        return getattr(self.estimator, method)(X, **params)
+        return getattr(self.estimator, method)(self.own_copy(X), **params)
 
     def predict(self, X, classes, **params):
         """Return one label for each row."""
-        labels = self.estimator.predict(X, **params)
+        labels = self.call("predict", X, **params)
         return np.asarray(labels)[:, 0] if np.shape(labels)[1:] == (1,) else labels
 
     def predict_proba(self, X, classes):

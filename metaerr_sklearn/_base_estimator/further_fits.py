@@ -82,7 +82,7 @@ class FurtherFits:
         with noted("fitting the base once more, with another seed"):
             return cached(fit_base, self.memory)(
                 estimator,
-                self.X,
+                adapt(self.estimator).own_copy(self.X),
                 self.y,
                 classes=self.classes,
                 fit_params=self.fit_params,

@@ -20,6 +20,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from .._utils.rows import own_copy
 from .._utils.validation import check_not_a_module
 from ..model_selection import is_unlabeled
 
@@ -123,6 +124,7 @@ def transform_before(pipeline, X):
     Each step is called by itself, because ``pipeline[:-1].transform`` would check whether its last
     step is fitted. This check fails for a transformer that learns nothing.
     """
+    X = own_copy(X)
     for _, step in pipeline.steps[:-1]:
         # The samplers of imbalanced-learn act only in fit.
         if step is not None and not isinstance(step, str) and not hasattr(step, "fit_resample"):

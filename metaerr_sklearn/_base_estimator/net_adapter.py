@@ -314,6 +314,10 @@ class NetAdapter(ClassifierAdapter):
             raise ValueError(self._wrong_number(self._n_outputs(X), classes))
         return _with_classes(fitted, classes)
 
+    def own_copy(self, X):
+        """Return X for a call of the base: only a step before the net may change it in place."""
+        return super().own_copy(X) if isinstance(self.estimator, Pipeline) else X
+
     def call(self, method, X):
         """Call a method of the net; the process-wide random generators keep their state.
 
@@ -325,7 +329,7 @@ class NetAdapter(ClassifierAdapter):
         from ..neural._input_errors import without_row_axis
         from ..neural._net import NET_LOCK, preserved_rng
 
-        X = self.as_input(X)
+        X = self.own_copy(self.as_input(X))
         check_has_rows(X, self.final)
         self._check_iterator()
         try:

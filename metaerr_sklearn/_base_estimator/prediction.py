@@ -175,9 +175,10 @@ def observe(estimator, X, observers):
     -------
     observed : tuple of ndarrays of shape (n_samples, n_features)
     """
+    own_copy = adapt(estimator).own_copy
 
     def compute(observer, part):
-        features = observer.observe(estimator, part)
+        features = observer.observe(estimator, own_copy(part))
         return (as_columns(features, num_samples(part), f"{type(observer).__name__}.observe"),)
 
     return tuple(in_chunks(partial(compute, observer), X)[0] for observer in observers)

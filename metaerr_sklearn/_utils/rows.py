@@ -181,6 +181,37 @@ def take_rows(X, rows):
     return safe_indexing(X, rows)
 
 
+def own_copy(X):
+    """Return a copy of rows, for an estimator that may change them in place.
+
+    ``StandardScaler(copy=False)`` does so, and a function in a Pipeline that adds a column to the
+    frame that it gets. Without a copy, a second pass would scale the rows twice, and the error
+    model would get other rows than the user.
+
+    Parameters
+    ----------
+    X : any, of length n_samples
+        Rows.
+
+    Returns
+    -------
+    X : same kind
+        X itself if it cannot be changed, or is no array, frame or sparse matrix in memory.
+    """
+    if isinstance(X, np.memmap):
+        return X
+    if isinstance(X, np.ndarray):
+        return X.copy(order="K") if X.flags.writeable else X
+    if hasattr(X, "tocsr"):
+        return X.copy()
+    if is_instance_by_name(X, "pandas", ("DataFrame", "Series")):
+        import pandas as pd
+
+        # From version 3 on, pandas copies the values before they are changed, and only then.
+        return X.copy(deep=int(pd.__version__.partition(".")[0]) < 3)
+    return X.clone() if is_instance_by_name(X, "polars", ("DataFrame", "Series")) else X
+
+
 def is_instance_by_name(X, package, name):
     """Return whether X is an instance of a class, or a subclass, without importing the class.
 

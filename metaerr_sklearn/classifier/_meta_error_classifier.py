@@ -540,6 +540,7 @@ class MetaErrorClassifier(
     def _fit_base(self, X, y, classes, options):
         fit = cached(fit_base, check_memory_parameter(self.memory))
         with noted("fitting the deployed base on all rows"):
+            X = adapt(self.estimator).own_copy(X)  # the folds and the error model use X, too
             return fit(clone(self.estimator), X, y, classes=classes, **options)
 
     def _make_error_model(self, meta_features, random_state):

@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 from .._base_estimator.caching import Kept
 from .._base_estimator.inspection import final_estimator
 from .._utils import limits
-from .._utils.rows import row_chunks, take_rows
+from .._utils.rows import own_copy, row_chunks, take_rows
 from .._utils.validation import name_of, warn_caller
 from ._numeric import NumericRepresentation, UnsupportedInputError, is_wide
 
@@ -143,7 +143,8 @@ def _fit_numeric(X, seed):
 def _fit_of_user(representation, X, hidden):
     representation = clone(representation)
     if hidden is None:
-        representation.fit(X)
+        is_of_net = hasattr(_split_first_step(representation)[0], "is_computed_by")
+        representation.fit(X if is_of_net else own_copy(X))
     else:
         embedding, rest = _split_first_step(representation)
         embedding.fit(X)
@@ -273,8 +274,9 @@ def represent(representation, X, rows=None):
         If the representation does not return one numeric row per row of X.
     """
     chunks = []
+    is_own = isinstance(representation, NumericRepresentation)
     for batch, part in row_chunks(X, rows=rows):
-        Z = representation.transform(part)
+        Z = representation.transform(part if is_own else own_copy(part))
         Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
         if Z.ndim != 2 or len(Z) != batch.stop - batch.start or Z.dtype.kind not in "fiub":
             raise ValueError(
