@@ -125,6 +125,35 @@ def test_a_representation_may_work_in_place(noisy_data):
     assert_array_equal(given, X)
 
 
+def sorted_margin(X, proba):
+    X["new"] = X["a"] ** 2
+    proba.sort(axis=1)
+    return np.column_stack([proba[:, -1] - proba[:, -2], X["new"]])
+
+
+def test_a_meta_feature_may_change_its_arguments(noisy_data):
+    X, y = noisy_data
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    given = frame.copy()
+    found, expected = (
+        wrapped(GaussianNB(), meta_features=[function, "confidence", "neighbors"]).fit(given, y)
+        for function in (sorted_margin, lambda X, proba: sorted_margin(X.copy(), proba.copy()))
+    )
+    assert_array_equal(found.oof_error_proba_, expected.oof_error_proba_)
+    assert_array_equal(found.predict_error_proba(given), expected.predict_error_proba(frame))
+    assert_array_equal(given, frame)
+
+
+def test_a_meta_learner_over_x_may_change_it(noisy_data):
+    X, y = noisy_data
+    given = X.copy()
+    for copy in (False, True):
+        learner = make_pipeline(StandardScaler(copy=copy), LogisticRegression())
+        clf = MetaErrorClassifier(GaussianNB(), learner, meta_features="input", random_state=0)
+        clf.fit(given, y).predict_error_proba(given)
+        assert_array_equal(given, X)
+
+
 def test_self_training_of_a_pipeline_that_works_in_place(noisy_data):
     X, y = noisy_data
     X, partly = X * 10 + 7, np.where(np.arange(len(y)) < 60, y, -1)

@@ -15,6 +15,7 @@ from .._utils.images import holds_images
 from .._utils.lightgbm import check_lightgbm
 from .._utils.packages import check_importable
 from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
+from .._utils.rows import own_copy
 from .._utils.validation import as_columns
 from ..representation._choice import source_names
 from ._base import Block
@@ -131,7 +132,7 @@ class CustomBlock(Block):
         observations = training.observations
         if hasattr(self.source, "fit"):
             with noted(f"fitting {_shown(self.source)} of meta_features on X and proba"):
-                self.source.fit(observations.X, observations.proba)
+                self.source.fit(own_copy(observations.X), own_copy(observations.proba))
         features = self.transform(observations)
         self.names_ = [f"custom{self.number}_{j}" for j in range(features.shape[1])]
         return features
@@ -140,7 +141,7 @@ class CustomBlock(Block):
         """Describe new rows."""
         call = getattr(self.source, "transform", self.source)
         with noted(f"computing {_shown(self.source)} of meta_features from X and proba"):
-            features = call(observations.X, observations.proba)
+            features = call(own_copy(observations.X), own_copy(observations.proba))
         return as_columns(features, len(observations), f"{_shown(self.source)} in meta_features")
 
     def readable_names(self, X, representation):

@@ -220,7 +220,8 @@ class ClassifierMetaLearner(ResidualMetaLearner):
                     **options,
                 )
                 proba[test] = predictions.proba[test, 1]
-            self.estimator_ = fit_base(self.estimator, features, target, seed=seed, **options)
+            own = base.own_copy(features) if self.raw_input else features
+            self.estimator_ = fit_base(self.estimator, own, target, seed=seed, **options)
         if not any(hasattr(self.estimator_, m) for m in ("predict_proba", "decision_function")):
             raise OutputError(
                 f"{type(base.final).__name__} has neither predict_proba nor decision_function. "
