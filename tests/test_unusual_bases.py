@@ -391,6 +391,33 @@ def test_a_base_that_leaves_out_rows_is_refused(three_classes):
         clf.fit(X, y)
 
 
+class WithoutReturn(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.model_ = GaussianNB().fit(X, y)
+        self.classes_ = self.model_.classes_
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+
+def test_a_fit_may_lack_return_self(three_classes):
+    """As in scikit-learn's meta-estimators."""
+    X, y = three_classes
+    options = {"meta_features": "confidence", "cv": 3, "random_state": 0}
+    found, expected = (
+        MetaErrorClassifier(base, "confidence", **options).fit(X, y).predict_error_proba(X)
+        for base in (WithoutReturn(), GaussianNB())
+    )
+    assert_array_equal(found, expected)
+    partly = np.where(np.arange(len(y)) < 60, y, -1)
+    for learner in (None, "confidence"):
+        SelfTrainingWithMetaErr(WithoutReturn(), meta_learner=learner).fit(X, partly).predict(X)
+    SelectiveClassifier(WithoutReturn(), target_coverage=0.5).fit(X, y).predict(X)
+
+
 class DoublesErrors(MetaErrorClassifier):
     def predict_error_proba(self, X):
         return np.minimum(2 * super().predict_error_proba(X), 1)

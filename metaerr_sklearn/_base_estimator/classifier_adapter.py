@@ -23,6 +23,7 @@ from .encoded_labels import EncodedLabels
 from .fresh_nets import nets_in
 from .inspection import (
     final_estimator,
+    fit_itself,
     fit_param,
     predicts_argmax,
 )
@@ -107,10 +108,12 @@ class ClassifierAdapter:
             unset = {name: seed for name, value in states.items() if value is None}
             if unset:
                 self.estimator.set_params(**unset)
+        lacks_class = len(np.unique(y)) < len(classes)
         with context, self._seeded_nets(seed):
             try:
-                fitted = self.estimator.fit(X, as_array_like(X, y), **fit_params)
-                if len(np.unique(y)) < len(classes):
+                given = self.own_copy(X) if lacks_class else X  # there may be a second attempt
+                fitted = fit_itself(self.estimator, given, as_array_like(X, y), **fit_params)
+                if lacks_class:
                     # Raises if the base has columns for labels between those in y.
                     type(self)(fitted).predict_proba(take_rows(X, [0]), classes)
                 return fitted

@@ -321,7 +321,7 @@ def _fit_and_predict(
         try:
             fitted = cached(fit_base, memory)(
                 estimator,
-                rows,
+                base.own_copy(rows) if observers else rows,  # they may fit on these rows, too
                 labels,
                 classes=classes,
                 fit_params=fit_params,

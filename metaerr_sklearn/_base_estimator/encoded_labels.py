@@ -6,6 +6,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.rows import take_rows
+from .inspection import fit_itself
 
 _VALIDATION_WEIGHTS = "sample_weight_eval_set", "eval_sample_weight"
 
@@ -59,7 +60,8 @@ class EncodedLabels(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             if isinstance(value, dict) and value and set(value) <= all_labels
         }
         estimator.set_params(**by_label)
-        self.estimator_ = estimator.fit(X, encoded, **self._encode_validation(fit_params))
+        fit_params = self._encode_validation(fit_params)
+        self.estimator_ = fit_itself(estimator, X, encoded, **fit_params)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))

@@ -73,6 +73,12 @@ def resamples_rows(estimator):
     return any(hasattr(step, "fit_resample") for step in steps) or resamples_rows(steps[-1])
 
 
+def fit_itself(estimator, X, y, **fit_params):
+    """Fit an estimator and return it, also if its ``fit`` lacks ``return self``."""
+    fitted = estimator.fit(X, y, **fit_params)
+    return estimator if fitted is None else fitted
+
+
 def fit_param(estimator, param):
     """Return the name under which ``fit`` takes an argument with one value per row, or None.
 

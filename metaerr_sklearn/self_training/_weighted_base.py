@@ -7,6 +7,7 @@ from sklearn.utils import check_random_state
 from .._base_estimator.adapter import adapt
 from .._base_estimator.caching import cached
 from .._base_estimator.fitting import fit_base, fit_weighted
+from .._base_estimator.inspection import fit_itself
 from .._base_estimator.prediction import predict_base
 from .._compat import num_samples, slice_fit_params
 from .._utils.failures import noted
@@ -118,7 +119,7 @@ class WeightedBase:
         if self.sample_weight is not None:
             weight = self.sample_weight[rows] * (1 if weight is None else weight)
         if self.refitted_clone is not None and weight is None:
-            return self.refitted_clone.fit(X, y, **fit_params)
+            return fit_itself(self.refitted_clone, X, y, **fit_params)
         seed = None if self.random_state is None else draw_seed(self.random_state)
         if weight is None:
             return cached(fit_base, self.memory)(
