@@ -357,7 +357,7 @@ def test_unusable_input(metric, is_error, error_proba, weight, match):
     [
         failure_report,
         make_error_scorer(error_roc_auc),
-        make_error_scorer(risk_at_coverage, coverage=0.5),
+        make_error_scorer(risk_at_coverage, target_coverage=0.5),
         lambda clf, X, y: ErrorModel().fit(X, y, clf.predict_proba(X)),
     ],
     ids=["report", "scorer", "risk", "model"],
@@ -890,6 +890,21 @@ def test_the_direction_of_a_custom_metric_is_required(digits):
     X_train, X, y_train, y = digits
     model = CountingErrorPredictor().fit(X_train, y_train)
     assert 0 < make_error_scorer(errors_flagged, greater_is_better=True)(model, X, y) <= 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "kwargs", "message"),
+    [
+        ("aurc", {}, r"^metric must be a function .*, got 'aurc'\. Pass one of"),
+        (None, {}, "^metric must be a function .*, got None"),
+        (risk_at_coverage, {"coverage": 0.5}, "arguments .* do not allow: .*'coverage'"),
+        (lambda is_error, error_proba: 0, {"greater_is_better": True}, "allow: .*'sample_weight'"),
+    ],
+)
+def test_a_metric_that_cannot_be_called_is_refused_before_any_search(metric, kwargs, message):
+    """A search would give NaN for each fit, and warn only after the fits."""
+    with pytest.raises(TypeError, match=message):
+        make_error_scorer(metric, **kwargs)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200])

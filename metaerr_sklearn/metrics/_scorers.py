@@ -1,6 +1,7 @@
 """Make scikit-learn scorers from metrics."""
 
 import copy
+import inspect
 
 from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
@@ -49,6 +50,8 @@ def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
 
     Raises
     ------
+    TypeError
+        If `metric` is no function, or does not take these arguments.
     ValueError
         If `greater_is_better` is None and the metric is not one of this module.
 
@@ -67,6 +70,7 @@ def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
     >>> cross_val_score(GaussianNB(), X, y, cv=3, scoring=scorer).round(2)
     array([...])
     """
+    _check_metric(metric, kwargs)
     if greater_is_better is None:
         if metric not in GREATER_IS_BETTER:
             raise ValueError(
@@ -75,6 +79,26 @@ def make_error_scorer(metric, *, greater_is_better=None, **kwargs):
             )
         greater_is_better = GREATER_IS_BETTER[metric]
     return _ErrorScorer(metric, greater_is_better, kwargs)
+
+
+def _check_metric(metric, kwargs):
+    """Raise before a search is fitted if the metric could not be called."""
+    if not callable(metric):
+        raise TypeError(
+            f"metric must be a function metric(is_error, error_proba, *, sample_weight=None), got "
+            f"{metric!r}. Pass one of metaerr_sklearn.metrics, such as aurc, or your own."
+        )
+    try:
+        signature = inspect.signature(metric)
+    except (TypeError, ValueError):  # some functions of other languages have none
+        return
+    try:
+        signature.bind(None, None, sample_weight=None, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"metric is called as metric(is_error, error_proba, sample_weight=..., **{kwargs}), "
+            f"which its arguments {signature} do not allow: {error}."
+        ) from error
 
 
 class _TakesSampleWeight:
