@@ -99,6 +99,26 @@ def test_a_step_may_change_the_frame_that_it_gets(change, noisy_data, monkeypatc
     assert_array_equal(clf.predict_error_proba(frame), at_once)
 
 
+class ChangesLabelsAndWeights(GaussianNB):
+    def fit(self, X, y, sample_weight):
+        super().fit(X, y, sample_weight / sample_weight.mean())
+        y[y == 0] = -1
+        sample_weight *= 0.5 + y
+        return self
+
+
+def test_a_base_may_change_labels_and_weights(noisy_data):
+    X, y = noisy_data
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    labels, given = y.copy(), weight.copy()
+    found = wrapped(ChangesLabelsAndWeights()).fit(X, labels, sample_weight=given)
+    expected = wrapped(GaussianNB()).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(found.predict_error_proba(X), expected.predict_error_proba(X))
+    assert found.oof_error_rate_ == expected.oof_error_rate_
+    assert_array_equal(labels, y)
+    assert_array_equal(given, weight)
+
+
 def test_rows_stay_as_they_are_for_the_columns_of_slices(noisy_data):
     X, y = noisy_data
     given = X + 7

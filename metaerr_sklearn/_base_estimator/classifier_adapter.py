@@ -112,7 +112,9 @@ class ClassifierAdapter:
         with context, self._seeded_nets(seed):
             try:
                 given = self.own_copy(X) if lacks_class else X  # there may be a second attempt
-                fitted = fit_itself(self.estimator, given, as_array_like(X, y), **fit_params)
+                own_params = {name: own_copy(value) for name, value in fit_params.items()}
+                own_y = own_copy(as_array_like(X, y))
+                fitted = fit_itself(self.estimator, given, own_y, **own_params)
                 if lacks_class:
                     # Raises if the base has columns for labels between those in y.
                     type(self)(fitted).predict_proba(take_rows(X, [0]), classes)
