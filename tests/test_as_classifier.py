@@ -272,6 +272,21 @@ def test_a_compiled_module(how, module, validation, new):
     assert_allclose(loaded.predict_error_proba(new), clf.predict_error_proba(new), atol=1e-5)
 
 
+@pytest.mark.parametrize("is_dynamic", [True, False])
+def test_a_module_of_torch_export(is_dynamic, module, validation, new):
+    module = module.eval()
+    shapes = ({0: torch.export.Dim("n_rows")},) if is_dynamic else None
+    exported = torch.export.export(module, (torch.zeros(7, 1, 8, 8),), dynamic_shapes=shapes)
+    net = as_classifier(exported.module())
+    if not is_dynamic:
+        with pytest.raises(ValueError, match=r"exported for .*one size only.*dynamic_shapes=\(\{0"):
+            net.predict(new)
+        return
+    assert_allclose(net.predict_proba(new), softmax_of(module, new), atol=1e-5)
+    clf = MetaErrorClassifier(net, "confidence", representation=None, random_state=0)
+    assert clf.fit(*validation).predict_error_proba(new).shape == (len(new),)
+
+
 def test_names_in_any_order_and_classes_without_rows(module, validation, new):
     X, y = validation
     names = np.array(list("jihgfedcba"))

@@ -752,8 +752,9 @@ def bad_target(change):
         (lambda y: y + 0.25 * np.arange(60), "Unknown label type: continuous"),
         (
             lambda y: make_multilabel_classification(60, random_state=0)[1],
-            "y is multilabel-indicator: only binary and multiclass",
+            "y is multilabel-indicator: only .* fit one MetaErrorClassifier per label",
         ),
+        (lambda y: np.eye(2)[y], r"seems to be one-hot: pass np.asarray\(y\).argmax\(axis=1\)"),
         (lambda y: None, "requires y to be passed, but the target y is None"),
         (lambda y: y[:50], "inconsistent numbers of samples"),
         (lambda y: "target", "got 'target'. Pass the labels themselves, for example the column"),

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
 from skorch.helper import predefined_split
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
@@ -134,6 +135,12 @@ def test_missing_pixels_are_not_blamed_on_the_softmax(table):
     with pytest.raises(ValueError, match=r"NaN in 2 of 90 rows, row 7 the first") as info:
         MetaErrorClassifier(FrozenEstimator(net)).fit(odd, y)
     assert "softmax" not in str(info.value)
+    partly, odd = np.where(np.arange(90) < 60, y, -1), X.copy()
+    odd[70] = np.nan
+    with pytest.raises(
+        ValueError, match=r"hidden layer of Neural.* is NaN in 1 of 90 rows, row 70"
+    ):
+        SelfTrainingWithMetaErr(make_net(TinyMLP, module__n_outputs=3)).fit(odd, partly)
 
 
 class HalfPrecision(TinyMLP):
@@ -192,7 +199,8 @@ def test_a_sampler_of_the_rows_of_another_set(make, table, counted):
         own = WeightedRandomSampler(torch.ones(len(dataset)), len(dataset))
         return DataLoader(dataset, **{"sampler": own, **options})
 
-    assert make(make_net(TinyMLP, iterator_train=loader), random_state=0).fit(X, y).score(X, y) > 0
+    fitted = make(make_net(TinyMLP, iterator_train=loader), random_state=0).fit(X, y)
+    assert fitted.score(X[y >= 0], y[y >= 0]) > 0
 
 
 @pytest.mark.parametrize("wrap", [lambda net: net, make_pipeline])
@@ -329,7 +337,95 @@ def test_axes_in_another_order_of_other_layers(module, shape, code):
     assert code in str(info.value)
 
 
-@pytest.mark.parametrize("shape", [(9, 5, 8, 8), (9, 8, 8, 5), (9, 64)])
+@pytest.mark.parametrize(
+    ("module", "shape", "match"),
+    [
+        (torch.nn.Conv1d(1, 2, 5), (9, 20), r"without an axis of channels.* Pass X\[:, None\]"),
+        (torch.nn.Conv3d(1, 2, 3), (9, 4, 5, 6), r"without an axis of chan.* Pass X\[:, None\]"),
+        (torch.nn.Conv2d(1, 2, 3), (9, 64), r"Pass X.reshape\(len\(X\), channels, height, width"),
+        (torch.nn.Conv2d(1, 2, 3), (9, 1, 1, 8, 8), r"conv2d of .* channels, height, width"),
+        (torch.nn.LSTM(3, 2, batch_first=True), (9, 3, 7), r"Pass X.transpose\(0, 2, 1\)"),
+    ],
+)
+def test_too_few_axes_or_too_many(module, shape, match):
+    with pytest.raises(ValueError, match=match):
+        as_classifier(module).predict(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64", "complex64"])
+def test_pixels_of_wide_integers_and_complex_numbers(dtype, images):
+    with pytest.raises(ValueError, match=f"X holds {dtype}, but") as info:
+        as_classifier(TinyCNN()).predict(images[0].astype(dtype))
+    assert ("/ 65535" in str(info.value)) == (dtype == "uint16")
+
+
+@pytest.mark.parametrize("ids", [(0, 9), (-1, 3)])
+def test_ids_that_an_embedding_does_not_have(ids):
+    module = torch.nn.Sequential(torch.nn.EmbeddingBag(5, 2))
+    X = np.tile(ids, (4, 1))
+    with pytest.raises(ValueError, match=f"X holds the ids {ids[0]} to {ids[1]}, but an Emb"):
+        MetaErrorClassifier(make_net(module), cv=2).fit(X, [0, 1, 0, 1])
+
+
+class TwoInputs(TinyMLP):
+    def forward(self, rows, mask):
+        return super().forward(rows * mask)
+
+
+def test_names_of_inputs_that_the_module_does_not_have(table):
+    X, y = table
+    fit = MetaErrorClassifier(make_net(TwoInputs), cv=2).fit
+    with pytest.raises(
+        TypeError, match=r"inputs 'rows', 'masks'.* unexpected.* 'masks'.*keys of X"
+    ):
+        fit({"rows": X, "masks": X}, y)
+    with pytest.raises(TypeError, match=r"several inputs.*Pass X as a dict"):
+        fit(X, y)
+
+
+class ReturnsDict(TinyMLP):
+    def forward(self, X):
+        return {"logits": super().forward(X)}
+
+
+@pytest.mark.parametrize(
+    ("module", "criterion", "match"),
+    [
+        ({}, {"criterion__weight": torch.ones(3).double()}, "holds float64.* dtype=torch.float32"),
+        ({}, {"criterion__weight": np.ones(3)}, r"must be a tensor. Pass torch.as_tensor\(weight"),
+        ({"module__n_outputs": 1}, {"criterion": torch.nn.BCEWithLogitsLoss}, "NetBinaryClassif"),
+        ({"module": ReturnsDict}, {}, "returns a dict.*Let forward return the logits alone"),
+    ],
+)
+def test_errors_of_the_criterion_do_not_blame_the_rows(module, criterion, match, table):
+    net = make_net(**{"module": TinyMLP, "module__n_outputs": 3, **module, **criterion})
+    with pytest.raises((TypeError, ValueError), match=match) as info:
+        MetaErrorClassifier(net, cv=2).fit(*table)
+    assert "X holds" not in str(info.value)
+
+
+class RecordsItsOwnScore(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        net.history.record("valid_acc", 0.5)
+
+
+@pytest.mark.parametrize("make", [MetaErrorClassifier, SelfTrainingWithMetaErr])
+@pytest.mark.parametrize(
+    "callback",
+    [EarlyStopping(), ("stop", Checkpoint()), LRScheduler("ReduceLROnPlateau", "valid_loss")],
+)
+def test_callbacks_that_wait_for_validation_rows(callback, make, table, counted):
+    X, y = table
+    counted.set_params(callbacks=[callback])
+    with pytest.raises(ValueError, match=r"needs 'valid_loss.* train_split=skorch.*'train_loss"):
+        make(counted).fit(X, np.where(np.arange(90) < 60, y, -1) if "Self" in str(make) else y)
+    unused = [LRScheduler("StepLR", "valid_loss", step_size=1), EarlyStopping("train_loss")]
+    unused += [RecordsItsOwnScore(), EarlyStopping("valid_acc", lower_is_better=False)]
+    net = make_net(TinyMLP, callbacks=unused, max_epochs=2)
+    MetaErrorClassifier(net, "confidence", cv=2, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("shape", [(9, 5, 8, 8), (9, 8, 8, 5)])
 def test_other_errors_of_torch_stay_as_they_are(shape):
     with pytest.raises(RuntimeError):
         as_classifier(TinyCNN()).predict(np.zeros(shape, np.float32))

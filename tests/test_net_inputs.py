@@ -1,18 +1,25 @@
-"""How often a prediction and a fit read the rows of a Dataset."""
+"""The rows of a net: how often they are read, and in which containers they may come."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
-from _nets import TinyCNN, make_net
+from _nets import TinyCNN, TinyMLP, make_net
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import shuffle
+from skorch.helper import SliceDict
 from torch.utils.data import Dataset
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
-from metaerr_sklearn.neural import as_classifier
+from metaerr_sklearn.neural import (
+    AugmentedConfidence,
+    as_classifier,
+    as_net_input,
+)
 
 
 class Images(Dataset):
@@ -105,3 +112,146 @@ def test_rows_of_different_shapes_that_the_net_collates():
         y_partly = np.where(np.arange(120) < 60, data.y, -1)
         trained = SelfTrainingWithMetaErr(net, random_state=0).fit(data, y_partly)
     assert trained.predict(data).shape == (120,)
+
+
+class ImageAndAge(torch.nn.Module):
+    """Only the age shows the class."""
+
+    def __init__(self):
+        super().__init__()
+        self.image, self.age = TinyCNN(n_outputs=2, dropout=0), torch.nn.Linear(1, 2)
+
+    def forward(self, image, age):
+        return 0 * self.image(image) + self.age(age.reshape(-1, 1))
+
+
+def ages(n_samples=60):
+    rng = np.random.default_rng(0)
+    y = rng.permutation(n_samples) % 2
+    return rng.random((n_samples, 1, 8, 8)), 20.0 * y - 10 + rng.normal(scale=12, size=n_samples), y
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda age: pd.Series(age, index=np.random.default_rng(1).permutation(len(age))),
+        lambda age: pd.DataFrame({"age": age}, index=np.random.default_rng(1).permutation(60)),
+        lambda age: pl.Series(age),
+        list,
+    ],
+    ids=["series", "frame", "polars", "list"],
+)
+def test_columns_in_a_dict_are_read_by_position(column):
+    """The labels of a shuffled index would give other rows, and double precision an error."""
+    image, age, y = ages()
+    net = make_net(ImageAndAge, max_epochs=10, lr=0.1)
+    outputs = []
+    for given in (age.astype(np.float32), column(age)):
+        for wrap in (dict, SliceDict) if hasattr(given, "shape") else (dict,):
+            X = wrap(image=image.astype(np.float32), age=given)
+            clf = MetaErrorClassifier(net, "confidence", representation=None, cv=2, random_state=0)
+            outputs += [clf.fit(X, y).oof_error_proba_, clf.predict_proba(X)[:, 0]]
+    for start in (0, 1):
+        for output in outputs[start::2]:
+            assert_allclose(output, outputs[start], rtol=1e-5)
+
+
+def test_as_net_input_converts_each_input_of_a_dict():
+    image, age, _ = ages()
+    X = as_net_input({"image": image, "age": age, "ids": np.arange(60, dtype=">i4")})
+    assert {name: str(value.dtype) for name, value in X.items()} == {
+        "image": "float32",
+        "age": "float32",
+        "ids": "int32",
+    }
+    assert X["ids"].dtype.isnative
+    assert len(X) == 60
+
+
+ROWS = {
+    "lists": lambda X: X.tolist(),
+    "objects": lambda X: X.astype(object),
+    "column of arrays": lambda X: pd.Series(list(X)),
+    "array of arrays": lambda X: pd.Series(list(X)).to_numpy(),
+    "column of lists": lambda X: pl.Series(X.tolist()),
+    "other byte order": lambda X: X.astype(">f4"),
+    "negative strides": lambda X: X[:, ::-1].copy()[:, ::-1],
+    "dicts": lambda X: [{"X": row} for row in X],
+    "dicts of lists": lambda X: [{"X": row.tolist()} for row in X],
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_in_any_container(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 64)).astype(np.float32)
+    y, given = np.arange(40) % 2, ROWS[kind](X)
+    fitted = as_classifier(TinyMLP(n_outputs=2))
+    assert_allclose(fitted.predict_proba(given), fitted.predict_proba(X), rtol=1e-6)
+    net = make_net(TinyMLP, module__n_outputs=2, max_epochs=1)
+    clf, other = (
+        MetaErrorClassifier(net, "confidence", representation=None, cv=2, random_state=0)
+        for _ in range(2)
+    )
+    assert_array_equal(clf.fit(given, y).oof_error_proba_, other.fit(X, y).oof_error_proba_)
+    assert_allclose(clf.predict_proba(given), other.predict_proba(X), rtol=1e-6)
+
+
+NO_ROWS = {
+    "ragged lists": ([[1, 2], [3]] * 10, ValueError, "of different shapes.*pass a dict by"),
+    "ragged arrays": ([np.ones(3), np.ones(4)] * 10, ValueError, "of different shapes.*Pad, crop"),
+    "files": (["a.png"] * 20, TypeError, "holds texts, such as 'a.png'.*Dataset that reads"),
+    "array of files": (np.array(["a.png"] * 20), TypeError, "holds texts"),
+    "objects": ([{1, 2}] * 20, TypeError, "type set.*np.stack"),
+    "other keys": ([{"a": 1}, {"b": 1}] * 10, ValueError, "0 dicts.*same keys"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ROWS)
+def test_rows_that_are_no_batch(kind):
+    X, error, match = NO_ROWS[kind]
+    with pytest.raises(error, match=match):
+        as_classifier(TinyMLP()).predict(X)
+    with pytest.raises(error, match=match):
+        MetaErrorClassifier(make_net(TinyMLP), cv=2).fit(X, np.arange(20) % 2)
+
+
+class FilesAsRows(Dataset):
+    """A Dataset of the user that makes rows of names of files."""
+
+    def __init__(self, X, y=None):
+        self.X, self.y = X, np.zeros(len(X), dtype=int) if y is None else y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return torch.full((64,), float(self.X[i].removesuffix(".png")) / 40), self.y[i]
+
+
+def test_a_net_with_its_own_dataset_gets_names_of_files():
+    names = [f"{number}.png" for number in range(40)]
+    net = make_net(TinyMLP, module__n_outputs=2, dataset=FilesAsRows, max_epochs=1)
+    clf = MetaErrorClassifier(net, "confidence", representation=None, cv=2, random_state=0)
+    assert clf.fit(names, np.arange(40) % 2).predict(names).shape == (40,)
+
+
+def test_a_list_of_the_inputs_of_a_net():
+    image, age, y = ages()
+    for X in ([image, age], (image, age)):
+        with pytest.raises(ValueError, match=r"of 2 arrays of 60 rows.*pass a dict by name"):
+            MetaErrorClassifier(make_net(ImageAndAge), cv=2).fit(X, y)
+
+
+def test_views_of_images_in_a_dict():
+    image, age, y = ages()
+    X = {"image": image.astype(np.float32), "age": age.astype(np.float32)}
+    clf = MetaErrorClassifier(make_net(ImageAndAge), meta_features="images", cv=2)
+    with pytest.raises(
+        ValueError, match=r"a dict of the inputs 'image', 'age'.*views=lambda X: \[\{"
+    ):
+        clf.fit(X, y)
+    views = AugmentedConfidence(
+        views=lambda X: [{**X, "image": np.roll(X["image"], shift, axis=3)} for shift in (-1, 1)]
+    )
+    assert views.observe(make_net(ImageAndAge).fit(X, y), X).shape == (60, 3)

@@ -183,6 +183,24 @@ def test_another_dict_is_refused_before_any_fit(table, inputs, message):
             model.fit(inputs, table[1])
 
 
+def test_values_under_a_mask_are_not_read(table):
+    X, y = np.ma.array(table[0]), table[1]
+    X[:5] = np.ma.masked
+    for fit in (
+        MetaErrorClassifier(DummyClassifier()).fit,
+        SelfTrainingWithMetaErr(DummyClassifier()).fit,
+        SelectiveClassifier(DummyClassifier(), target_coverage=0.8).fit,
+    ):
+        with pytest.raises(ValueError, match=r"masked values.* Pass X.filled\(np.nan\)"):
+            fit(X, y)
+
+
+def test_a_sparse_tensor_is_refused(table):
+    X = torch.eye(240).to_sparse()
+    with pytest.raises(TypeError, match=r"sparse tensor \(torch.sparse_coo\).*X.to_dense\(\)"):
+        MetaErrorClassifier(DummyClassifier()).fit(X, table[1])
+
+
 def empty_tables():
     yield np.zeros((60, 0))
     yield np.zeros((60, 0, 8))

@@ -53,12 +53,12 @@ class NetAdapter(ClassifierAdapter):
 
     def as_input(self, X):
         """Return X as float32, see `neural.as_net_input`."""
-        from ..neural._inputs import as_net_input, as_pipeline_input
+        from ..neural._inputs import as_pipeline_input, input_of
 
         if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
             (X,) = indexable(X)
         is_pipeline = isinstance(without_wrappers(self.estimator), Pipeline)
-        return as_pipeline_input(X) if is_pipeline else as_net_input(X)
+        return as_pipeline_input(X) if is_pipeline else input_of(self.final, X)
 
     def take_rows(self, X, rows):
         """Return some rows of X; rows of a memory map are read only when the net needs them."""
@@ -149,6 +149,7 @@ class NetAdapter(ClassifierAdapter):
     def check_fit(self, X, y):
         """Raise if the net cannot be trained on these rows, before anything costly is fitted."""
         self._check_iterator()
+        self._check_monitors()
         self._outputs_of(np.unique(y), X)
 
     def _check_iterator(self):
@@ -157,6 +158,29 @@ class NetAdapter(ClassifierAdapter):
                 f"{self.name} has iterator_valid__drop_last=True, so that the last "
                 "rows get no prediction: net.set_params(iterator_valid__drop_last=False)."
             )
+
+    def _check_monitors(self):
+        """Raise if a callback waits for a score of validation rows that the net does not have."""
+        callbacks = getattr(self.final, "callbacks", None)
+        if self.final.train_split is not None or not isinstance(callbacks, (list, tuple)):
+            return
+        callbacks = [entry[-1] if isinstance(entry, tuple) else entry for entry in callbacks]
+        for callback in callbacks:
+            if hasattr(callback, "scoring") or not type(callback).__module__.startswith("skorch."):
+                return  # it may record the score
+        for callback in callbacks:
+            monitor, policy = getattr(callback, "monitor", None), getattr(callback, "policy", None)
+            score = monitor.removesuffix("_best") if isinstance(monitor, str) else ""
+            is_used = policy is None or "Plateau" in str(policy)
+            if is_used and score in ("valid_loss", "valid_acc"):
+                kind = type(callback).__name__
+                instead = f", or monitor={monitor.replace('valid', 'train')!r} in {kind}"
+                raise ValueError(
+                    f"{kind} among the callbacks of {self.name} needs {monitor!r}, but with "
+                    "train_split=None the net has no validation rows. Set "
+                    "train_split=skorch.dataset.ValidSplit(5, stratified=True)"
+                    f"{instead if score == 'valid_loss' else ''}."
+                )
 
     def _check_sampler(self):
         """Raise if the net draws its training rows by their numbers in one set of rows."""
@@ -348,14 +372,18 @@ class NetAdapter(ClassifierAdapter):
 
     def checked_proba(self, proba):
         """Return the net's probabilities, or raise; NaN is no question of a softmax."""
-        is_nan = np.isnan(proba).any(axis=1)
+        self.check_no_nan(proba, "predict_proba")
+        return super().checked_proba(proba)
+
+    def check_no_nan(self, output, what):
+        """Raise if an output of the net has rows that are not numbers."""
+        is_nan = np.isnan(output).any(axis=1)
         if is_nan.any():
             raise ValueError(
-                f"predict_proba of {self.name} is NaN in {is_nan.sum()} of "
-                f"{len(proba)} rows, row {is_nan.argmax()} the first. Either X has NaN or infinite "
-                "values there, or the training diverged: fill such values, or lower lr."
+                f"{what} of {self.name} is NaN in {is_nan.sum()} of {len(output)} rows, row "
+                f"{is_nan.argmax()} the first. Either X has NaN or infinite values there, or the "
+                "training diverged: fill such values, or lower lr."
             )
-        return super().checked_proba(proba)
 
     def predict(self, X, classes):
         """Return one label for each row: the label of the output that the net predicts."""

@@ -65,6 +65,8 @@ def read_labels(y, *, name="y", warn=False):
 
 def _values_of(y):
     """Return labels as an array, or as a list if an array may not hold the same values."""
+    if np.ma.is_masked(y):
+        return y.tolist()  # None for a masked label
     if isinstance(y, (list, tuple)):
         is_flat = all(np.ndim(label) == 0 for label in y)
         is_text = is_flat and all(isinstance(label, str) for label in y)

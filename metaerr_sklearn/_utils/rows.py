@@ -40,23 +40,26 @@ def indexable(X, *others):
     ------
     TypeError
         If X is a DataLoader that does not read its rows in order, or a Dataset that has no length
-        or yields neither pairs nor dicts, or a dict whose values are not arrays, or if its rows are
-        not in memory.
+        or yields neither pairs nor dicts, or a dict whose values are not arrays, or a sparse
+        tensor, or if its rows are not in memory.
     ValueError
-        If X has no column, or is a dict of arrays of different length.
+        If X has no column, is a dict of arrays of different length, a list of the inputs of a net
+        in place of rows, or a masked array with masked values.
     """
     check_in_memory(X)
     if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
         X = _dataset_of(X)
     if is_instance_by_name(X, "torch.utils.data", "Dataset"):
         X = _sliceable(X)
-    elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # a SliceDict has one
+    elif isinstance(X, Mapping) and not _is_slice_dict_of_arrays(X):
         X = _slice_dict(X)
-    elif getattr(X, "requires_grad", False):  # a tensor that NumPy would not read
-        X = X.detach()
+    elif hasattr(X, "detach"):
+        X = _readable_tensor(X)
     _check_has_columns(X)
+    _check_no_mask(X)
     for other in others:
         check_in_memory(other, "y or groups")
+        _check_no_list_of_inputs(X, other)
     return sklearn_indexable(X, *(as_array(other) for other in others))
 
 
@@ -116,13 +119,57 @@ def _dataset_of(loader):
     return loader.dataset
 
 
+def _check_no_list_of_inputs(X, labels):
+    """Raise if X is a list of arrays with one row for each label: the inputs of a net."""
+    if not isinstance(X, (list, tuple)) or not hasattr(labels, "__len__"):
+        return
+    n_rows, kind = len(labels), type(X).__name__
+    if len(X) not in (0, n_rows) and all(getattr(x, "shape", ())[:1] == (n_rows,) for x in X):
+        raise ValueError(
+            f"X is a {kind} of {len(X)} arrays of {n_rows} rows, but each entry of a {kind} counts "
+            "as a row. If they are the inputs of a net, pass a dict by name of the argument of its "
+            'module: X = {"name": array, ...}.'
+        )
+
+
+def _check_no_mask(X):
+    """Raise if values are masked: scikit-learn and torch read what is under the mask."""
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"X is a masked array with {np.ma.count_masked(X)} masked values, but classifiers "
+            "ignore the mask and read the values under it. Pass X.filled(np.nan) if the classifier "
+            "takes missing values, else X.filled(0) or another value."
+        )
+
+
+def _readable_tensor(X):
+    """Return a tensor without gradients, which NumPy would not read; raise if it is sparse."""
+    if str(X.layout) != "torch.strided":
+        raise TypeError(
+            f"X is a sparse tensor ({X.layout}), whose rows cannot be taken. Pass X.to_dense(), or "
+            "a sparse matrix of SciPy."
+        )
+    return X.detach() if X.requires_grad else X
+
+
+def _is_slice_dict_of_arrays(inputs):
+    """Return whether a mapping is a SliceDict that can be indexed by position."""
+    return hasattr(inputs, "shape") and not any(map(_has_an_index, inputs.values()))
+
+
+def _has_an_index(value):
+    """Return whether a value is a frame or column, which pandas indexes by label."""
+    return hasattr(value, "to_numpy")
+
+
 def _slice_dict(inputs):
     instead = "If X is a table, pass a frame: pandas.DataFrame(X)."
     check_importable("torch", "skorch", user="A dict of the inputs of a net as X", instead=instead)
     from skorch.helper import SliceDict
 
     def as_rows(value):
-        return value if hasattr(value, "shape") else np.asarray(value)
+        is_array = hasattr(value, "shape") and not _has_an_index(value)
+        return value if is_array else np.asarray(value)
 
     for name, value in inputs.items():
         check_in_memory(value, f"X[{name!r}]")

@@ -83,7 +83,7 @@ def check_target(y, name):
     if np.ndim(y) > 1 and np.shape(y)[1] > 1:
         raise ValueError(
             f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "
-            f"label per row. For several labels per row fit one {name} per label."
+            f"label per row. {advice_for_several_labels(y, name)}"
         )
     y = read_labels(y, warn=True)
     _check_no_label_is_missing(
@@ -91,6 +91,15 @@ def check_target(y, name):
     )
     check_classes(y)
     return y
+
+
+def advice_for_several_labels(y, name):
+    """Return what to type if y has several columns."""
+    columns = np.asarray(as_numpy(y))
+    is_one_hot = columns.dtype.kind in "biuf" and np.isin(columns, (0, 1)).all()
+    if is_one_hot and (columns.sum(axis=1) == 1).all():
+        return "y seems to be one-hot: pass np.asarray(y).argmax(axis=1)."
+    return f"For several labels per row fit one {name} per label."
 
 
 def check_classes(labels):

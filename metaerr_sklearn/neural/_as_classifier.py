@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain
 
 import numpy as np
@@ -16,7 +17,7 @@ from .._utils.probabilities import scaled_to_sum_1
 from .._utils.rows import indexable
 from .._utils.validation import warn_caller
 from ._input_errors import explained_inputs
-from ._inputs import as_net_input
+from ._inputs import input_of
 from ._net import NET_LOCK, restored_after
 
 # Sigmoids lie in [0, 1]. So many logits of a trained module do not, except by chance.
@@ -193,8 +194,13 @@ class TrainedModule(NeuralNetClassifier):
 
     def get_dataset(self, X, y=None):
         """Return a Dataset of the rows of X, which may be a DataLoader."""
-        (X,) = indexable(as_net_input(X))
+        (X,) = indexable(input_of(self, X))
         return super().get_dataset(X, y)
+
+    def _set_training(self, training=True):
+        """Set the mode of the module; one of torch.export has its mode from the export."""
+        with suppress(NotImplementedError):
+            super()._set_training(training)
 
     def evaluation_step(self, batch, training=False):
         """Predict a batch in evaluation mode, and restore the modes of the module."""

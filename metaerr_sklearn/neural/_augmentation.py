@@ -1,5 +1,6 @@
 """Meta-features from a net's predictions for augmented images."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -113,6 +114,7 @@ class AugmentedConfidence(BaseEstimator):
             ) from error
         if not callable(self.views):
             self._named_views()
+            _check_is_one_input(X)
             _check_images(_as_images(safe_indexing(X, [0])))
 
     def observe(self, estimator, X):
@@ -259,6 +261,19 @@ def _predict_views_in_batches(net, X, views):
 
 def _as_images(X):
     return np.asarray(as_numpy(as_array(X)))
+
+
+def _check_is_one_input(X):
+    """Raise if X is a dict of inputs: the views of images alter one array."""
+    if isinstance(X, Mapping):
+        raise ValueError(
+            f"X is a dict of the inputs {', '.join(map(repr, X))}, so that height and width are "
+            "not clear: the views of images alter one array. Pass AugmentedConfidence(views=...) "
+            "in meta_features=, with a function that returns altered versions of X, for example "
+            "views=lambda X: [{**X, 'image': np.roll(X['image'], shift, axis=3)} for shift in "
+            "(-1, 1)]. To use no views, pass "
+            'meta_features="one_pass".'
+        )
 
 
 def _check_images(images):

@@ -11,7 +11,7 @@ from torch import nn
 
 from .._compat import safe_indexing
 from .._utils.validation import check_has_rows
-from ._inputs import as_net_input
+from ._inputs import input_of
 from ._net import (
     NET_LOCK,
     as_fitted_net,
@@ -216,7 +216,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         # A DataLoader draws a number from the global generator, even if it does not shuffle.
         rng = preserved_rng(0, device=net.device)
         with NET_LOCK, rng, restored_after(net, hooks), _without_compilation():
-            for output in net.forward_iter(as_net_input(X)):
+            for output in net.forward_iter(input_of(net, X)):
                 parts.append(self._rows_of_layer(values, n_rows(output)))
                 values.clear()
         return np.concatenate(parts)

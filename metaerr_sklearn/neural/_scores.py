@@ -8,7 +8,7 @@ from torch import nn
 
 from .._utils.random import draw_seed
 from .._utils.validation import check_has_rows
-from ._inputs import as_net_input
+from ._inputs import input_of
 from ._net import NET_LOCK, as_fitted_net, modules_of, preserved_rng, restored_after
 
 # The dropout classes are listed because torch has no public base class for them.
@@ -101,7 +101,7 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
             "torch.nn.functional.dropout, in the net."
         )
     check_has_rows(X, net)
-    X = as_net_input(X)
+    X = input_of(net, X)
     seed = None if random_state is None else draw_seed(random_state)
 
     passes, total = [], 0.0
@@ -248,7 +248,7 @@ def _logits(net, X):
     net = as_fitted_net(net)
     check_has_rows(X, net)
     with NET_LOCK:
-        output = net.forward(as_net_input(X))
+        output = net.forward(input_of(net, X))
     # The first outputs show what the module of `as_classifier` returns.
     if isinstance(net.criterion_, (nn.NLLLoss, nn.BCELoss)):
         raise ValueError(

@@ -7,7 +7,7 @@ from torch.utils.data import Sampler, Subset
 
 from .._compat import safe_indexing
 from .._utils.validation import check_weights
-from ._inputs import as_net_input
+from ._inputs import input_of
 from ._net import NET_LOCK, preserved_rng
 
 
@@ -123,7 +123,7 @@ def fit_net_weighted(net, X, y, sample_weight, *, seed=None, **fit_params):
     >>> fitted.predict_proba(X).shape
     (60, 2)
     """
-    X, net = as_net_input(X), clone(net)
+    X, net = input_of(net, X), clone(net)
     if sample_weight is not None:
         weights = check_weights(sample_weight, y)
         is_kept = weights > 0

@@ -21,8 +21,11 @@ class NetEmbedding:
         """Return one row per sample."""
         from ..neural import TorchEmbedding
 
-        net, X = unwrap(self.model, adapt(self.model).as_input(X))
-        return normalize(TorchEmbedding(net).transform(X))
+        base = adapt(self.model)
+        net, X = unwrap(self.model, base.as_input(X))
+        hidden = TorchEmbedding(net).transform(X)
+        base.check_no_nan(hidden, "The last hidden layer")
+        return normalize(hidden)
 
 
 def is_certain(model, X, pred_encoded, seed):
