@@ -14,7 +14,7 @@ from sklearn.utils import shuffle
 from skorch.helper import SliceDict
 from torch.utils.data import Dataset
 
-from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
     as_classifier,
@@ -255,3 +255,31 @@ def test_views_of_images_in_a_dict():
         views=lambda X: [{**X, "image": np.roll(X["image"], shift, axis=3)} for shift in (-1, 1)]
     )
     assert views.observe(make_net(ImageAndAge).fit(X, y), X).shape == (60, 3)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_a_net_gets_the_columns_of_fit(kind):
+    """A net takes columns by position: in another order they gave other predictions, in silence."""
+    rng = np.random.default_rng(0)
+    names = [f"pixel {j}" for j in range(64)]
+    X = kind(dict(zip(names, rng.random((64, 40), dtype=np.float32))))
+    y, net = np.arange(40) % 2, make_net(TinyMLP, module__n_outputs=2, max_epochs=1)
+    bases = [net, FrozenEstimator(net.fit(np.array(X), y)), as_classifier(TinyMLP(n_outputs=2))]
+    for base in bases:
+        clf = MetaErrorClassifier(base, "confidence", cv=2, random_state=0).fit(X, y)
+        assert list(clf.feature_names_in_) == names
+        clf.predict(np.array(X))
+        for method in ("predict", "predict_proba", "predict_with_error", "predict_error_proba"):
+            with pytest.raises(
+                ValueError, match=r"another order.*X\[list\(clf.feature_names_in_\)"
+            ):
+                getattr(clf, method)(X[names[::-1]])
+    y_partly = np.where(np.arange(40) < 20, y, -1)
+    model = SelfTrainingWithMetaErr(net, criterion="weight", cv=2, random_state=0).fit(X, y_partly)
+    selective = SelectiveClassifier(clf, target_coverage=0.9).fit(X, y)
+    for fitted in (model, selective):
+        with pytest.raises(ValueError, match=r"lacks columns that fit got: 'pixel 0'"):
+            fitted.predict(X[names[1:]])
+    clf.fit(np.array(X), y)
+    assert not hasattr(clf, "feature_names_in_")
+    clf.predict(X)

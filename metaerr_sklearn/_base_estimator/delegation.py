@@ -1,13 +1,16 @@
 """Delegate class outputs, tags, metadata and column names to the wrapped base classifier."""
 
+import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.columns import is_frame
 from .._utils.in_memory import check_in_memory
 from .adapter import adapt
 from .fresh_nets import check_untrained
-from .inspection import means_prefit
+from .inspection import means_prefit, without_wrappers
 from .routing import make_router, route_output
 
 
@@ -22,6 +25,18 @@ def estimator_has(method):
         return True
 
     return check
+
+
+def _names_of_columns(X):
+    """Return the names of the columns of a frame; None if X is no frame or a name is no text."""
+    names = list(getattr(X, "column_names", X.columns)) if is_frame(X) else [None]
+    is_named = all(isinstance(name, str) for name in names)
+    return np.asarray(names, dtype=object) if is_named else None
+
+
+def _takes_columns_by_position(estimator):
+    """Return whether a base is a net that gets X itself, not the output of a transformer."""
+    return adapt(estimator).is_net and not isinstance(without_wrappers(estimator), Pipeline)
 
 
 class DelegatesToBase:
@@ -52,6 +67,7 @@ class DelegatesToBase:
         params = route_output(self, "predict", params)
         check_is_fitted(self)
         check_in_memory(X)
+        self._check_columns(X)
         return adapt(self.estimator_).predict(X, self.classes_, **params)
 
     @available_if(estimator_has("predict_proba"))
@@ -74,6 +90,7 @@ class DelegatesToBase:
         params = route_output(self, "predict_proba", params)
         check_is_fitted(self)
         check_in_memory(X)
+        self._check_columns(X)
         return adapt(self.estimator_).call("predict_proba", X, **params)
 
     @available_if(estimator_has("predict_log_proba"))
@@ -96,6 +113,7 @@ class DelegatesToBase:
         params = route_output(self, "predict_log_proba", params)
         check_is_fitted(self)
         check_in_memory(X)
+        self._check_columns(X)
         return adapt(self.estimator_).call("predict_log_proba", X, **params)
 
     @available_if(estimator_has("decision_function"))
@@ -118,6 +136,7 @@ class DelegatesToBase:
         params = route_output(self, "decision_function", params)
         check_is_fitted(self)
         check_in_memory(X)
+        self._check_columns(X)
         return adapt(self.estimator_).call("decision_function", X, **params)
 
     def get_metadata_routing(self):
@@ -129,7 +148,7 @@ class DelegatesToBase:
         """
         return make_router(self, super().get_metadata_routing(), self._routed_methods)
 
-    def _set_base(self, estimator, classes):
+    def _set_base(self, estimator, classes, X):
         """Set the deployed base, its classes in the order of its outputs, and the columns of X.
 
         An attribute of an earlier fit is deleted if this base does not have it.
@@ -141,6 +160,29 @@ class DelegatesToBase:
                 setattr(self, name, getattr(estimator, name))
             elif name in vars(self):
                 delattr(self, name)
+        # A net notes no names of columns, and would take columns in another order without a word.
+        names = _names_of_columns(X)
+        if names is not None and _takes_columns_by_position(estimator):
+            self.feature_names_in_ = names
+
+    def _check_columns(self, X):
+        """Raise if a net gets columns of a frame that are not those of fit, in the same order."""
+        names, given = getattr(self, "feature_names_in_", None), _names_of_columns(X)
+        if names is None or given is None or np.array_equal(names, given):
+            return
+        if not _takes_columns_by_position(self.estimator_):
+            return  # the base checks the names itself
+        missing = [name for name in names if name not in given]
+        if missing:
+            what = f"X lacks columns that fit got: {', '.join(map(repr, missing[:5]))}"
+        elif len(given) > len(names):
+            what = f"X has {len(given)} columns, but fit got {len(names)}"
+        else:
+            what = "X has the columns of fit in another order"
+        raise ValueError(
+            f"{what}. A net takes columns by position. Pass the columns of fit in their order: "
+            "X[list(clf.feature_names_in_)]."
+        )
 
     def __sklearn_clone__(self):
         """Return a clone, unless the base holds a trained module instance; see `check_untrained`.

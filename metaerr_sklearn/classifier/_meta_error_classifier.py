@@ -393,7 +393,7 @@ class MetaErrorClassifier(
         progress.close()
         if not is_prefit:
             own_classes = adapt(base).classes_of_output(classes, X)
-        self._set_base(base, own_classes)
+        self._set_base(base, own_classes, X)
         return self
 
     def _check_fit(self, X, y, groups, is_prefit):
@@ -435,7 +435,7 @@ class MetaErrorClassifier(
         self.meta_feature_names_, self.observers_ = [], []
         progress.done("base estimator")
         progress.close()
-        self._set_base(base, own_classes)
+        self._set_base(base, own_classes, X)
         return self
 
     def _make_splits(self, X, y, groups, duplicate_id, split_params, seed):

@@ -265,7 +265,7 @@ class SelectiveClassifier(
             held_out = held_out[np.sort(first)]
         if len(held_out) < len(y):
             X, y = take_rows(X, held_out), y[held_out]
-        self._set_base(base, classes)
+        self._set_base(base, classes, X)
         self.reject_label_ = self._choose_reject_label(np.union1d(self.classes_, np.unique(y)))
         self._calibrate(X, y)
         progress.done("threshold")
@@ -491,6 +491,7 @@ class SelectiveClassifier(
     def _predict_all(self, X):
         """Return labels, probabilities (None if not computed) and error scores in one pass."""
         check_is_fitted(self)
+        self._check_columns(X)
         (X,) = indexable(X)
         if hasattr(final_estimator(self.estimator_), "predict_with_error"):
             return predict_with_error(*unwrap(self.estimator_, X))

@@ -415,6 +415,7 @@ class SelfTrainingWithMetaErr(
             Higher = more likely wrong.
         """
         check_is_fitted(self)
+        self._check_columns(X)
         (X,) = indexable(X)
         model = self.error_model_
         # A net with more outputs than classes in y has more `classes_` than its error model.
@@ -637,4 +638,4 @@ class SelfTrainingWithMetaErr(
         is_pseudo = (state.labeled_iter != 0) & (state.target >= 0)
         self.transduction_[is_pseudo] = self.classes_[state.target[is_pseudo]]
         classes = adapt(self.estimator_).classes_of_output(self.classes_, X)
-        self._set_base(self.estimator_, classes)
+        self._set_base(self.estimator_, classes, X)
