@@ -26,6 +26,8 @@ from sklearn.model_selection import (
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.semi_supervised import SelfTrainingClassifier
 
+from metaerr_sklearn import SelfTrainingWithMetaErr, failure_report
+from metaerr_sklearn.metrics import error_roc_auc, make_error_scorer
 from metaerr_sklearn.model_selection import SemiSupervisedKFold, is_unlabeled
 
 NAN = float("nan")
@@ -358,6 +360,53 @@ def test_marker_that_became_a_large_number_is_an_error(dtype):
         is_unlabeled(y, -1)
     assert_array_equal(is_unlabeled(y, y[1]), [False, True, False])
     assert not is_unlabeled(y[[0, 2]], -1).any()
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_marker_that_was_cut_is_an_error(kind):
+    """NumPy cuts a text to the longest one that the array was made for."""
+    y = np.array(["cat", "dog", "cat"]).astype(kind)
+    marker = "unlabeled" if kind == "U" else b"unlabeled"
+    assert not is_unlabeled(y, marker).any()
+    y[1] = marker
+    match = r"is cut to b?'unl'. Convert .*y.astype\(object\).* unlabeled=b?'unl'"
+    with pytest.raises(ValueError, match=match):
+        is_unlabeled(y, marker)
+    assert_array_equal(is_unlabeled(y, marker[:3]), [False, True, False])
+
+
+@pytest.mark.parametrize("dtype", [int, float, object])
+def test_masked_labels_are_missing(dtype):
+    y = np.ma.array(np.array([0, 1, 2], dtype=dtype), mask=[False, True, False])
+    assert_array_equal(is_unlabeled(y, None), [False, True, False])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda base: SelfTrainingWithMetaErr(base, max_iter=0, random_state=0),
+        SelfTrainingClassifier,
+    ],
+)
+def test_unlabeled_rows_among_true_labels_are_noticed(make, partly_labeled_digits):
+    X, y, _ = partly_labeled_digits
+    model = make(LogisticRegression(max_iter=1000)).fit(X, y)
+    match = r"y holds -1, the mark of an unlabeled row, in \d+ of 600 rows.*SemiSupervisedKFold"
+    uses = [failure_report, make_error_scorer(error_roc_auc)]
+    if hasattr(model, "unlabeled"):
+        uses.append(lambda model, X, y: model.score(X, list(y)))
+    for use in uses:
+        with pytest.warns(UserWarning, match=match):
+            use(model, X, y)
+        use(model, X[y != -1], y[y != -1])
+
+
+def test_minus_one_is_a_class_beside_one():
+    X = np.r_[np.zeros((20, 1)), np.ones((20, 1))] + np.arange(40)[:, None] / 1000
+    y = np.repeat([-1, 1], 20)
+    with pytest.warns(UserWarning, match="-1 is taken for a class"):
+        model = SelfTrainingWithMetaErr(LogisticRegression(), random_state=0).fit(X, y)
+    assert model.score(X, y) == 1
 
 
 def test_marker_must_be_one_value():

@@ -21,7 +21,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._utils.rows import own_copy
-from .._utils.validation import check_not_a_module
+from .._utils.validation import check_not_a_module, warn_caller
 from ..model_selection import is_unlabeled
 
 # Classifiers whose label need not be the most probable class: a threshold or votes decide it.
@@ -234,22 +234,47 @@ def check_all_labeled(estimator, y):
         Class labels.
     """
     base = final_estimator(estimator)
-    if isinstance(base, _SEMI_SUPERVISED):
-        marker = -1
-    elif hasattr(base, "unlabeled"):  # SelfTrainingWithMetaErr
-        marker = base.unlabeled
-        if set(np.unique(y).tolist()) == {-1, 1}:
-            return  # SelfTrainingWithMetaErr then takes -1 for a class
-    else:
-        return
-    is_marked = is_unlabeled(y, marker)
-    if is_marked.any():
+    marker, is_marked = _find_marked(base, y)
+    # SelfTrainingWithMetaErr takes -1 for a class beside 1.
+    is_class = hasattr(base, "unlabeled") and set(np.unique(y).tolist()) == {-1, 1}
+    if is_marked.any() and not is_class:
         raise ValueError(
             f"y holds {marker!r}, the mark of an unlabeled row, in {is_marked.sum()} of {len(y)} "
             f"rows, but only labeled rows show whether {type(base).__name__} is right. Fit it "
             "first, and give it frozen or prefit, with labeled rows that it was not fitted on. "
             "SelfTrainingWithMetaErr itself also has predict_error_proba."
         )
+
+
+def warn_of_unlabeled(estimator, y):
+    """Warn if predictions of a semi-supervised classifier are compared with unlabeled rows.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        The classifier.
+    y : ndarray of shape (n_samples,)
+        Labels that should be true ones.
+    """
+    base = final_estimator(estimator)
+    marker, is_marked = _find_marked(base, y)
+    if is_marked.any() and marker not in np.asarray(getattr(base, "classes_", [])).tolist():
+        warn_caller(
+            f"y holds {marker!r}, the mark of an unlabeled row, in {is_marked.sum()} of {len(y)} "
+            "rows, and each of them counts as an error. Pass labeled rows only; in "
+            "cross-validation use cv=SemiSupervisedKFold()."
+        )
+
+
+def _find_marked(base, y):
+    """Return the marker of unlabeled rows of a semi-supervised classifier, and a mask of them."""
+    if isinstance(base, _SEMI_SUPERVISED):
+        marker = -1
+    elif hasattr(base, "unlabeled"):  # SelfTrainingWithMetaErr
+        marker = base.unlabeled
+    else:
+        return None, np.zeros(len(y), dtype=bool)
+    return marker, is_unlabeled(y, marker)
 
 
 def predicts_argmax(estimator):

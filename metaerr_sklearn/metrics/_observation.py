@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base_estimator.adapter import adapt
-from .._base_estimator.inspection import final_estimator, unwrap
+from .._base_estimator.inspection import final_estimator, unwrap, warn_of_unlabeled
 from .._base_estimator.prediction import predict_with_error
 from .._utils.labels import read_labels
 from .._utils.probabilities import proba_not_max
@@ -127,6 +127,7 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
     is_error = None
     if y is not None:
         check_true_labels(y, getattr(estimator, "classes_", labels[:0]))
+        warn_of_unlabeled(estimator, y)
         is_error = labels != y
     return ComparedPredictions(
         is_error, labels, np.asarray(error_proba), proba, has_error_proba, accepted, target_risk

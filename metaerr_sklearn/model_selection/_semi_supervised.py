@@ -207,6 +207,8 @@ def is_unlabeled(y, unlabeled=-1):
     if not is_missing(unlabeled):
         equal = (not is_missing(label) and label == unlabeled for label in labels)
     mask = np.fromiter(equal, dtype=bool, count=len(labels))
+    if not mask.any():
+        _check_marker_is_whole(labels, unlabeled)
     # Libraries read the marker as text from a file, and NumPy makes text of it beside strings.
     if not mask.any() and not isinstance(unlabeled, (str, bytes)):
         texts = [label for label in dict.fromkeys(labels.tolist()) if _spells(label, unlabeled)]
@@ -229,6 +231,22 @@ def _spells(label, unlabeled):
         return float(label) == unlabeled
     except ValueError:
         return False
+
+
+def _check_marker_is_whole(labels, unlabeled):
+    """Raise if NumPy has cut the marker to the longest label when it was set."""
+    if labels.dtype.kind not in "US" or not isinstance(unlabeled, (str, bytes)):
+        return
+    width = labels.dtype.itemsize // np.dtype(f"{labels.dtype.kind}1").itemsize
+    if len(unlabeled) <= width:
+        return
+    cut = unlabeled[:width]
+    if cut in labels:
+        raise ValueError(
+            f"y has the dtype {labels.dtype}, in which the marker {unlabeled!r} is cut to {cut!r}. "
+            "Convert the labels before the marker is set, y.astype(object), or pass "
+            f"unlabeled={cut!r}."
+        )
 
 
 def _check_marker_fits(labels, unlabeled):

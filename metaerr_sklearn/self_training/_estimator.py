@@ -1,5 +1,6 @@
 """Learn from unlabeled rows by pseudo-labels whose errors are predicted."""
 
+from collections import Counter
 from functools import partial
 from numbers import Integral, Real
 
@@ -15,7 +16,7 @@ from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.caching import check_can_be_cached
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fresh_nets import check_untrained
-from .._base_estimator.inspection import check_not_pairwise, means_prefit
+from .._base_estimator.inspection import check_not_pairwise, means_prefit, warn_of_unlabeled
 from .._base_estimator.observations import DeployedBase, Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
@@ -454,6 +455,7 @@ class SelfTrainingWithMetaErr(
             check_is_fitted(self)
             return self.estimator_.score(X, y, **given)
         raise_for_params(params, self, "score")
+        warn_of_unlabeled(self, read_labels(y))
         return super().score(X, y, sample_weight)
 
     def _check_fit(self, X, y, sample_weight, groups, fit_params):
@@ -527,7 +529,14 @@ class SelfTrainingWithMetaErr(
                 "Pass unlabeled=None to treat missing labels as unlabeled."
             )
         if has_label.all():
-            warn_caller("y contains no unlabeled samples")
+            message = "y contains no unlabeled samples"
+            if self.meta_learner is not None:  # without one, the texts are scikit-learn's too
+                [(label, n_rows)] = Counter(y.tolist()).most_common(1)
+                message += (
+                    f": no label equals {self.unlabeled!r}. If the most frequent label, {label!r} "
+                    f"in {n_rows} of {len(y)} rows, marks unlabeled rows, pass unlabeled={label!r}."
+                )
+            warn_caller(message)
         elif (
             self.meta_learner is not None
             and y.dtype.kind in "if"
