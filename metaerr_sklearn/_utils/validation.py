@@ -137,7 +137,8 @@ def check_has_target(y, name):
             'y["name"] of a dict, list(y.values()) if it has one label for each row, or '
             "np.array([label for _, label in dataset])."
         )
-    if isinstance(y, (str, bytes)) or not hasattr(y, "__len__") or getattr(y, "ndim", 1) == 0:
+    is_array_like = hasattr(y, "__len__") or hasattr(y, "__array__")
+    if isinstance(y, (str, bytes)) or not is_array_like or getattr(y, "ndim", 1) == 0:
         raise ValueError(
             f"y must have one label for each row, got {y!r}. Pass the labels themselves, for "
             'example the column frame["name"].'
