@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from sklearn import get_config
@@ -252,11 +253,16 @@ def own_copy(X):
     if hasattr(X, "tocsr"):
         return X.copy()
     if is_instance_by_name(X, "pandas", ("DataFrame", "Series")):
-        import pandas as pd
-
-        # From version 3 on, pandas copies the values before they are changed, and only then.
-        return X.copy(deep=int(pd.__version__.partition(".")[0]) < 3)
+        return X.copy(deep=not _pandas_copies_on_write())
     return X.clone() if is_instance_by_name(X, "polars", ("DataFrame", "Series")) else X
+
+
+@cache
+def _pandas_copies_on_write():
+    """Return whether pandas copies values before they are changed, as it does from version 3 on."""
+    import pandas as pd
+
+    return not pd.Series([0]).to_numpy().flags.writeable
 
 
 def is_instance_by_name(X, package, name):
