@@ -1,5 +1,6 @@
 """Weights, groups and other arguments of fit: who receives them, with and without routing."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -288,6 +289,12 @@ def test_groups_reach_a_search_inside(data):
         make(make_pipeline(StandardScaler(), search)).fit(X, labels, groups=groups)
 
 
+def scored_on_unlabeled_rows(is_partly):
+    """Expect the warning about a score on unlabeled rows, if some labels are missing."""
+    expected = pytest.warns(UserWarning, match="-1, the mark of an unlabeled row")
+    return expected if is_partly else nullcontext()
+
+
 @pytest.mark.parametrize(
     ("make", "is_partly"),
     [
@@ -302,8 +309,9 @@ def test_groups_need_no_request_if_a_splitter_inside_requests_them(make, is_part
     groups = np.arange(len(y)) // 4
     labels = partly if is_partly else y
     split = {"params": {"groups": groups}, "cv": GroupKFold(2), "error_score": "raise"}
-    plain = cross_validate(make(GaussianNB()), X, labels, groups=groups, **split)
-    with config_context(enable_metadata_routing=True):
+    with scored_on_unlabeled_rows(is_partly):
+        plain = cross_validate(make(GaussianNB()), X, labels, groups=groups, **split)
+    with config_context(enable_metadata_routing=True), scored_on_unlabeled_rows(is_partly):
         routed = cross_validate(make(GaussianNB()), X, labels, **split)
     assert_array_equal(routed["test_score"], plain["test_score"])
 
@@ -327,7 +335,8 @@ def test_weights_need_no_request_if_the_base_requests_them(data):
             model = make(base.set_score_request(sample_weight=False))
             model.set_score_request(sample_weight=False)
             params = {"sample_weight": weight}
-            cross_validate(model, X, labels, params=params, cv=2, error_score="raise")
+            with scored_on_unlabeled_rows(labels is partly):
+                cross_validate(model, X, labels, params=params, cv=2, error_score="raise")
             assert_array_equal(Spy.log[0]["weight"], weight[Spy.log[0]["ids"]])
 
 

@@ -66,8 +66,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "predict", params)
         check_is_fitted(self)
-        check_in_memory(X)
-        self._check_columns(X)
+        self._check_rows(X)
         return adapt(self.estimator_).predict(X, self.classes_, **params)
 
     @available_if(estimator_has("predict_proba"))
@@ -89,8 +88,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "predict_proba", params)
         check_is_fitted(self)
-        check_in_memory(X)
-        self._check_columns(X)
+        self._check_rows(X)
         return adapt(self.estimator_).call("predict_proba", X, **params)
 
     @available_if(estimator_has("predict_log_proba"))
@@ -112,8 +110,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "predict_log_proba", params)
         check_is_fitted(self)
-        check_in_memory(X)
-        self._check_columns(X)
+        self._check_rows(X)
         return adapt(self.estimator_).call("predict_log_proba", X, **params)
 
     @available_if(estimator_has("decision_function"))
@@ -135,8 +132,7 @@ class DelegatesToBase:
         """
         params = route_output(self, "decision_function", params)
         check_is_fitted(self)
-        check_in_memory(X)
-        self._check_columns(X)
+        self._check_rows(X)
         return adapt(self.estimator_).call("decision_function", X, **params)
 
     def get_metadata_routing(self):
@@ -165,8 +161,9 @@ class DelegatesToBase:
         if names is not None and _takes_columns_by_position(estimator):
             self.feature_names_in_ = names
 
-    def _check_columns(self, X):
-        """Raise if a net gets columns of a frame that are not those of fit, in the same order."""
+    def _check_rows(self, X):
+        """Raise if X is not in memory, or if a net gets other columns of a frame than in fit."""
+        check_in_memory(X)
         names, given = getattr(self, "feature_names_in_", None), _names_of_columns(X)
         if names is None or given is None or np.array_equal(names, given):
             return

@@ -304,7 +304,7 @@ class PredictsErrors(EstimatesAccuracy):
         If a net computes the representation together with its probabilities, it is recorded.
         """
         check_is_fitted(self)
-        self._check_columns(X)
+        self._check_rows(X)
         (X,) = indexable(X)
         if self.observers_:
             X = read_once_if_small(X)  # observers take the rows of a Dataset once more

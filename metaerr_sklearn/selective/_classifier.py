@@ -491,7 +491,7 @@ class SelectiveClassifier(
     def _predict_all(self, X):
         """Return labels, probabilities (None if not computed) and error scores in one pass."""
         check_is_fitted(self)
-        self._check_columns(X)
+        self._check_rows(X)
         (X,) = indexable(X)
         if hasattr(final_estimator(self.estimator_), "predict_with_error"):
             return predict_with_error(*unwrap(self.estimator_, X))

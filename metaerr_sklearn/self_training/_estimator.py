@@ -416,7 +416,7 @@ class SelfTrainingWithMetaErr(
             Higher = more likely wrong.
         """
         check_is_fitted(self)
-        self._check_columns(X)
+        self._check_rows(X)
         (X,) = indexable(X)
         model = self.error_model_
         # A net with more outputs than classes in y has more `classes_` than its error model.
