@@ -1,5 +1,6 @@
 """Check the arguments that a user passes."""
 
+import inspect
 import os
 import sys
 import warnings
@@ -426,6 +427,33 @@ def check_has_rows(X, net):
             f"X has 0 sample(s), while a minimum of 1 is required by "
             f"{name_of(net)}. Give at least one row."
         )
+
+
+def check_arguments(function, name, form, advice, /, *args, **kwargs):
+    """Raise before any fit if a function of the user does not take these arguments.
+
+    Parameters
+    ----------
+    function : callable
+        Not called.
+    name : str
+        Name of the function, for the message.
+    form : str
+        The call, for the message.
+    advice : str
+        What to type instead, as further sentences, or "".
+    *args, **kwargs : any
+        Arguments; their values do not matter.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions of other languages have none
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        message = f"{name} is called as {form}, which its arguments {signature} do not allow: "
+        raise TypeError(" ".join(filter(None, (f"{message}{error}.", advice)))) from error
 
 
 def check_n_jobs(n_jobs):

@@ -1,6 +1,5 @@
 """Choose the blocks of meta-features, and define the simple ones."""
 
-import inspect
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from .._utils.lightgbm import check_lightgbm
 from .._utils.packages import check_importable
 from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
 from .._utils.rows import own_copy
-from .._utils.validation import as_columns
+from .._utils.validation import as_columns, check_arguments
 from ..representation._choice import source_names
 from ._base import Block
 from ._neighbors import NeighborsBlock
@@ -373,7 +372,7 @@ def check_meta_features(meta_features):
         if known and block == SecondOpinionBlock.name:
             check_lightgbm('The block "second_opinion" of meta_features')
         if not known:
-            _check_arguments(block)
+            _check_calls(block)
     if not blocks:
         raise ValueError(f"meta_features={meta_features!r} names no block: {_expected_blocks()}")
     return blocks
@@ -393,7 +392,7 @@ def _blocks_of_images(others):
     return [*(name for name in names if name not in others), AugmentedConfidence()]
 
 
-def _check_arguments(block):
+def _check_calls(block):
     """Raise if a callable or object of the user cannot be called with two arguments."""
     if is_observer(block):
         calls = {"observe(estimator, X)": block.observe}
@@ -403,19 +402,12 @@ def _check_arguments(block):
             calls["fit(X, proba)"] = block.fit
     else:
         calls = {"f(X, proba)": block}
+    advice = (
+        "To use a function of X alone, pass lambda X, proba: f(X). A transformer of X alone is for "
+        "representation=."
+    )
     for form, call in calls.items():
-        try:
-            signature = inspect.signature(call)
-        except (TypeError, ValueError):  # some functions of other languages have none
-            continue
-        try:
-            signature.bind(None, None)
-        except TypeError as error:
-            raise TypeError(
-                f"{_shown(block)} in meta_features is called as {form}, which its arguments "
-                f"{signature} do not allow: {error}. To use a function of X alone, pass lambda X, "
-                "proba: f(X). A transformer of X alone is for representation=."
-            ) from error
+        check_arguments(call, f"{_shown(block)} in meta_features", form, advice, None, None)
 
 
 def _shown(source):

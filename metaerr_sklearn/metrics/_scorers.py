@@ -1,11 +1,11 @@
 """Make scikit-learn scorers from metrics."""
 
 import copy
-import inspect
 
 from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .._utils.validation import check_arguments
 from ._detection import (
     error_average_precision,
     error_brier_score,
@@ -88,17 +88,8 @@ def _check_metric(metric, kwargs):
             f"metric must be a function metric(is_error, error_proba, *, sample_weight=None), got "
             f"{metric!r}. Pass one of metaerr_sklearn.metrics, such as aurc, or your own."
         )
-    try:
-        signature = inspect.signature(metric)
-    except (TypeError, ValueError):  # some functions of other languages have none
-        return
-    try:
-        signature.bind(None, None, sample_weight=None, **kwargs)
-    except TypeError as error:
-        raise TypeError(
-            f"metric is called as metric(is_error, error_proba, sample_weight=..., **{kwargs}), "
-            f"which its arguments {signature} do not allow: {error}."
-        ) from error
+    form = f"metric(is_error, error_proba, sample_weight=..., **{kwargs})"
+    check_arguments(metric, "metric", form, "", None, None, sample_weight=None, **kwargs)
 
 
 class _TakesSampleWeight:
