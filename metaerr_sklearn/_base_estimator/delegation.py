@@ -6,7 +6,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.columns import is_frame
+from .._utils.columns import is_frame, own_names
 from .._utils.in_memory import check_in_memory
 from .adapter import adapt
 from .fresh_nets import check_untrained
@@ -29,7 +29,7 @@ def estimator_has(method):
 
 def _names_of_columns(X):
     """Return the names of the columns of a frame; None if X is no frame or a name is no text."""
-    names = list(getattr(X, "column_names", X.columns)) if is_frame(X) else [None]
+    names = own_names(X) if is_frame(X) else [None]
     is_named = all(isinstance(name, str) for name in names)
     return np.asarray(names, dtype=object) if is_named else None
 

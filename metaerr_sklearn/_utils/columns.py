@@ -103,11 +103,16 @@ def is_frame(X):
     return hasattr(X, "columns")
 
 
+def own_names(X):
+    """Return the names of the columns of a frame, which need not be texts."""
+    # The columns of a pyarrow table are arrays.
+    return list(getattr(X, "column_names", X.columns))
+
+
 def column_names(X):
     """Return the names of the columns of a frame as str, or x0, x1, ... for an array."""
     if is_frame(X):
-        # The columns of a pyarrow table are arrays.
-        return [str(name) for name in getattr(X, "column_names", X.columns)]
+        return [str(name) for name in own_names(X)]
     return [f"x{j}" for j in range(np.shape(X)[1])]
 
 

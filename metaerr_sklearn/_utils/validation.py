@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight, num_samples
-from .columns import category_names, column_names, is_frame
+from .columns import category_names, column_names, is_frame, own_names
 from .in_memory import check_in_memory
 from .labels import as_numpy, is_missing, read_labels
 from .rows import check_no_loader, is_instance_by_name
@@ -84,7 +84,7 @@ def check_target(y, name):
     if np.ndim(y) > 1 and np.shape(y)[1] > 1:
         raise ValueError(
             f"y is {type_of_target(y)}: only binary and multiclass targets are supported, one "
-            f"label per row. {advice_for_several_labels(y, name)}"
+            f"label per row. {_advice_for_several_labels(y, name)}"
         )
     y = read_labels(y, warn=True)
     _check_no_label_is_missing(
@@ -94,7 +94,7 @@ def check_target(y, name):
     return y
 
 
-def advice_for_several_labels(y, name):
+def _advice_for_several_labels(y, name):
     """Return what to type if y has several columns."""
     columns = np.asarray(as_numpy(y))
     is_one_hot = columns.dtype.kind in "biuf" and np.isin(columns, (0, 1)).all()
@@ -360,7 +360,7 @@ def class_positions(frame, classes):
     if columns in ([f"{j}" for j in n_columns], [f"column_{j}" for j in n_columns]):
         # Libraries give such names to columns without names. But names that are texts are the
         # classes if the classes are the same texts, which have another order: "0", "1", "10", "2".
-        first = getattr(frame, "column_names", frame.columns)[0]
+        first = own_names(frame)[0]
         if not (is_match and isinstance(first, str)):
             return list(n_columns)
     return [columns.index(name) for name in wanted] if is_match else None
