@@ -7,7 +7,8 @@ from scipy.special import bdtrc, betaincinv, logit
 from sklearn.utils import column_or_1d
 
 from ._utils.in_memory import check_in_memory
-from ._utils.validation import check_fraction, warn_caller
+from ._utils.messages import warn_caller
+from ._utils.parameter_checks import check_fraction
 
 __all__ = ["AccuracyEstimate", "accuracy_interval"]
 

@@ -9,8 +9,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._utils.in_memory import check_in_memory
+from ._utils.label_checks import check_is_error, check_predicted_labels
+from ._utils.output_checks import check_proba
+from ._utils.parameter_checks import check_fraction
 from ._utils.probabilities import label_positions
-from ._utils.validation import check_fraction, check_is_error, check_predicted_labels, check_proba
 
 __all__ = [
     "NeighborAgreement",

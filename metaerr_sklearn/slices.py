@@ -15,9 +15,10 @@ from ._utils import limits
 from ._utils.binomial import clopper_pearson
 from ._utils.columns import Columns, is_frame
 from ._utils.in_memory import check_in_memory
+from ._utils.messages import warn_caller
+from ._utils.parameter_checks import check_fraction
 from ._utils.random import draw_seed
 from ._utils.rows import take_rows
-from ._utils.validation import check_fraction, warn_caller
 from .metrics._observation import predict_and_compare
 
 # The significance level of the tests that select regions. It is low because a tree takes the best

@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 from sklearn.dummy import DummyClassifier
 
 from metaerr_sklearn import ErrorModel, MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn._utils.label_checks import check_groups
 from metaerr_sklearn._utils.labels import read_labels
-from metaerr_sklearn._utils.validation import check_groups
 from metaerr_sklearn.model_selection import SemiSupervisedKFold, is_unlabeled
 
 N = 60

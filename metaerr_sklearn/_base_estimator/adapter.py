@@ -6,7 +6,7 @@
 
 from sklearn.utils import get_tags
 
-from .._utils.validation import check_not_a_module
+from .._utils.parameter_checks import check_not_a_module
 from .classifier_adapter import ClassifierAdapter
 from .inspection import can_fit_and_predict, final_estimator, find_search
 from .net_adapter import NetAdapter

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from .._utils.validation import warn_caller
+from .._utils.messages import warn_caller
 from .._version import __version__
 from .hashing import NoSourceError, hash_of
 

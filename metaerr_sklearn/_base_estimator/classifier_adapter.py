@@ -9,16 +9,11 @@ from sklearn.utils import get_tags
 
 from .._utils.columns import is_frame
 from .._utils.labels import as_array_like, as_numpy
+from .._utils.messages import name_of
+from .._utils.output_checks import OutputError, check_proba, class_positions
 from .._utils.probabilities import label_positions
 from .._utils.random import random_state_params
 from .._utils.rows import own_copy, take_rows
-from .._utils.validation import (
-    SCORES_ADVICE,
-    OutputError,
-    check_proba,
-    class_positions,
-    name_of,
-)
 from .encoded_labels import EncodedLabels
 from .fresh_nets import nets_in
 from .inspection import (
@@ -40,7 +35,7 @@ class ClassifierAdapter:
 
     is_net = False
     #: Advice for a base whose ``predict_proba`` returns no probabilities.
-    scores_advice = SCORES_ADVICE
+    scores_advice = "For scores that are not probabilities, expose them as decision_function."
 
     def __init__(self, estimator):
         self.estimator = estimator

@@ -11,8 +11,10 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import num_samples, slice_fit_params
 from .._utils.failures import noted
+from .._utils.label_checks import check_same_kind
+from .._utils.messages import warn_caller
+from .._utils.output_checks import warn_if_worse_than_guessing
 from .._utils.probabilities import label_positions
-from .._utils.validation import check_same_kind, warn_caller, warn_if_worse_than_guessing
 from .adapter import adapt
 from .caching import Kept, cached
 from .failed_folds import mend_failed_folds, with_other_seed

@@ -4,9 +4,9 @@ import numpy as np
 from scipy.stats import binom, hypergeom
 from sklearn.base import clone
 
+from .._utils.messages import warn_caller
 from .._utils.random import random_state_params
 from .._utils.rows import evenly_spaced
-from .._utils.validation import warn_caller
 
 # A fold of ordinary rows is suspected with this probability, over all folds of a cross-fitting. It
 # then costs a further fit, and nothing else.

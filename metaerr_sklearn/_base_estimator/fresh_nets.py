@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from sklearn.frozen import FrozenEstimator
 
-from .._utils.validation import warn_caller
+from .._utils.messages import warn_caller
 
 
 def nets_in(estimator):

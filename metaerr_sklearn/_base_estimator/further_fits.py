@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.base import clone
 
 from .._utils.failures import noted
+from .._utils.messages import warn_caller
 from .._utils.random import random_state_params
 from .._utils.rows import evenly_spaced
-from .._utils.validation import warn_caller
 from .adapter import adapt
 from .caching import cached
 from .failed_folds import MAX_SHOWN_ROWS, is_worse

@@ -20,8 +20,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from .._utils.messages import warn_caller
+from .._utils.parameter_checks import check_not_a_module
 from .._utils.rows import own_copy
-from .._utils.validation import check_not_a_module, warn_caller
 from ..model_selection import is_unlabeled
 
 # Classifiers whose label need not be the most probable class: a threshold or votes decide it.

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .._compat import num_samples
+from .._utils.output_checks import OutputError, as_columns
 from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.rows import in_chunks, read_once, take_rows
-from .._utils.validation import OutputError, as_columns
 from .adapter import adapt
 
 

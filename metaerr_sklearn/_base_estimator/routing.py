@@ -14,7 +14,9 @@ from sklearn.utils.metadata_routing import (
 
 from .._compat import raise_for_params
 from .._utils.in_memory import check_in_memory
-from .._utils.validation import check_groups, check_two_classes, check_weights, warn_caller
+from .._utils.label_checks import check_groups, check_two_classes
+from .._utils.messages import warn_caller
+from .._utils.parameter_checks import check_weights
 from .adapter import adapt
 from .inspection import fit_param, resamples_rows
 

@@ -13,6 +13,7 @@ from .._compat import num_samples, safe_indexing
 from . import limits
 from .columns import is_frame
 from .in_memory import check_in_memory
+from .messages import name_of
 from .packages import check_importable
 
 # Memory that a cell of a chunk needs during computations: float64, held several times.
@@ -276,12 +277,17 @@ def is_instance_by_name(X, package, name):
     return any(cls.__name__ in names and cls.__module__.startswith(package) for cls in classes)
 
 
-def check_no_loader(X):
-    """Raise if X is a DataLoader, which gives batches in place of rows."""
+def check_has_rows(X, net):
+    """Raise if X has no row, or gives batches: skorch's own messages are hard to understand."""
     if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
         raise TypeError(
             "X is a DataLoader, which gives batches in place of rows. Pass its Dataset, "
             "loader.dataset."
+        )
+    if hasattr(X, "__len__") and num_samples(X) == 0:
+        raise ValueError(
+            f"X has 0 sample(s), while a minimum of 1 is required by "
+            f"{name_of(net)}. Give at least one row."
         )
 
 

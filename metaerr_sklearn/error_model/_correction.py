@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 
+from .._utils.output_checks import OutputError
 from .._utils.probabilities import error_logit, in_batches
-from .._utils.validation import OutputError
 from ..meta_features._blocks import columns_of_fold
 from ._offset import CalibratedOffset
 from ._sampling import explain_fallback, why_nothing_is_learned

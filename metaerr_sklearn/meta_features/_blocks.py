@@ -12,10 +12,11 @@ from .._base_estimator.caching import Kept
 from .._utils.failures import noted
 from .._utils.images import holds_images
 from .._utils.lightgbm import check_lightgbm
+from .._utils.output_checks import as_columns
 from .._utils.packages import check_importable
+from .._utils.parameter_checks import check_arguments
 from .._utils.probabilities import in_batches, soft_clipped_logit, split_predicted
 from .._utils.rows import own_copy
-from .._utils.validation import as_columns, check_arguments
 from ..representation._choice import source_names
 from ._base import Block
 from ._neighbors import NeighborsBlock

@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator
 from .._base_estimator.fresh_nets import nets_in
 from .._base_estimator.inspection import final_estimator
 from .._base_estimator.prediction import predict_base, without_missing_classes
+from .._utils.messages import warn_caller
 from .._utils.probabilities import vote_and_deviations
-from .._utils.validation import warn_caller
 
 
 class OtherFits(BaseEstimator):

@@ -4,7 +4,7 @@ from sklearn.base import clone
 
 from .._base_estimator.adapter import why_no_classifier
 from .._compat import VisualBlock
-from .._utils.validation import check_not_a_module
+from .._utils.parameter_checks import check_not_a_module
 from ._base import ConfidenceMetaLearner, ResidualMetaLearner
 from ._combined import AverageMetaLearner, ClassifierMetaLearner
 from ._lightgbm import LightGBMMetaLearner

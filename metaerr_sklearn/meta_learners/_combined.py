@@ -12,10 +12,11 @@ from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.fitting import fit_base
 from .._compat import VisualBlock
 from .._utils.failures import noted
+from .._utils.messages import warn_caller
+from .._utils.output_checks import OutputError, is_distribution
 from .._utils.probabilities import clipped_logit
 from .._utils.rows import take_rows
 from .._utils.threads import run_in_threads
-from .._utils.validation import OutputError, is_distribution, warn_caller
 from ._base import ResidualMetaLearner
 
 _EPS = 1e-6

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.in_memory import check_in_memory
-from .._utils.validation import check_is_error, check_weights
+from .._utils.label_checks import check_is_error
+from .._utils.parameter_checks import check_weights
 
 # Sums of weights are compared with this relative slack: 0.1 + 0.2 reaches a coverage of 0.3.
 ROUNDING = 1e-12

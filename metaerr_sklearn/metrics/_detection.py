@@ -9,7 +9,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from .._utils.validation import check_fraction
+from .._utils.parameter_checks import check_fraction
 from ._checks import ROUNDING, check_probability, check_ranking, rank_scores
 
 

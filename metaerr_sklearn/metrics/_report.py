@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_scalar
 
+from .._utils.parameter_checks import check_fraction
 from .._utils.random import draw_seed
-from .._utils.validation import check_fraction
 from ._checks import ROUNDING, check_ranking, rank_scores
 from ._detection import error_brier_score, error_log_loss, error_roc_auc, fpr_at_tpr
 from ._intervals import Intervals, wilson

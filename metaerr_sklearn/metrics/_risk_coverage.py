@@ -5,7 +5,8 @@ from scipy.special import digamma
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.in_memory import check_in_memory
-from .._utils.validation import check_fraction, check_is_error
+from .._utils.label_checks import check_is_error
+from .._utils.parameter_checks import check_fraction
 from ._checks import ROUNDING, check_ranking, rank_scores
 
 

@@ -5,7 +5,7 @@ import copy
 from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._utils.validation import check_arguments
+from .._utils.parameter_checks import check_arguments
 from ._detection import (
     error_average_precision,
     error_brier_score,

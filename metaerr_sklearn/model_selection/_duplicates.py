@@ -11,8 +11,8 @@ from scipy.special import lambertw
 
 from .._compat import num_samples
 from .._utils.columns import columns_of, is_frame
+from .._utils.messages import warn_caller
 from .._utils.rows import as_array, row_chunks, rows_at_once, take_rows
-from .._utils.validation import warn_caller
 
 # Below this magnitude single precision holds all whole numbers. Larger numbers, such as identifiers
 # and times in seconds, would become equal without being so.

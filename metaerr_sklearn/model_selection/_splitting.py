@@ -13,7 +13,8 @@ from sklearn.model_selection import (
     check_cv,
 )
 
-from .._utils.validation import check_fraction, warn_caller
+from .._utils.messages import warn_caller
+from .._utils.parameter_checks import check_fraction
 
 
 def check_split_parameter(cv):

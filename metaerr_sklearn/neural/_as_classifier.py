@@ -13,9 +13,9 @@ from skorch import NeuralNetClassifier
 from skorch.utils import to_tensor
 from torch import nn
 
+from .._utils.messages import warn_caller
 from .._utils.probabilities import scaled_to_sum_1
 from .._utils.rows import indexable
-from .._utils.validation import warn_caller
 from ._input_errors import explained_inputs
 from ._inputs import input_of
 from ._net import NET_LOCK, restored_after

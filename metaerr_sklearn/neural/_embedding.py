@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import nn
 
 from .._compat import safe_indexing
-from .._utils.validation import check_has_rows
+from .._utils.rows import check_has_rows
 from ._inputs import input_of
 from ._net import (
     NET_LOCK,

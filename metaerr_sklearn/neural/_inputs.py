@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from .._compat import num_samples
 from .._utils.in_memory import check_in_memory
 from .._utils.labels import as_list
+from .._utils.messages import name_of
 from .._utils.rows import indexable
-from .._utils.validation import name_of
 
 
 def as_net_input(X):

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
 from torch import nn
 
-from .._utils.validation import check_not_a_module
+from .._utils.parameter_checks import check_not_a_module
 
 # Threads share the forward hooks and training modes of a net, and the random states of the process.
 # This lock makes threads use nets one after the other.

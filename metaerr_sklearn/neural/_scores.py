@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 from torch import nn
 
 from .._utils.random import draw_seed
-from .._utils.validation import check_has_rows
+from .._utils.rows import check_has_rows
 from ._inputs import input_of
 from ._net import NET_LOCK, as_fitted_net, modules_of, preserved_rng, restored_after
 

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from torch.utils.data import Sampler, Subset
 
 from .._compat import safe_indexing
-from .._utils.validation import check_weights
+from .._utils.parameter_checks import check_weights
 from ._inputs import input_of
 from ._net import NET_LOCK, preserved_rng
 

@@ -12,8 +12,8 @@ from sklearn.preprocessing import FunctionTransformer
 from .._base_estimator.caching import Kept
 from .._base_estimator.inspection import final_estimator
 from .._utils import limits
+from .._utils.messages import name_of, warn_caller
 from .._utils.rows import own_copy, row_chunks, take_rows
-from .._utils.validation import name_of, warn_caller
 from ._numeric import NumericRepresentation, UnsupportedInputError, is_wide
 
 

@@ -17,6 +17,7 @@ from .._utils import limits
 from .._utils.columns import Columns, category_names, column_names, is_frame
 from .._utils.in_memory import check_in_memory
 from .._utils.labels import is_missing
+from .._utils.messages import warn_caller
 from .._utils.rows import (
     as_array,
     evenly_spaced,
@@ -26,7 +27,6 @@ from .._utils.rows import (
     take_rows,
 )
 from .._utils.threads import one_thread_of_blas
-from .._utils.validation import warn_caller
 
 # So many rows of a Dataset show whether its rows have different shapes.
 _N_COMPARED_ROWS = 20

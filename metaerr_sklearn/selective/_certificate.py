@@ -6,7 +6,8 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.binomial import clopper_pearson
 from .._utils.in_memory import check_in_memory
-from .._utils.validation import check_fraction, check_is_error
+from .._utils.label_checks import check_is_error
+from .._utils.parameter_checks import check_fraction
 
 
 def certify_threshold(is_error, error_proba, *, target_risk, confidence_level=0.95):

@@ -12,8 +12,8 @@ from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.observations import Observations
 from .._base_estimator.routing import weight_route
 from .._compat import slice_fit_params
+from .._utils.messages import warn_caller
 from .._utils.rows import take_rows
-from .._utils.validation import warn_caller
 from ..model_selection._duplicates import (
     DuplicateReport,
     find_duplicates,

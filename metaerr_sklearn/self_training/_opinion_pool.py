@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import Observations
 from .._utils import limits
+from .._utils.output_checks import check_proba
 from .._utils.probabilities import (
     add_log_odds,
     clipped_logit,
@@ -23,7 +24,6 @@ from .._utils.probabilities import (
 )
 from .._utils.random import draw_seed
 from .._utils.rows import row_chunks
-from .._utils.validation import check_proba
 from ..representation._choice import represent
 from ._label_propagation import NeighborGraph
 
