@@ -53,7 +53,7 @@ class NetAdapter(ClassifierAdapter):
 
     def as_input(self, X):
         """Return X as float32, see `neural.as_net_input`."""
-        from ..neural._inputs import as_pipeline_input, input_of
+        from ..neural._as_net_input import as_pipeline_input, input_of
 
         if is_instance_by_name(X, "torch.utils.data", "DataLoader"):
             (X,) = indexable(X)
@@ -116,7 +116,7 @@ class NetAdapter(ClassifierAdapter):
 
     def _explained_inputs(self, X):
         """Explain torch's errors about X; the steps of a Pipeline give the net another X."""
-        from ..neural._input_errors import explained_inputs
+        from ..neural._torch_errors import explained_inputs
 
         is_pipeline = isinstance(without_wrappers(self.estimator), Pipeline)
         return explained_inputs(None if is_pipeline else X, self.name)
@@ -350,8 +350,8 @@ class NetAdapter(ClassifierAdapter):
         ValueError
             If X has no row.
         """
-        from ..neural._input_errors import without_row_axis
         from ..neural._net import NET_LOCK, preserved_rng
+        from ..neural._torch_errors import without_row_axis
 
         X = self.own_copy(self.as_input(X))
         check_has_rows(X, self.final)

@@ -11,9 +11,9 @@ _check_importable(
 )
 
 from ._as_classifier import as_classifier
+from ._as_net_input import as_net_input
 from ._augmentation import AugmentedConfidence
 from ._embedding import TorchEmbedding
-from ._inputs import as_net_input
 from ._net import preserved_rng
 from ._scores import energy_confidence, max_logit_confidence, mc_dropout_proba
 from ._training import fit_net_weighted

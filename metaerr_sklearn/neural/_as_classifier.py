@@ -16,9 +16,9 @@ from torch import nn
 from .._utils.messages import warn_caller
 from .._utils.probabilities import scaled_to_sum_1
 from .._utils.rows import indexable
-from ._input_errors import explained_inputs
-from ._inputs import input_of
+from ._as_net_input import input_of
 from ._net import NET_LOCK, restored_after
+from ._torch_errors import explained_inputs
 
 # Sigmoids lie in [0, 1]. So many logits of a trained module do not, except by chance.
 _ROWS_THAT_DECIDE = 20

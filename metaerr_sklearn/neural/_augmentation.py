@@ -18,7 +18,7 @@ from .._utils.labels import as_numpy
 from .._utils.parameter_checks import check_not_a_module
 from .._utils.probabilities import vote_and_deviations
 from .._utils.rows import as_array, indexable, row_chunks
-from ._inputs import as_net_input, as_pipeline_input
+from ._as_net_input import as_net_input, as_pipeline_input
 from ._net import NET_LOCK, net_at_end, preserved_rng, unfrozen
 from ._views import MIRROR, SHIFTS, STRONG
 

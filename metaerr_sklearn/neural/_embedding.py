@@ -11,7 +11,7 @@ from torch import nn
 
 from .._compat import safe_indexing
 from .._utils.rows import check_has_rows
-from ._inputs import input_of
+from ._as_net_input import input_of
 from ._net import (
     NET_LOCK,
     as_fitted_net,

@@ -8,7 +8,7 @@ from torch import nn
 
 from .._utils.random import draw_seed
 from .._utils.rows import check_has_rows
-from ._inputs import input_of
+from ._as_net_input import input_of
 from ._net import NET_LOCK, as_fitted_net, modules_of, preserved_rng, restored_after
 
 # The dropout classes are listed because torch has no public base class for them.
