@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
-from metaerr_sklearn._utils.rows import indexable, row_chunks, rows_at_once
+from metaerr_sklearn._utils.indexable import indexable
+from metaerr_sklearn._utils.rows import row_chunks, rows_at_once
 
 
 @pytest.fixture(scope="module")

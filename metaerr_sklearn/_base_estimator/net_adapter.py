@@ -9,10 +9,11 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from .._compat import num_samples
+from .._utils.indexable import indexable
 from .._utils.messages import name_of, warn_caller
 from .._utils.probabilities import label_positions, scaled_to_sum_1
 from .._utils.random import draw_seed
-from .._utils.rows import check_has_rows, indexable, is_instance_by_name, take_rows
+from .._utils.rows import check_has_rows, is_instance_by_name, take_rows
 from .classifier_adapter import ClassifierAdapter
 from .inspection import (
     final_estimator,

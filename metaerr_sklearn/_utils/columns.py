@@ -9,7 +9,7 @@ import numpy as np
 
 from .._compat import safe_indexing
 from . import limits
-from .labels import as_list, is_missing
+from .labels import as_list, as_numpy, as_objects, is_missing
 
 # A column holds categories if the name of its dtype, in any library, begins with one of these. Its
 # values do not decide this, because all of them may be missing.
@@ -185,7 +185,7 @@ def _why_no_categories(values):
     if any(map(_has_no_text, types)):
         return f"its values are objects of type {name}, which are no numbers, dates or texts"
     are_nested = len(objects) > 1 and all(hasattr(cls, "__len__") for cls in types)
-    if are_nested and len(set(map(_text, objects))) == len(objects):
+    if are_nested and len(set(map(text_of, objects))) == len(objects):
         return f"its values are of type {name}, and no value repeats"
     return None
 
@@ -210,7 +210,7 @@ def _values_of(column):
     values = [None if is_missing(value) else value for value in values]
     types = {type(value) for value in values if value is not None}
     if types and all(issubclass(cls, (bool, np.bool_)) for cls in types):
-        return _objects(values)
+        return as_objects(values)
     if types and all(issubclass(cls, _SPANS) for cls in types):
         # NumPy's spans are also integers.
         return np.array([_to_span(value) for value in values], dtype="m8[us]")
@@ -219,13 +219,7 @@ def _values_of(column):
     if all(map(_is_date, types)):
         return np.array([_to_date(value) for value in values], dtype="M8[us]")
     matrix = None if str in types else _as_matrix(values)
-    return _objects(values) if matrix is None else matrix
-
-
-def _objects(values):
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    return as_objects(values) if matrix is None else matrix
 
 
 def _is_date(cls):
@@ -328,12 +322,13 @@ def to_str(column, missing="nan"):
     if hasattr(column, "cat") and hasattr(column, "isna"):
         column = column.astype(object)  # an array would have 1.0 for the integer 1 beside a NaN
     values = as_list(column)
-    names = (v if isinstance(v, str) else missing if is_missing(v) else _text(v) for v in values)
+    names = (v if isinstance(v, str) else missing if is_missing(v) else text_of(v) for v in values)
     return np.array(list(names), dtype=str)
 
 
-def _text(value):
-    # The text of a long array has gaps.
+def text_of(value):
+    """Return the text of a value; unlike `str`, without gaps in that of a long array."""
+    value = as_numpy(value)
     return str(value.tolist() if isinstance(value, np.ndarray) else value)
 
 

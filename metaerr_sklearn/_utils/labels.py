@@ -58,8 +58,7 @@ def read_labels(y, *, name="y", warn=False):
                 "Pass a list, an array or one column of a frame."
             )
         return column_or_1d(values, warn=warn)
-    labels = np.empty(len(values), dtype=object)
-    labels[:] = values
+    labels = as_objects(values)
     return labels if any(map(is_missing, values)) else as_one_dtype(labels)
 
 
@@ -82,6 +81,13 @@ def _values_of(y):
     ):
         return array
     return as_list(y)
+
+
+def as_objects(values):
+    """Return values, each of which may be a sequence, as an array of objects with one axis."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def as_list(column):

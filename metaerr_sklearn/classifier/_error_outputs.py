@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.observations import Observations
+from .._utils.indexable import indexable
 from .._base_estimator.prediction import predict_base
 from .._utils.parameter_checks import check_fraction
 from .._utils.probabilities import proba_of_other_classes
-from .._utils.rows import indexable, is_lazy, read_once_if_small
+from .._utils.rows import is_lazy, read_once_if_small
 from ..error_model._accuracy import EstimatesAccuracy
 from ..representation._choice import represent, shared_with
 from ._error_classifier import ErrorClassifier

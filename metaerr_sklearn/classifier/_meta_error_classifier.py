@@ -23,12 +23,13 @@ from .._base_estimator.observations import DeployedBase
 from .._base_estimator.routing import route_fit
 from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
+from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_target, check_two_classes
 from .._utils.messages import name_of
 from .._utils.parameter_checks import check_fraction, check_memory_parameter
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
-from .._utils.rows import indexable, read_once_if_small
+from .._utils.rows import read_once_if_small
 from ..error_model import ErrorModel
 from ..meta_features._blocks import observers_in, resolve_auto
 from ..meta_learners._choice import HasMetaLearner

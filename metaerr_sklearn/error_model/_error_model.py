@@ -14,6 +14,7 @@ from .._base_estimator.caching import Kept
 from .._base_estimator.observations import DeployedBase, Observations
 from .._utils import limits
 from .._utils.failures import keeps_earlier_fit
+from .._utils.indexable import indexable
 from .._utils.label_checks import (
     check_fold,
     check_groups,
@@ -30,7 +31,6 @@ from .._utils.output_checks import check_proba, warn_if_worse_than_guessing
 from .._utils.parameter_checks import check_n_jobs, check_weights
 from .._utils.probabilities import label_positions, log_loss_of_logits
 from .._utils.random import draw_seed
-from .._utils.rows import indexable
 from .._utils.threads import run_in_threads
 from ..meta_features._base import TrainingRows
 from ..meta_features._blocks import (

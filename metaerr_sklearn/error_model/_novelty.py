@@ -7,7 +7,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._compat import num_samples
 from .._utils import limits
-from .._utils.rows import indexable, row_chunks, rows_at_once, take_rows
+from .._utils.indexable import indexable
+from .._utils.rows import row_chunks, rows_at_once, take_rows
 from .._utils.threads import run_in_threads
 from ..representation._choice import represent
 from ..representation._numeric import NumericRepresentation, UnsupportedInputError, is_projected

@@ -12,12 +12,12 @@ import numpy as np
 from .._base_estimator.adapter import adapt
 from .._base_estimator.inspection import final_estimator, unwrap, warn_of_unlabeled
 from .._base_estimator.prediction import predict_with_error
+from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_true_labels
 from .._utils.labels import read_labels
 from .._utils.output_checks import check_proba
 from .._utils.parameter_checks import check_not_a_module
 from .._utils.probabilities import proba_not_max
-from .._utils.rows import indexable
 from ..confidence import margin, negative_entropy
 
 

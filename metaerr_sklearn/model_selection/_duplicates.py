@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import lambertw
 
 from .._compat import num_samples
-from .._utils.columns import columns_of, is_frame
+from .._utils.columns import columns_of, is_frame, text_of
+from .._utils.labels import as_objects
 from .._utils.messages import warn_caller
 from .._utils.rows import as_array, row_chunks, rows_at_once, take_rows
 
@@ -289,7 +290,7 @@ def _describe(X, distinct):
 def _n_levels(column):
     """Return how many values a column may have: those of its finest grid, infinite for texts."""
     if column.dtype.kind == "O":
-        return np.inf if _are_long(column) else len(set(map(_text, column)))
+        return np.inf if _are_long(column) else len(set(map(text_of, column)))
     values = np.unique(column[np.isfinite(column)])
     n_levels = np.ptp(values) / np.diff(values).min() + 1 if len(values) > 1 else 1
     return n_levels + (not np.isfinite(column).all())
@@ -298,7 +299,7 @@ def _n_levels(column):
 def _is_measured(column, n_levels):
     """Return whether a column of texts or fractions distinguishes most of the distinct rows."""
     if column.dtype.kind == "O":
-        return np.isinf(n_levels) and len(set(map(_text, column))) >= len(column) / 2
+        return np.isinf(n_levels) and len(set(map(text_of, column))) >= len(column) / 2
     values = np.unique(column)
     is_fraction = (values[np.isfinite(values)] % 1 > 0).any()
     return is_fraction and len(column) / 2 <= len(values) < n_levels / 10
@@ -315,7 +316,7 @@ def _half_is_enough(columns, rng):
 
 def _are_long(texts):
     """Return whether values are long texts of many words, which are not equal by chance."""
-    texts = list(map(_text, texts))
+    texts = list(map(text_of, texts))
     n_words = len({word for text in texts for word in text.split()})
     is_long = np.median(list(map(len, texts))) >= _MIN_TEXT_LENGTH
     return bool(is_long and n_words >= len(texts) / 2)
@@ -398,15 +399,10 @@ def _hash_rows(cells):
 def _as_words(column):
     """Return the cells of a column as numbers of eight bytes: equal cells, equal numbers."""
     if column.dtype.kind == "O":
-        return np.array([hash(_text(value)) for value in column], dtype=np.int64)
+        return np.array([hash(text_of(value)) for value in column], dtype=np.int64)
     if column.dtype.kind in "iub":
         return column.astype(np.int64)
     return _rounded(column).astype(np.float64).view(np.int64)
-
-
-def _text(value):
-    # NumPy shortens the text of a long array.
-    return str(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def _rounded(X):
@@ -451,6 +447,4 @@ def _as_numbers_or_objects(column):
     values = column if column.ndim == 1 else [row.ravel().tolist() for row in column]
     if all(isinstance(value, Real) for value in values):
         return np.array([float(value) for value in values])
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
-    return objects
+    return as_objects(values)

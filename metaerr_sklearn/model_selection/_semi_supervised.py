@@ -6,8 +6,9 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils.metadata_routing import get_routing_for_object
 
+from .._utils.indexable import indexable
 from .._utils.labels import as_one_dtype, is_missing, read_labels
-from .._utils.rows import indexable, take_rows
+from .._utils.rows import take_rows
 
 
 class SemiSupervisedKFold(BaseCrossValidator):

@@ -13,9 +13,9 @@ from skorch import NeuralNetClassifier
 from skorch.utils import to_tensor
 from torch import nn
 
+from .._utils.indexable import indexable
 from .._utils.messages import warn_caller
 from .._utils.probabilities import scaled_to_sum_1
-from .._utils.rows import indexable
 from ._as_net_input import input_of
 from ._net import NET_LOCK, restored_after
 from ._torch_errors import explained_inputs

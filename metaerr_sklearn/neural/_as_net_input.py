@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from .._compat import num_samples
 from .._utils.in_memory import check_in_memory
+from .._utils.indexable import indexable
 from .._utils.labels import as_list
 from .._utils.messages import name_of
-from .._utils.rows import indexable
 
 
 def as_net_input(X):

@@ -14,10 +14,11 @@ from .._compat import safe_indexing
 from .._utils import limits
 from .._utils.failures import noted
 from .._utils.images import spatial_axes
+from .._utils.indexable import indexable
 from .._utils.labels import as_numpy
 from .._utils.parameter_checks import check_not_a_module
 from .._utils.probabilities import vote_and_deviations
-from .._utils.rows import as_array, indexable, row_chunks
+from .._utils.rows import as_array, row_chunks
 from ._as_net_input import as_net_input, as_pipeline_input
 from ._net import NET_LOCK, net_at_end, preserved_rng, unfrozen
 from ._views import MIRROR, SHIFTS, STRONG

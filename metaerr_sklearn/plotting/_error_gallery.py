@@ -5,7 +5,8 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.images import spatial_axes
 from .._utils.in_memory import check_in_memory
-from .._utils.rows import as_array, indexable
+from .._utils.indexable import indexable
+from .._utils.rows import as_array
 from ..metrics._observation import predict_and_compare
 from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
 

@@ -27,6 +27,7 @@ from .._compat import (
     with_callbacks,
 )
 from .._utils.failures import keeps_earlier_fit, noted
+from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_target, check_true_labels
 from .._utils.labels import is_missing
 from .._utils.messages import warn_caller
@@ -34,7 +35,7 @@ from .._utils.parameter_checks import check_fraction, check_weights
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
-from .._utils.rows import indexable, take_rows
+from .._utils.rows import take_rows
 from ..model_selection._duplicates import (
     find_duplicates,
     no_duplicate_warning,

@@ -22,6 +22,7 @@ from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
 from .._compat import CallbackSupportMixin, num_samples, raise_for_params, with_callbacks
 from .._utils.failures import keeps_earlier_fit
+from .._utils.indexable import indexable
 from .._utils.label_checks import check_classes, check_has_target, check_two_classes
 from .._utils.labels import as_one_dtype, is_missing, read_labels
 from .._utils.messages import warn_caller
@@ -29,7 +30,6 @@ from .._utils.parameter_checks import check_memory_parameter
 from .._utils.probabilities import add_log_odds, proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
-from .._utils.rows import indexable
 from ..error_model import ErrorModel
 from ..meta_features._blocks import check_no_observers, means_one_pass
 from ..meta_learners._choice import HasMetaLearner
