@@ -29,7 +29,7 @@ from skorch.helper import SliceDataset, SliceDict, predefined_split
 from torch import nn
 from torch.utils.data import Subset
 
-from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn import MetaErrorClassifier, MLPMetaLearner, SelfTrainingWithMetaErr
 from metaerr_sklearn._base_estimator.adapter import adapt
 from metaerr_sklearn.meta_learners._mlp import mlp_correction
 from metaerr_sklearn.neural import (
@@ -48,10 +48,13 @@ from metaerr_sklearn.representation import NumericRepresentation
 from metaerr_sklearn.representation._choice import net_representation
 
 
-def train_residual_mlps(Z, is_error, offset, *args, **kwargs):
+def train_residual_mlps(Z, is_error, offset, weight, masks, **kwargs):
     """Return the logits of each net after each epoch on all rows, and the weights."""
-    of_nets = np.repeat(Z[None], len(args[1]), axis=0)
-    weights = _residual_mlp.train_residual_mlps(of_nets, is_error, offset, *args, **kwargs)
+    of_nets = np.repeat(Z[None], len(masks), axis=0)
+    weight = np.ones(len(Z)) if weight is None else weight
+    params = {**MLPMetaLearner().get_params(), "seed": 0, **kwargs}
+    del params["random_state"]
+    weights = _residual_mlp.train_residual_mlps(of_nets, is_error, offset, weight, masks, **params)
     return np.stack([offset + mlp_correction(epoch, Z) for epoch in weights]), weights
 
 

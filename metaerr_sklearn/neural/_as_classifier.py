@@ -17,7 +17,7 @@ from .._utils.indexable import indexable
 from .._utils.messages import warn_caller
 from .._utils.probabilities import scaled_to_sum_1
 from ._as_net_input import input_of
-from ._net import NET_LOCK, restored_after
+from ._net import NET_LOCK, n_rows, restored_after
 from ._torch_errors import explained_inputs
 
 # Sigmoids lie in [0, 1]. So many logits of a trained module do not, except by chance.
@@ -213,11 +213,11 @@ class TrainedModule(NeuralNetClassifier):
         with explained_inputs(x, self.name_in_messages):
             returned = _call(self.module_, x)
         output = self._outputs_in(returned)
-        n_rows = _n_rows(x)
-        if n_rows is not None and len(output) != n_rows:
+        n_given = n_rows(x)
+        if n_given is not None and len(output) != n_given:
             raise ValueError(
                 f"{self.name_in_messages} returns outputs of shape {tuple(output.shape)} for a "
-                f"batch of {n_rows} rows. It must return one row for each row of X."
+                f"batch of {n_given} rows. It must return one row for each row of X."
             )
         return output
 
@@ -423,14 +423,6 @@ def _as_dtype(x, dtype):
     if isinstance(x, (list, tuple)):
         return [_as_dtype(value, dtype) for value in x]
     return x.to(dtype) if dtype is not None and x.is_floating_point() else x
-
-
-def _n_rows(x):
-    if isinstance(x, Mapping):
-        x = list(x.values())
-    if isinstance(x, (list, tuple)):
-        x = x[0]
-    return len(x) if isinstance(x, torch.Tensor) and x.ndim else None
 
 
 def _width(tensor):

@@ -1,7 +1,6 @@
 """The hidden layer of a net as a representation of samples."""
 
 import copy
-from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -17,34 +16,11 @@ from ._net import (
     as_fitted_net,
     as_net,
     modules_of,
+    n_rows,
     preserved_rng,
     restored_after,
     unfrozen,
 )
-
-
-def n_rows(output):
-    """Return the number of rows of a module's output: a tensor, or tensors in a container.
-
-    Parameters
-    ----------
-    output : tensor, tuple, list, mapping or object with tensors as attributes
-        The first tensor with an axis counts.
-
-    Returns
-    -------
-    n_rows : int or None
-        None if there is no tensor.
-    """
-    if isinstance(output, torch.Tensor):
-        return len(output) if output.ndim else None
-    if isinstance(output, Mapping):
-        parts = output.values()
-    elif isinstance(output, (tuple, list)):
-        parts = output
-    else:
-        parts = getattr(output, "__dict__", {}).values()
-    return next((n for n in map(n_rows, parts) if n is not None), None)
 
 
 def _without_compilation():

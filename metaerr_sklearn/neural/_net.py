@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -138,3 +139,27 @@ def modules_of(net):
     """Return all torch modules of a fitted net, submodules included."""
     fitted = (value for name, value in vars(net).items() if name.endswith("_"))
     return [m for value in fitted if isinstance(value, nn.Module) for m in value.modules()]
+
+
+def n_rows(batch):
+    """Return the number of rows of a batch or output: a tensor, or tensors in a container.
+
+    Parameters
+    ----------
+    batch : tensor, tuple, list, mapping or object with tensors as attributes
+        The first tensor with an axis counts.
+
+    Returns
+    -------
+    n_rows : int or None
+        None if there is no tensor.
+    """
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.ndim else None
+    if isinstance(batch, Mapping):
+        parts = batch.values()
+    elif isinstance(batch, (tuple, list)):
+        parts = batch
+    else:
+        parts = getattr(batch, "__dict__", {}).values()
+    return next((n for n in map(n_rows, parts) if n is not None), None)

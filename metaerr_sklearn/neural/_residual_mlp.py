@@ -12,13 +12,13 @@ def train_residual_mlps(
     sample_weight,
     train_masks,
     *,
-    hidden_size=32,
-    dropout=0.2,
-    learning_rate=8e-3,
-    weight_decay=1e-3,
-    max_epochs=15,
+    hidden_size,
+    dropout,
+    learning_rate,
+    weight_decay,
+    max_epochs,
+    seed,
     batch_size=None,
-    seed=0,
 ):
     """Train one small network per fold that corrects a given error logit.
 
@@ -41,33 +41,21 @@ def train_residual_mlps(
     offset : ndarray of shape (n_samples,)
         Logit of the error probability that the nets correct.
 
-    sample_weight : ndarray of shape (n_samples,) or None
+    sample_weight : ndarray of shape (n_samples,)
         Non-negative weights. Weight 0 removes a row from training.
 
     train_masks : list of ndarray of bool, shape (n_samples,)
         The training rows of each net. Each mask needs a row of positive weight.
 
-    hidden_size : int, default=32
-        Width of the hidden layer.
+    hidden_size, dropout, learning_rate, weight_decay, max_epochs : int or float
+        Parameters of `MLPMetaLearner`.
 
-    dropout : float in [0, 1), default=0.2
-        Dropout rate of the hidden units.
-
-    learning_rate : float, default=8e-3
-        Step size of AdamW.
-
-    weight_decay : float, default=1e-3
-        Decoupled weight decay of AdamW.
-
-    max_epochs : int, default=15
-        Number of passes over the training rows.
+    seed : int
+        Seed of a generator that only this call uses. No global random state is used or changed.
 
     batch_size : int or None, default=None
         Rows per step and net. None uses a tenth of the rows of positive weight, but at least 16 and
         at most 128.
-
-    seed : int, default=0
-        Seed of a generator that only this call uses. No global random state is used or changed.
 
     Returns
     -------
@@ -75,11 +63,10 @@ def train_residual_mlps(
         The parameters after each epoch, in the form that `mlp_correction` takes. The correction of
         row i by net k is out-of-fold if ``train_masks[k][i]`` is False.
     """
-    n_nets, n_samples, n_features = Z.shape
-    w = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight, float)
-    rows = [torch.from_numpy(np.flatnonzero(mask & (w > 0))) for mask in train_masks]
+    n_nets, _, n_features = Z.shape
+    rows = [torch.from_numpy(np.flatnonzero(mask & (sample_weight > 0))) for mask in train_masks]
     if batch_size is None:
-        batch_size = min(128, max(16, int(np.count_nonzero(w)) // 10))
+        batch_size = min(128, max(16, int(np.count_nonzero(sample_weight)) // 10))
     n_steps = -(-max(len(r) for r in rows) // batch_size)
 
     generator = torch.Generator("cpu").manual_seed(seed)
@@ -97,8 +84,8 @@ def train_residual_mlps(
 
     inputs, start = torch.tensor(Z, **as_tensor), torch.tensor(offset, **as_tensor)
     target = torch.tensor(np.asarray(is_error), **as_tensor)
-    mean_weight = [w[r.numpy()].mean() for r in rows]
-    loss_weight = torch.tensor(np.stack([w / m for m in mean_weight]), **as_tensor)
+    mean_weight = [sample_weight[r.numpy()].mean() for r in rows]
+    loss_weight = torch.tensor(np.stack([sample_weight / m for m in mean_weight]), **as_tensor)
     net_index = torch.arange(n_nets)[:, None]
 
     def snapshot():
