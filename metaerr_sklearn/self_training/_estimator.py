@@ -1,6 +1,5 @@
 """Learn from unlabeled rows by pseudo-labels whose errors are predicted."""
 
-from collections import Counter
 from functools import partial
 from numbers import Integral, Real
 
@@ -9,7 +8,6 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import assert_all_finite, check_scalar
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.adapter import adapt, check_classifier
@@ -20,11 +18,11 @@ from .._base_estimator.inspection import check_not_pairwise, means_prefit, warn_
 from .._base_estimator.observations import DeployedBase, Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
-from .._compat import CallbackSupportMixin, num_samples, raise_for_params, with_callbacks
+from .._compat import CallbackSupportMixin, raise_for_params, with_callbacks
 from .._utils.failures import keeps_earlier_fit
 from .._utils.indexable import indexable
-from .._utils.label_checks import check_classes, check_has_target, check_two_classes
-from .._utils.labels import as_one_dtype, is_missing, read_labels
+from .._utils.label_checks import check_has_target, check_two_classes
+from .._utils.labels import read_labels
 from .._utils.messages import warn_caller
 from .._utils.parameter_checks import check_memory_parameter
 from .._utils.probabilities import add_log_odds, proba_of_other_classes
@@ -33,12 +31,12 @@ from .._utils.random import draw_seed
 from ..error_model import ErrorModel
 from ..meta_features._blocks import check_no_observers, means_one_pass
 from ..meta_learners._choice import HasMetaLearner
-from ..model_selection import is_unlabeled
 from ..model_selection._splitting import check_split_parameter
 from ..representation._choice import fit_representation
 from ._class_prior import check_class_prior
 from ._criteria import CRITERIA, PseudoLabels
 from ._cross_fitted import cross_fit_labeled
+from ._labels import read_partly_labeled
 from ._nets import NetEmbedding, is_plain_net
 from ._opinion_pool import OpinionPool
 from ._weighted_base import WeightedBase
@@ -463,40 +461,19 @@ class SelfTrainingWithMetaErr(
         self._check_parameters()
         check_has_target(y, type(self).__name__)
         X, y, _ = indexable(X, y, groups)
-        is_of_objects = hasattr(y, "dtype") and y.dtype == object
-        y = read_labels(y, warn=True)
-        if is_of_objects:
-            y = y.astype(object)  # `transduction_` has the dtype of y
-        if self.meta_learner is None and y.dtype.kind in "US":
-            raise ValueError(
-                "y has dtype string. If you wish to predict on string targets, use dtype object, "
-                "and use -1 as the label for unlabeled samples."
-            )
-        has_label = self._find_labels(y)
-        n_samples = num_samples(X)
-        if not has_label.any():
-            raise ValueError(
-                f"y has no labeled row: all {n_samples} rows equal the marker {self.unlabeled!r}. "
-                "Give some labels, or pass the marker that y uses as unlabeled=."
-            )
-        labels = y[has_label]
-        if labels.dtype == object:
-            labels = as_one_dtype(labels)
-        elif labels.dtype.kind == "f":
-            assert_all_finite(labels, input_name="y")
-        if type_of_target(labels, input_name="y").startswith("multilabel"):
-            raise ValueError("y has several labels per row; only one label per row is supported.")
-        check_classes(labels)
+        y, has_label, labels = read_partly_labeled(
+            y, self.unlabeled, as_sklearn=self.meta_learner is None
+        )
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if self.meta_learner is not None:
             check_two_classes(labels, type(self).__name__)
         adapt(self.estimator).check_fit(X, labels)
-        if self.criterion == "k_best" and self.k_best > n_samples - has_label.sum():
+        if self.criterion == "k_best" and self.k_best > np.sum(~has_label):
             warn_caller(
                 "k_best is larger than the amount of unlabeled samples. All unlabeled samples "
                 "will be labeled in the first iteration"
             )
-        y_encoded = np.full(n_samples, -1)
+        y_encoded = np.full(len(y), -1)
         y_encoded[has_label] = encoded
         arguments = route_fit(self, y_encoded, sample_weight, groups, fit_params)
         if self.memory is not None:
@@ -515,36 +492,6 @@ class SelfTrainingWithMetaErr(
         if adapt(self.estimator).sample_weight_param() is None:
             weight = arguments.sample_weight  # the rows are resampled, or batches drawn, by weight
         return weight, base_params
-
-    def _find_labels(self, y):
-        """Return a mask of the labeled rows; warn if the meaning of -1 is not clear."""
-        has_label = ~is_unlabeled(y, self.unlabeled)
-        if any(map(is_missing, y[has_label].tolist())):
-            raise ValueError(
-                f"y contains NaN or None, but the marker of unlabeled rows is {self.unlabeled!r}. "
-                "Pass unlabeled=None to treat missing labels as unlabeled."
-            )
-        if has_label.all():
-            message = "y contains no unlabeled samples"
-            if self.meta_learner is not None:  # without one, the texts are scikit-learn's too
-                [(label, n_rows)] = Counter(y.tolist()).most_common(1)
-                message += (
-                    f": no label equals {self.unlabeled!r}. If the most frequent label, {label!r} "
-                    f"in {n_rows} of {len(y)} rows, marks unlabeled rows, pass unlabeled={label!r}."
-                )
-            warn_caller(message)
-        elif (
-            self.meta_learner is not None
-            and y.dtype.kind in "if"
-            and set(np.unique(y)) == {self.unlabeled, 1} == {-1, 1}
-        ):
-            warn_caller(
-                "y holds only -1 and 1, the usual names of two classes: -1 is taken for a class, "
-                "and all rows count as labeled. If -1 marks unlabeled rows, label some rows of a "
-                "second class."
-            )
-            has_label[:] = True
-        return has_label
 
     def _check_parameters(self):
         check_no_observers(self.meta_features)
