@@ -60,9 +60,7 @@ def predict_with_error(estimator, X):
     return estimator.predict(X), None, estimator.predict_error_proba(X)
 
 
-def predict_base(
-    estimator, X, classes, *, by_argmax=None, embedding=None, transform=None, represent=None
-):
+def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, represent=None):
     """Predict labels and probabilities in chunks, in as few passes of the base as possible.
 
     Parameters
@@ -78,11 +76,9 @@ def predict_base(
         decides by the kind of classifier.
     embedding : object with ``record()``, default=None
         Records a hidden layer while the base computes its probabilities.
-    transform : callable, default=None
-        Applied to the recorded values of each chunk.
     represent : callable, default=None
-        Computes, in place of `embedding`, a representation of each chunk. The rows of a Dataset
-        are then read only once.
+        Computes a representation of each chunk: of its recorded values or, without `embedding`, of
+        its rows. The rows of a Dataset are then read only once.
 
     Returns
     -------
@@ -93,28 +89,25 @@ def predict_base(
         by_argmax = hasattr(estimator, "predict_proba") and base.predicts_argmax()
 
     def predict(part):
-        part = part if represent is None else read_once(part)
+        part = part if represent is None or embedding is not None else read_once(part)
         with nullcontext() if embedding is None else embedding.record() as recorded:
             own_proba, own_classes = base.own_proba(part, classes)
         proba = base.align(own_proba, own_classes, classes)
         if by_argmax:
             labels = _argmax_labels(base, part, own_proba, own_classes)
-            pred_encoded = label_positions(labels, classes)
         else:
             labels = np.asarray(base.predict(part, classes))
-            pred_encoded = label_positions(labels, classes)
+        pred_encoded = label_positions(labels, classes)
         n_rows = num_samples(part)
         if not len(proba) == len(labels) == n_rows:
             raise OutputError(
                 f"{base.name} returns probabilities for {len(proba)} rows and labels for "
                 f"{len(labels)}, but X has {n_rows} rows. Leave out no row in prediction."
             )
-        if represent is not None:
-            return labels, pred_encoded, proba, represent(part)
-        if embedding is None:
+        if embedding is None and represent is None:
             return labels, pred_encoded, proba
-        hidden = np.concatenate(recorded)
-        return labels, pred_encoded, proba, hidden if transform is None else transform(hidden)
+        values = part if embedding is None else np.concatenate(recorded)
+        return labels, pred_encoded, proba, values if represent is None else represent(values)
 
     return BasePredictions(*in_chunks(predict, X))
 

@@ -1,14 +1,13 @@
 """Outputs about the errors of the base: probabilities, expected accuracy, explanations."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._base_estimator.observations import Observations
-from .._utils.indexable import indexable
 from .._base_estimator.prediction import predict_base
+from .._utils.indexable import indexable
 from .._utils.parameter_checks import check_fraction
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.rows import is_lazy, read_once_if_small
@@ -141,12 +140,9 @@ class PredictsErrors(EstimatesAccuracy):
             return self.accuracy_interval(self.predict_error_proba(X))
         (X,) = indexable(X)
         _, observations = self._observe(read_once_if_small(X))
-        error_model = self.error_model_
-        if observations.representation is None and error_model.representation_ is not None:
-            # Novelty and error probability both need it.
-            matrix = represent(error_model.representation_, observations.X)
-            observations = replace(observations, representation=matrix)
-        novelty = None
+        error_model, novelty = self.error_model_, None
+        # Novelty and error probability both need the representation.
+        observations = error_model.with_representation(observations)
         if error_model.n_novelty_rows:
             novelty = error_model.novelty_of(observations.X, observations.representation)
         return self.accuracy_interval(
@@ -309,23 +305,19 @@ class PredictsErrors(EstimatesAccuracy):
         (X,) = indexable(X)
         if self.observers_:
             X = read_once_if_small(X)  # observers take the rows of a Dataset once more
-        classes, embedding, transform = np.unique(self.classes_), None, None
-        represent_chunk = None
+        classes, embedding, steps = np.unique(self.classes_), None, None
         if self.error_model_ is not None:
-            classes = self.error_model_.classes_
-            embedding, rest = shared_with(self.error_model_.representation_, self.estimator_)
-            transform = None if rest is None else partial(represent, rest)
-            representation = self.error_model_.representation_
-            if embedding is None and representation is not None and is_lazy(X):
-                represent_chunk = partial(represent, representation)
+            classes, representation = self.error_model_.classes_, self.error_model_.representation_
+            embedding, steps = shared_with(representation, self.estimator_)
+            if embedding is None and is_lazy(X):
+                steps = representation
         predictions = predict_base(
             self.estimator_,
             X,
             classes,
             by_argmax=self._argmax_is_label,
             embedding=embedding,
-            transform=transform,
-            represent=represent_chunk,
+            represent=None if steps is None else partial(represent, steps),
         )
         observations = Observations(
             X, predictions.proba, predictions.pred_encoded, representation=predictions.embedding

@@ -1,7 +1,7 @@
 """Estimate the probability that a prediction is wrong, from the prediction and its input."""
 
 from ._error_model import ErrorModel
-from ._results import ErrorExplanation
+from ._explanation import ErrorExplanation
 
 __all__ = [
     "ErrorExplanation",

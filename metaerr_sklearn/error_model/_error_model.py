@@ -57,8 +57,8 @@ from ..representation._choice import (
 )
 from ._accuracy import EstimatesAccuracy
 from ._cascade import Cascade
+from ._explanation import ExplainsErrors
 from ._novelty import PredictsNovelty
-from ._results import ErrorExplanation
 from ._sampling import (
     learned_share,
     make_folds,
@@ -69,7 +69,7 @@ from ._sampling import (
 )
 
 
-class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimator):
+class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimator):
     """Estimate the probability that a prediction made elsewhere is wrong.
 
     The predictions may come from a deployed model, an API or another machine. Train the error model
@@ -366,28 +366,18 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
         kept = self._fit_representation(sources, observations, representation, seed, memory)
         self._make_blocks(sources, base.estimator)
 
-        relation = observations.relation
-        sample = sample_rows(is_error, relation, seed, oversample_errors=learner.takes_weights)
+        sample = sample_rows(
+            is_error, observations.relation, seed, oversample_errors=learner.takes_weights
+        )
         self.n_learned_rows_ = len(is_error) if sample.rows is None else len(sample.rows)
         self._learned_share = learned_share(is_error, sample.rows)
         self._oof_weight = spread_weights(weight, counted, len(self.oof_error_proba_))
         observations, sampled = self._represent(observations, sample, learner, base.estimator, kept)
-        no_folds, folds, part = why_no_folds(sampled), None, None
-        if no_folds is None:
-            folds, part = make_folds(sampled, self.cv, seed)
-        else:
-            self._blocks = []
-        training = TrainingRows(
-            sampled,
-            reference=np.arange(len(sampled)) if sample.reference is None else sample.reference,
-            folds=folds,
-            part=part,
-            is_related=relation is not None and no_folds is None,
-            seed=seed,
-            n_jobs=self.n_jobs,
-            is_image=is_of_images(self.representation_),
-            is_hidden_layer=is_hidden_layer_of(self.representation_, base.estimator),
+        training, no_folds = self._make_training_rows(
+            sampled, sample.reference, seed, base.estimator
         )
+        if no_folds is not None:
+            self._blocks = []
         kept_of_rows = kept_for(training, memory)
         fitted = fit_blocks(self._blocks, training, kept_of_rows)
         self._blocks = [block for block, *_ in fitted]
@@ -461,36 +451,8 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
         parts = run_in_threads(self.n_jobs, works)
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def explain_error(self, X, proba, *, y_pred=None):
-        """Explain for each row what raises or lowers the log-odds of an error.
-
-        Parameters
-        ----------
-        X : as in fit
-            Inputs of the predictions.
-
-        proba : array-like of shape (n_samples, n_classes)
-            Class probabilities, columns as in fit.
-
-        y_pred : array-like of shape (n_samples,), default=None
-            Predicted labels; None takes the most probable class.
-
-        Returns
-        -------
-        explanation : ErrorExplanation
-            See `MetaErrorClassifier.explain_error`.
-
-        Raises
-        ------
-        ValueError
-            If the meta-learner's correction is no sum over meta-features.
-        """
-        check_is_fitted(self)
-        self.check_can_explain()
-        return self.explain_observations(self._check_predictions(X, proba, y_pred))
-
-    def explain_observations(self, observations):
-        """Explain checked observations.
+    def with_representation(self, observations):
+        """Return checked observations with their representation, if the model has one.
 
         Parameters
         ----------
@@ -499,11 +461,12 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
 
         Returns
         -------
-        explanation : ErrorExplanation
+        observations : Observations
         """
-        chunks = list(self._with_needed_inputs(observations).chunks(limits.ERROR_MODEL_CHUNK))
-        parts, names, base_values = zip(*map(self._contributions, chunks or [observations]))
-        return ErrorExplanation(np.concatenate(parts), np.array(names[0]), base_values[0])
+        if observations.representation is not None or self.representation_ is None:
+            return observations
+        matrix = represent(self.representation_, observations.X)
+        return replace(observations, representation=matrix)
 
     def check_parameters(self):
         """Raise if a parameter has no valid value, before anything costly is fitted."""
@@ -520,16 +483,6 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
             raise ValueError(
                 f"meta_features={self.meta_features!r} holds no block that {self.meta_learner!r} "
                 'uses. Add "confidence" or another block, or use meta_learner="lightgbm".'
-            )
-
-    def check_can_explain(self):
-        """Raise if the correction of the fitted meta-learner is no sum over meta-features."""
-        if self.meta_learner_ is not None and not self.meta_learner_.is_additive:
-            learner = getattr(self.meta_learner_, "estimator", self.meta_learner_)
-            raise ValueError(
-                "explain_error needs a meta-learner whose correction is a sum over meta-features, "
-                f"got {type(learner).__name__}. Fit with meta_learner="
-                '"auto", "lightgbm", "logistic" or "confidence".'
             )
 
     def _make_learner(self):
@@ -600,6 +553,24 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
             sampled = replace(sampled, representation=matrix)
         return observations, sampled
 
+    def _make_training_rows(self, rows, reference, seed, estimator):
+        """Return the rows to train on, in folds, and the reason if they cannot be split."""
+        no_folds, folds, part = why_no_folds(rows), None, None
+        if no_folds is None:
+            folds, part = make_folds(rows, self.cv, seed)
+        training = TrainingRows(
+            rows,
+            reference=reference,
+            folds=folds,
+            part=part,
+            is_related=rows.relation is not None and no_folds is None,
+            seed=seed,
+            n_jobs=self.n_jobs,
+            is_image=is_of_images(self.representation_),
+            is_hidden_layer=is_hidden_layer_of(self.representation_, estimator),
+        )
+        return training, no_folds
+
     def _describe_fit(self):
         """Set the attributes that describe what was learned."""
         full = self._cascade.full
@@ -634,15 +605,4 @@ class ErrorModel(EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimat
         return observations if self._needs_inputs(observations) else replace(observations, X=None)
 
     def _predict_chunk(self, observations):
-        return self._cascade.predict(self._with_representation(observations), self._blocks)
-
-    def _contributions(self, observations):
-        return self._cascade.contributions(
-            self._with_representation(observations), self._blocks, self.representation_
-        )
-
-    def _with_representation(self, observations):
-        if observations.representation is not None or self.representation_ is None:
-            return observations
-        matrix = represent(self.representation_, observations.X)
-        return replace(observations, representation=matrix)
+        return self._cascade.predict(self.with_representation(observations), self._blocks)

@@ -18,16 +18,16 @@ class Sample(NamedTuple):
     """Rows to train on, and how they were sampled.
 
     ``rows`` holds the positions of the sampled rows; None means all rows. ``reference`` holds the
-    positions in ``rows`` of the rows that were sampled regardless of their outcome; None means all
-    of ``rows``. ``weight`` holds weights that correct for oversampled outcomes; None means equal
-    weights. ``unused`` holds the rows that are neither sampled nor related to a sampled row: the
-    fitted model predicts them out-of-sample.
+    positions in ``rows`` of the rows that were sampled regardless of their outcome. ``weight``
+    holds weights that correct for oversampled outcomes; None means equal weights. ``unused`` holds
+    the rows that are neither sampled nor related to a sampled row: the fitted model predicts them
+    out-of-sample.
     """
 
-    rows: np.ndarray = None
-    reference: np.ndarray = None
-    weight: np.ndarray = None
-    unused: np.ndarray = np.arange(0)
+    rows: np.ndarray
+    reference: np.ndarray
+    weight: np.ndarray
+    unused: np.ndarray
 
 
 def sample_rows(is_error, relation, seed, *, oversample_errors):
@@ -54,7 +54,7 @@ def sample_rows(is_error, relation, seed, *, oversample_errors):
     """
     n_samples, weight = len(is_error), None
     if n_samples <= limits.MAX_FIT_ROWS:
-        return Sample()
+        return Sample(None, np.arange(n_samples), None, np.arange(0))
     random_state = np.random.default_rng(seed)
     is_sampled = np.zeros(n_samples, dtype=bool)
     if relation is not None:
