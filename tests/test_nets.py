@@ -15,11 +15,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, OneHotEncoder, StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn._base_estimator.adapter import adapt
 from metaerr_sklearn.neural import as_classifier
 
@@ -186,6 +186,27 @@ def test_net_at_the_end_of_a_pipeline(digits):
     msp = 1 - clf.predict_proba(X_test).max(axis=1)
     is_error = labels != y_test
     assert roc_auc_score(is_error, error_proba) > roc_auc_score(is_error, msp)
+
+
+def test_steps_before_a_net_may_work_in_place_in_weighted_fits(digits):
+    """Self-training draws batches by weight: the steps must not be fitted on scaled rows."""
+    X, X_test, y, _ = digits
+    X, partly = X.astype(np.float32) + 7, np.unique(y, return_inverse=True)[1]
+    partly[60:] = -1
+    found, expected = (
+        SelfTrainingWithMetaErr(
+            make_pipeline(
+                MaxAbsScaler(copy=copy), StandardScaler(copy=copy), make_net(TinyMLP, max_epochs=2)
+            ),
+            criterion="weight",
+            cv=2,
+            random_state=0,
+        )
+        .fit(X.copy(), partly)
+        .predict_proba(X_test)
+        for copy in (False, True)
+    )
+    assert_array_equal(found, expected)
 
 
 def test_grid_search_over_a_module_parameter(images):

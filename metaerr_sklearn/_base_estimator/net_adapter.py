@@ -108,9 +108,10 @@ class NetAdapter(ClassifierAdapter):
         pipeline = clone(self.estimator)
         name, net = pipeline.steps[-1]
         if len(pipeline.steps) > 1:
-            head = pipeline[:-1].fit(self.as_input(X), encoded)
+            X = self.as_input(X)
+            head = pipeline[:-1].fit(self.own_copy(X), encoded)
             pipeline.steps[:-1] = head.steps
-            X = transform_before(pipeline, self.as_input(X))
+            X = transform_before(pipeline, X)
         with self._explained(classes, X, encoded):
             pipeline.steps[-1] = (name, fit_net_weighted(net, X, encoded, weight, seed=seed))
         return _with_classes(pipeline, classes)
