@@ -86,10 +86,7 @@ class DelegatesToBase:
         proba : ndarray of shape (n_samples, n_classes)
             Output of the base, unchanged.
         """
-        params = route_output(self, "predict_proba", params)
-        check_is_fitted(self)
-        self._check_rows(X)
-        return adapt(self.estimator_).call("predict_proba", X, **params)
+        return self._call_base("predict_proba", X, params)
 
     @available_if(estimator_has("predict_log_proba"))
     def predict_log_proba(self, X, **params):
@@ -108,10 +105,7 @@ class DelegatesToBase:
         log_proba : ndarray of shape (n_samples, n_classes)
             Output of the base, unchanged.
         """
-        params = route_output(self, "predict_log_proba", params)
-        check_is_fitted(self)
-        self._check_rows(X)
-        return adapt(self.estimator_).call("predict_log_proba", X, **params)
+        return self._call_base("predict_log_proba", X, params)
 
     @available_if(estimator_has("decision_function"))
     def decision_function(self, X, **params):
@@ -130,10 +124,7 @@ class DelegatesToBase:
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Output of the base, unchanged.
         """
-        params = route_output(self, "decision_function", params)
-        check_is_fitted(self)
-        self._check_rows(X)
-        return adapt(self.estimator_).call("decision_function", X, **params)
+        return self._call_base("decision_function", X, params)
 
     def get_metadata_routing(self):
         """Return the metadata routing of this object.
@@ -143,6 +134,12 @@ class DelegatesToBase:
         routing : MetadataRouter
         """
         return make_router(self, super().get_metadata_routing(), self._routed_methods)
+
+    def _call_base(self, method, X, params):
+        params = route_output(self, method, params)
+        check_is_fitted(self)
+        self._check_rows(X)
+        return adapt(self.estimator_).call(method, X, **params)
 
     def _set_base(self, estimator, classes, X):
         """Set the deployed base, its classes in the order of its outputs, and the columns of X.

@@ -23,20 +23,14 @@ def check_split_parameter(cv):
         raise TypeError(
             f"cv={cv.__name__} is the class itself. Pass a splitter: cv={cv.__name__}(...)."
         )
-    if cv is None or isinstance(cv, bool) or (isinstance(cv, str) and cv != "prefit"):
-        pass
-    elif isinstance(cv, Integral):
-        if cv >= 2:
-            return
-    elif isinstance(cv, Real):
+    if isinstance(cv, Real) and not isinstance(cv, Integral):
         check_fraction(cv, "cv", closed="neither")
-        return
-    else:
-        return
-    raise ValueError(
-        f"cv must be an integer >= 2, a fraction in (0, 1), a splitter, an iterable of splits or "
-        f'"prefit", got {cv!r}. For five folds pass 5, for one hold-out of 30 % pass 0.3.'
-    )
+    is_unknown = cv is None or isinstance(cv, bool) or (isinstance(cv, str) and cv != "prefit")
+    if is_unknown or (isinstance(cv, Integral) and cv < 2):
+        raise ValueError(
+            f"cv must be an integer >= 2, a fraction in (0, 1), a splitter, an iterable of splits "
+            f'or "prefit", got {cv!r}. For five folds pass 5, for one hold-out of 30 % pass 0.3.'
+        )
 
 
 def make_splits(cv, X, y, *, groups=None, duplicate_id=None, split_params=None, seed=0, warn=True):
