@@ -1129,11 +1129,6 @@ def test_seed_decides_pickle_keeps_and_order_does_not_matter(learner, noisy_data
     assert_allclose(clf.predict_error_proba(X[300:301]), error_proba[50:51], rtol=1e-6)
 
 
-def test_clone_keeps_parameters():
-    clf = fast(GaussianNB(), LightGBMMetaLearner())
-    assert clone(clf).get_params().keys() == clf.get_params().keys()
-
-
 @pytest.mark.parametrize(
     ("learner", "label", "shown"),
     [

@@ -212,15 +212,6 @@ def test_positions_of_labels():
     assert_array_equal(label_positions(np.array(["c", "b", "a", "z"]), classes), [1, -1, 0, -1])
 
 
-def test_user_estimator_is_not_changed(cancer):
-    X, _, y, _ = cancer
-    base = LogisticRegression(max_iter=5000)
-    before = clone(base).get_params()
-    cross_fit(base, X, y, classes=np.unique(y), splits=make_splits(2, X, y), seed=0)
-    assert base.get_params() == before
-    assert not hasattr(base, "coef_")
-
-
 class AskOnlyAboutUnseenRows:
     """Look for each row among those that a 1-nearest-neighbour base was trained on."""
 

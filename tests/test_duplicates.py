@@ -5,9 +5,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
-from sklearn.neighbors import KNeighborsClassifier
 
-from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
 from metaerr_sklearn.model_selection._duplicates import find_duplicates
 from metaerr_sklearn.model_selection._splitting import make_splits
 
@@ -172,21 +170,6 @@ def test_duplicates_share_a_fold():
     for train, test in make_splits(5, X, y, duplicate_id=duplicate_id):
         assert not np.intersect1d(duplicate_id[train], duplicate_id[test]).size
         assert len(train) + len(test) == 100
-
-
-def test_duplicated_rows_do_not_hide_the_errors_of_a_base_that_memorises():
-    """Red if duplicates may be split: 1-NN then finds each row's duplicate, and is never wrong."""
-    rng = np.random.default_rng(0)
-    X = np.repeat(rng.normal(size=(200, 5)), 2, axis=0)
-    y = np.repeat(rng.integers(2, size=200), 2)
-    base, classes = KNeighborsClassifier(1), np.arange(2)
-
-    def error_rate(duplicate_id):
-        splits = make_splits(5, X, y, duplicate_id=duplicate_id)
-        return np.mean(cross_fit(base, X, y, classes=classes, splits=splits)[0].pred_encoded != y)
-
-    assert error_rate(duplicate_ids(X, y)) > 0.4
-    assert error_rate(None) < 0.2
 
 
 def test_duplicates_in_a_wide_sparse_matrix_with_empty_columns_and_zeros_written_out():

@@ -94,13 +94,6 @@ def test_class_missing_from_a_fold(images):
     assert clf.predict_proba(X[:5]).shape == (5, 10)
 
 
-def test_a_wrong_number_of_output_units_is_refused(images):
-    X, _, y, _ = images
-    net = make_net(module__n_outputs=12, max_epochs=1)
-    with pytest.raises(ValueError, match="A net needs as many output units as there are classes"):
-        fit(net, X, y)
-
-
 def test_raw_scores_without_softmax_are_refused(images):
     X, _, y, _ = images
     net = make_net(criterion=nn.NLLLoss, max_epochs=1)

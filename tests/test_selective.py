@@ -1,7 +1,5 @@
 """Answer or abstain: thresholds, reject labels, and any classifier inside."""
 
-import pickle
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -670,12 +668,6 @@ def test_cross_validate_grid_search_and_pipeline(digits, y_kind):
         search.best_estimator_[-1].accepts(search.best_estimator_[0].transform(X)).mean(),
     )
     assert search.best_params_ == {"selectiveclassifier__estimator__var_smoothing": 1e-2}
-
-
-def test_pickle(cancer):
-    X, _, y, _ = cancer
-    clf = SelectiveClassifier(GaussianNB(), target_coverage=0.7, random_state=0).fit(X, y)
-    assert_array_equal(pickle.loads(pickle.dumps(clf)).predict(X), clf.predict(X))
 
 
 # Errors

@@ -1,4 +1,3 @@
-import pickle
 import re
 import warnings
 
@@ -723,15 +722,6 @@ def test_a_seed_decides_everything(criterion, digits_with_few_labels):
     assert base.random_state is None
     SelfTrainingWithMetaErr(GaussianNB(), criterion=criterion).fit(X, partly)
     assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-
-
-def test_clone_and_pickle(digits_with_few_labels):
-    X, partly, X_test, _ = digits_with_few_labels
-    model = SelfTrainingWithMetaErr(LogisticRegression(max_iter=500), random_state=0)
-    model.fit(X, partly)
-    twin = pickle.loads(pickle.dumps(model))
-    assert_array_equal(twin.predict_error_proba(X_test), model.predict_error_proba(X_test))
-    assert not hasattr(clone(model), "estimator_")
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,6 @@ def test_groups_are_never_split(cv):
         make_splits(5, np.zeros((300, 1)), y, groups=np.zeros(300))
 
 
-def test_generator_of_splits_is_materialised():
-    y = np.tile([0, 1], 20)
-    splits = make_splits((s for s in KFold(4).split(y)), y, y)
-    assert len(splits) == 4
-
-
 @pytest.mark.parametrize("cv", [5, 0.3])
 def test_groups_of_one_row_each_split_rows_as_without_groups(cv):
     """Two duplicates are then split as well, because no row is related to another."""
