@@ -30,6 +30,7 @@ from metaerr_sklearn.slices import error_slices
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 SCORERS = coverage_scorer, neg_selective_risk_scorer
+from metaerr_sklearn._base_estimator.prediction import observe
 
 
 class InGivenOrder(ClassifierMixin, BaseEstimator):
@@ -474,3 +475,38 @@ def test_a_report_of_a_base_that_returns_nothing_is_refused(three_classes):
     X, y = three_classes
     with pytest.raises(ValueError, match=r"predict_proba of ReturnsNothing must have shape .*\(\)"):
         failure_report(ReturnsNothing().fit(X, y), X, y)
+
+
+class UsesItsOutputAgain(GaussianNB):
+    """Write the outputs of all calls into the same memory, as an engine for inference may do."""
+
+    memory = np.empty((1000, 3))
+
+    def predict_proba(self, X):
+        output = self.memory[: len(X)]
+        output[:] = super().predict_proba(X)
+        return output
+
+
+class ObservesIntoTheSameMemory:
+    memory = np.empty((1000, 4))
+
+    def observe(self, estimator, X):
+        output = self.memory[: len(X)]
+        output[:] = X
+        return output
+
+
+def test_outputs_in_the_same_memory_are_not_exchanged(three_classes, monkeypatch):
+    monkeypatch.setattr("metaerr_sklearn._utils.limits.PREDICT_CHUNK", 40)
+    X, y = three_classes
+
+    def outputs(base):
+        features = ["confidence", ObservesIntoTheSameMemory()]
+        clf = MetaErrorClassifier(base, "logistic", meta_features=features, random_state=0)
+        clf.fit(X, y)
+        assert_array_equal(observe(clf.estimator_, X, clf.observers_)[0], X)
+        return clf.oof_error_proba_, *clf.predict_with_error(X)
+
+    for expected, found in zip(outputs(GaussianNB()), outputs(UsesItsOutputAgain())):
+        assert_array_equal(found, expected)

@@ -214,7 +214,8 @@ class ClassifierAdapter:
         own_classes = self.classes_of_output(classes, X)
         if hasattr(self.estimator, "predict_proba"):
             output = self.call("predict_proba", X)
-            proba = np.asarray(as_numpy(output))
+            # The base may write its next output into the same memory.
+            proba = np.array(as_numpy(output))
             self._check_columns("predict_proba", proba, own_classes)
             positions = class_positions(output, own_classes) if is_frame(output) else None
             proba = self.checked_proba(proba if positions is None else proba[:, positions])

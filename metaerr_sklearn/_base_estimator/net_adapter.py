@@ -406,7 +406,7 @@ class NetAdapter(ClassifierAdapter):
 
     def own_proba(self, X, classes):
         """Return the net's probabilities and the labels of its outputs."""
-        proba = np.asarray(self.call("predict_proba", X))
+        proba = np.array(self.call("predict_proba", X))  # its memory may be that of the next call
         if proba.ndim != 2:
             raise ValueError(self._wrong_number(proba.shape, classes))
         labels = self._labels_of_outputs(classes, proba.shape[1])

@@ -96,7 +96,7 @@ def predict_base(estimator, X, classes, *, by_argmax=None, embedding=None, repre
         if by_argmax:
             labels = _argmax_labels(base, part, own_proba, own_classes)
         else:
-            labels = np.asarray(base.predict(part, classes))
+            labels = np.array(base.predict(part, classes))
         pred_encoded = label_positions(labels, classes)
         n_rows = num_samples(part)
         if not len(proba) == len(labels) == n_rows:

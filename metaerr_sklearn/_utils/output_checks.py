@@ -157,7 +157,7 @@ def class_positions(frame, classes):
 
 def as_columns(features, n_samples, name):
     """Return meta-features as a matrix of float, or raise unless each sample has one row."""
-    features = np.asarray(as_numpy(features), dtype=float)
+    features = np.array(as_numpy(features), dtype=float)  # its owner may use the memory again
     features = features[:, None] if features.ndim == 1 else features
     if features.ndim != 2 or len(features) != n_samples:
         raise ValueError(
