@@ -6,13 +6,20 @@ from _bases import partly_labeled
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.datasets import load_digits, load_iris, make_blobs, make_classification
+from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    PredefinedSplit,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -22,6 +29,7 @@ from metaerr_sklearn import (
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
 )
+from metaerr_sklearn._base_estimator.prediction import observe
 from metaerr_sklearn.metrics import ERROR_SCORERS, error_brier_score, failure_report
 from metaerr_sklearn.metrics._observation import predict_and_compare
 from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
@@ -30,7 +38,6 @@ from metaerr_sklearn.slices import error_slices
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
 SCORERS = coverage_scorer, neg_selective_risk_scorer
-from metaerr_sklearn._base_estimator.prediction import observe
 
 
 class InGivenOrder(ClassifierMixin, BaseEstimator):
@@ -341,6 +348,28 @@ def test_a_matrix_between_rows_is_refused_before_any_fit(wrap):
     expected = (clf.n_errors_ + 0.5) / (len(y) + 1)
     assert_allclose(clf.oof_error_proba_.mean(), expected, rtol=1e-3)
     assert 0 < clf.predict_error_proba(X @ X.T).max() < 0.5
+
+
+@pytest.mark.parametrize("cv", [PredefinedSplit(np.arange(150) % 3), "list"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        MetaErrorClassifier,
+        SelfTrainingWithMetaErr,
+        lambda base: SelectiveClassifier(base, target_coverage=0.8),
+    ],
+)
+def test_splits_by_position_inside_a_base_are_refused_before_any_fit(wrap, cv):
+    X, y = load_iris(return_X_y=True)
+    cv = list(StratifiedKFold(3).split(X, y)) if cv == "list" else cv
+    search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9, 1e-3]}, cv=cv)
+    for base in (search, make_pipeline(StandardScaler(), search)):
+        with pytest.raises(ValueError, match=r"cv of .* splits name rows of X by position"):
+            wrap(base).fit(X, y)
+    # Such a search can be fitted before, alone or as a member of the base.
+    MetaErrorClassifier(search.fit(X, y), "confidence", cv="prefit").fit(X, y)
+    member = VotingClassifier([("search", FrozenEstimator(search))], voting="soft")
+    MetaErrorClassifier(member, "confidence").fit(X, y)
 
 
 def test_a_ranking_by_probabilities_is_not_called_an_error_probability():

@@ -12,7 +12,11 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    PredefinedSplit,
+    TunedThresholdClassifierCV,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.semi_supervised import LabelPropagation, LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC, NuSVC
@@ -209,17 +213,29 @@ def can_fit_and_predict(estimator):
     return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
 
 
-def check_not_pairwise(estimator):
-    """Raise if the estimator takes a precomputed kernel or distance matrix as X.
+def check_takes_parts(estimator):
+    """Raise if the estimator cannot be trained on parts of the rows.
 
-    A fold of such a matrix is a selection of rows and of columns.
+    A precomputed kernel or distance matrix is a selection of rows and of columns. In splits that
+    name rows by position, the same positions are other rows in each part.
     """
+    name = type(estimator).__name__
     if get_tags(estimator).input_tags.pairwise:
         raise ValueError(
-            f"{type(estimator).__name__} takes a precomputed matrix between the training rows as "
-            "X, which cannot be divided into rows to train and to test on. Give it the rows "
-            "themselves, and a metric or kernel to compute."
+            f"{name} takes a precomputed matrix between the training rows as X, which cannot be "
+            "divided into rows to train and to test on. Give it the rows themselves, and a metric "
+            "or kernel to compute."
         )
+    parameters = estimator.get_params(deep=True)
+    frozen = tuple(f"{key}__" for key, v in parameters.items() if isinstance(v, FrozenEstimator))
+    for key, cv in parameters.items():
+        is_fixed = isinstance(cv, (list, tuple, PredefinedSplit))
+        if key.split("__")[-1] == "cv" and is_fixed and not key.startswith(frozen):
+            raise ValueError(
+                f"{key} of {name} is a {type(cv).__name__}, whose splits name rows of X by "
+                "position. The estimator is trained on parts of X, in which these positions are "
+                "other rows. Pass a number of folds, or a splitter such as GroupKFold."
+            )
 
 
 def check_all_labeled(estimator, y):

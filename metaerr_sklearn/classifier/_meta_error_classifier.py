@@ -15,8 +15,8 @@ from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.further_fits import FurtherFits, fit_observers_beside
 from .._base_estimator.inspection import (
     check_all_labeled,
-    check_not_pairwise,
     check_prefit,
+    check_takes_parts,
     final_estimator,
 )
 from .._base_estimator.observations import DeployedBase
@@ -409,7 +409,7 @@ class MetaErrorClassifier(
         check_all_labeled(self.estimator, y)
         if not is_prefit:
             if self.meta_learner is not None:
-                check_not_pairwise(self.estimator)
+                check_takes_parts(self.estimator)
                 check_untrained(self.estimator)
             check_two_classes(y, name)
             adapt(self.estimator).check_fit(X, y)

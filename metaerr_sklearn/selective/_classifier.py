@@ -14,8 +14,8 @@ from .._base_estimator.fitting import fit_base
 from .._base_estimator.fresh_nets import check_untrained
 from .._base_estimator.inspection import (
     check_all_labeled,
-    check_not_pairwise,
     check_prefit,
+    check_takes_parts,
     final_estimator,
     unwrap,
 )
@@ -381,7 +381,7 @@ class SelectiveClassifier(
         y = check_target(y, name)
         check_all_labeled(self.estimator, y)
         if not is_prefit:
-            check_not_pairwise(self.estimator)
+            check_takes_parts(self.estimator)
             check_untrained(self.estimator)
             adapt(self.estimator).check_fit(X, y)
             self._choose_reject_label(np.unique(y))

@@ -14,7 +14,7 @@ from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.caching import check_can_be_cached
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fresh_nets import check_untrained
-from .._base_estimator.inspection import check_not_pairwise, means_prefit, warn_of_unlabeled
+from .._base_estimator.inspection import check_takes_parts, means_prefit, warn_of_unlabeled
 from .._base_estimator.observations import DeployedBase, Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
@@ -456,7 +456,7 @@ class SelfTrainingWithMetaErr(
         """Check parameters and data before anything costly is fitted."""
         check_classifier(self.estimator)
         if self.meta_learner is not None:
-            check_not_pairwise(self.estimator)
+            check_takes_parts(self.estimator)
             check_untrained(self.estimator)
         self._check_parameters()
         check_has_target(y, type(self).__name__)
