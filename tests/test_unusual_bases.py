@@ -10,6 +10,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     PredefinedSplit,
     StratifiedKFold,
@@ -382,6 +383,18 @@ def test_a_ranking_by_probabilities_is_not_called_an_error_probability():
     )
     assert "error probability" not in str(failure_report(clf, X[900:], y[900:], n_bootstrap=0))
     assert "error probability" in str(failure_report(base, X[900:], y[900:], n_bootstrap=0))
+
+
+def test_an_error_model_inside_a_meta_estimator_is_not_taken_for_its_own(noisy_data):
+    X, y = noisy_data
+    inside = FixedThresholdClassifier(MetaErrorClassifier(GaussianNB(), "confidence"))
+    message = r"ranked by max probability: .*MetaErrorClassifier\(FixedThresholdClassifier\("
+    with pytest.warns(UserWarning, match=message):
+        SelectiveClassifier(inside, target_coverage=0.8).fit(X, y)
+    with pytest.warns(UserWarning, match=message):
+        failure_report(inside.fit(X, y), X, y, n_bootstrap=0)
+    outside = MetaErrorClassifier(FixedThresholdClassifier(GaussianNB()), "confidence").fit(X, y)
+    assert "error probability" in failure_report(outside, X, y, n_bootstrap=0)
 
 
 def test_groups_of_a_selective_classifier_are_named():

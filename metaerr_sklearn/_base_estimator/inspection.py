@@ -283,6 +283,26 @@ def warn_of_unlabeled(estimator, y):
         )
 
 
+def warn_of_hidden_error_model(estimator):
+    """Warn if the rows are ranked by probabilities although an error model is inside.
+
+    A meta-estimator around a `MetaErrorClassifier` may have other labels, and does not pass its
+    error probability on.
+    """
+    final = final_estimator(estimator)
+    if hasattr(final, "predict_with_error") or not hasattr(final, "get_params"):
+        return
+    for part in final.get_params(deep=True).values():
+        if hasattr(part, "predict_with_error"):
+            inner, outer = type(part).__name__, type(final).__name__
+            warn_caller(
+                f"The rows are ranked by max probability: {outer} does not pass on the error "
+                f"probability of the {inner} inside it. Put the {inner} outside: "
+                f"{inner}({outer}(...))."
+            )
+            return
+
+
 def _find_marked(base, y):
     """Return the marker of unlabeled rows of a semi-supervised classifier, and a mask of them."""
     if isinstance(base, _SEMI_SUPERVISED):

@@ -10,7 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .._base_estimator.adapter import adapt
-from .._base_estimator.inspection import final_estimator, unwrap, warn_of_unlabeled
+from .._base_estimator.inspection import (
+    final_estimator,
+    unwrap,
+    warn_of_hidden_error_model,
+    warn_of_unlabeled,
+)
 from .._base_estimator.prediction import predict_with_error
 from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_true_labels
@@ -105,6 +110,7 @@ def predict_and_compare(estimator, X, y, *, with_proba=True, needs_labels=True):
                 "decision_function, so its predictions cannot be ranked. Wrap it in "
                 "MetaErrorClassifier, which works with labels alone."
             )
+        warn_of_hidden_error_model(estimator)
         labels, error_proba = adapt(estimator).call("predict", X), proba_not_max(proba)
     else:
         labels, proba, error_proba = predict_with_error(estimator, X)

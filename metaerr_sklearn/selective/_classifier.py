@@ -18,6 +18,7 @@ from .._base_estimator.inspection import (
     check_takes_parts,
     final_estimator,
     unwrap,
+    warn_of_hidden_error_model,
 )
 from .._base_estimator.prediction import predict_base, predict_with_error
 from .._base_estimator.routing import route_fit
@@ -380,6 +381,7 @@ class SelectiveClassifier(
         X, y, _ = indexable(X, y, groups)
         y = check_target(y, name)
         check_all_labeled(self.estimator, y)
+        warn_of_hidden_error_model(self.estimator)
         if not is_prefit:
             check_takes_parts(self.estimator)
             check_untrained(self.estimator)
