@@ -5,7 +5,7 @@ from joblib.hashing import NumpyHasher
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._array_api import device, get_namespace
 from sklearn.utils._metadata_requests import _raise_for_params as raise_for_params
-from sklearn.utils.validation import _check_method_params as slice_fit_params
+from sklearn.utils.validation import _check_method_params as slice_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
@@ -36,6 +36,6 @@ __all__ = [
     "num_samples",
     "raise_for_params",
     "safe_indexing",
-    "slice_fit_params",
+    "slice_params",
     "with_callbacks",
 ]

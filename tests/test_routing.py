@@ -241,6 +241,25 @@ def test_a_validation_set_reaches_a_booster_as_it_is(data):
     assert 0 < model.estimator_.best_iteration_ < 100
 
 
+class WithValidation(GaussianNB):
+    """Record the validation sets of each fit."""
+
+    log = []  # noqa: RUF012 (one list for all clones)
+
+    def fit(self, X, y, eval_set=None, X_val=None):
+        WithValidation.log += [eval_set, X_val]
+        return super().fit(X, y)
+
+
+def test_a_validation_set_with_as_many_rows_as_the_training_set_is_not_cut(data):
+    X, y, partly = data
+    for make, labels in ((META, y), (SELECTIVE, y), (SELF, partly)):
+        WithValidation.log = []
+        make(WithValidation()).fit(X, labels, eval_set=X, X_val=X)
+        assert WithValidation.log
+        assert all(len(rows) == len(X) for rows in WithValidation.log)
+
+
 class RecordingKFold(GroupKFold):
     """Log the metadata of each split."""
 

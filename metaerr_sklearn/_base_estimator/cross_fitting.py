@@ -9,12 +9,13 @@ from joblib.parallel import get_active_backend
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._compat import num_samples, slice_fit_params
+from .._compat import num_samples
 from .._utils.failures import noted
 from .._utils.label_checks import check_same_kind
 from .._utils.messages import warn_caller
 from .._utils.output_checks import warn_if_worse_than_guessing
 from .._utils.probabilities import label_positions
+from .._utils.rows import slice_fit_params
 from .adapter import adapt
 from .caching import Kept, cached
 from .failed_folds import mend_failed_folds, with_other_seed

@@ -6,10 +6,9 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from .._compat import slice_fit_params
 from .._utils.interruption import stops_at_interrupt
 from .._utils.random import systematic_sample
-from .._utils.rows import take_rows
+from .._utils.rows import slice_fit_params, take_rows
 from .adapter import adapt
 from .inspection import resamples_rows
 from .routing import weight_route

@@ -8,12 +8,14 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
-from .._compat import num_samples, safe_indexing
+from .._compat import num_samples, safe_indexing, slice_params
 from . import limits
 from .columns import is_frame
 from .labels import as_objects
 from .messages import name_of
 
+# Words in the names of arguments of ``fit`` that hold a validation set, such as eval_set or X_val.
+_OF_VALIDATION = {"eval", "val", "valid", "validation"}
 # Memory that a cell of a chunk needs during computations: float64, held several times.
 _BYTES_PER_CELL = 64
 
@@ -42,6 +44,29 @@ def take_rows(X, rows):
             ordered, position = np.unique(rows, return_inverse=True)
             return safe_indexing(safe_indexing(X, ordered), position)
     return safe_indexing(X, rows)
+
+
+def slice_fit_params(X, params, indices):
+    """Return arguments of ``fit`` for some rows: those with one entry per row are cut.
+
+    A validation set has rows of its own, also if there are as many as in X.
+
+    Parameters
+    ----------
+    X : any, of length n_samples
+        Rows.
+    params : dict
+        Arguments by name.
+    indices : ndarray of int
+        Positions of the rows.
+
+    Returns
+    -------
+    params : dict
+    """
+    own = {name for name in params if _OF_VALIDATION & set(name.lower().split("_"))}
+    of_rows = {name: value for name, value in params.items() if name not in own}
+    return {**params, **slice_params(X, of_rows, indices=indices)}
 
 
 def own_copy(X):

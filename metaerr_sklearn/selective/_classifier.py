@@ -22,11 +22,7 @@ from .._base_estimator.inspection import (
 )
 from .._base_estimator.prediction import predict_base, predict_with_error
 from .._base_estimator.routing import route_fit
-from .._compat import (
-    CallbackSupportMixin,
-    slice_fit_params,
-    with_callbacks,
-)
+from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_target, check_true_labels
@@ -36,7 +32,7 @@ from .._utils.parameter_checks import check_fraction, check_weights
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
-from .._utils.rows import take_rows
+from .._utils.rows import slice_fit_params, take_rows
 from ..model_selection._duplicates import (
     find_duplicates,
     no_duplicate_warning,

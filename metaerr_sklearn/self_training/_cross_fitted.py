@@ -11,9 +11,8 @@ from sklearn import config_context
 from .._base_estimator.cross_fitting import cross_fit
 from .._base_estimator.observations import Observations
 from .._base_estimator.routing import weight_route
-from .._compat import slice_fit_params
 from .._utils.messages import warn_caller
-from .._utils.rows import take_rows
+from .._utils.rows import slice_fit_params, take_rows
 from ..model_selection._duplicates import (
     DuplicateReport,
     find_duplicates,

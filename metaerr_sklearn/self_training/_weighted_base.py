@@ -9,9 +9,10 @@ from .._base_estimator.caching import cached
 from .._base_estimator.fitting import fit_base, fit_weighted
 from .._base_estimator.inspection import fit_itself
 from .._base_estimator.prediction import predict_base
-from .._compat import num_samples, slice_fit_params
+from .._compat import num_samples
 from .._utils.failures import noted
 from .._utils.random import draw_seed
+from .._utils.rows import slice_fit_params
 
 
 class WeightedBase:
