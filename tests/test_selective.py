@@ -734,3 +734,15 @@ def test_scores_below_every_threshold_are_refused():
     score = np.r_[np.full(500, -np.inf), np.zeros(500)]
     with pytest.raises(ValueError, match="error_proba is -inf for 500 of 1000 rows"):
         certify_threshold(np.zeros(1000, dtype=bool), score, target_risk=0.05)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"), [(np.uint64, {}), (np.int64, {"reject_label": np.nan})]
+)
+def test_large_integers_stay_distinct_beside_the_reject_label(dtype, options, noisy_data):
+    X, y = noisy_data
+    y = y.astype(dtype) + dtype(2**60)
+    base = LogisticRegression(max_iter=1000)
+    clf = SelectiveClassifier(base, target_coverage=0.5, random_state=0, **options).fit(X, y)
+    answered = clf.accepts(X)
+    assert set(clf.predict(X)[answered].tolist()) == {2**60, 2**60 + 1}

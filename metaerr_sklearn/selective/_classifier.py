@@ -278,7 +278,7 @@ class SelectiveClassifier(
             The dtype is object if labels and reject label have no common type.
         """
         labels, error_proba = self._predict_with_error(X)
-        answers = labels.astype(_common_dtype(labels, self.reject_label_))
+        answers = labels.astype(_common_dtype(labels, self.classes_, self.reject_label_))
         answers[~(error_proba <= self.threshold_)] = self.reject_label_
         return answers
 
@@ -492,10 +492,13 @@ class SelectiveClassifier(
         return labels, proba, proba_of_other_classes(proba, pred_encoded)
 
 
-def _common_dtype(labels, reject_label):
+def _common_dtype(labels, classes, reject_label):
     """Return the dtype that holds labels and reject label without changing them."""
     reject_dtype = np.min_scalar_type(reject_label)
     kinds = {labels.dtype.kind, reject_dtype.kind}
     if kinds <= set("biuf") or kinds == {"U"}:
-        return np.result_type(labels.dtype, reject_dtype)
+        dtype = np.result_type(labels.dtype, reject_dtype)
+        # Floats would merge integers beyond 2^53, such as the hashes of names.
+        are_large = dtype.kind == "f" and classes.dtype.kind in "iu" and abs(classes).max() > 2**53
+        return np.dtype(object) if are_large else dtype
     return np.dtype(object)
