@@ -140,3 +140,12 @@ def test_labels_without_an_order_of_rows_are_refused(view):
     labels = {row: row % 2 for row in range(N)}
     with pytest.raises(TypeError, match=r"one label for each row, got a \w+. Pass an array"):
         MetaErrorClassifier(DummyClassifier()).fit(X, view(labels))
+
+
+def test_labels_that_fit_accepts_are_accepted_by_score():
+    y = (np.arange(N) % 2).astype(object)
+    clf = MetaErrorClassifier(DummyClassifier(), None).fit(X, y)
+    assert clf.score(X, y) == 0.5
+    y_partly = np.where(np.arange(N) < N // 2, y, -1)
+    model = SelfTrainingWithMetaErr(DummyClassifier(), None).fit(X, y_partly)
+    assert model.score(X, y) == 0.5

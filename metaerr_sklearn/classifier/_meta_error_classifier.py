@@ -25,6 +25,7 @@ from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_target, check_two_classes
+from .._utils.labels import read_labels
 from .._utils.messages import name_of
 from .._utils.parameter_checks import check_fraction, check_memory_parameter
 from .._utils.progress import FitProgress
@@ -391,6 +392,26 @@ class MetaErrorClassifier(
             own_classes = adapt(base).classes_of_output(classes, X)
         self._set_base(base, own_classes, X)
         return self
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of `predict`.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+        """
+        return super().score(X, read_labels(y), sample_weight)
 
     def _check_fit(self, X, y, groups, is_prefit):
         """Check parameters and data before anything costly is fitted."""

@@ -449,7 +449,8 @@ class SelfTrainingWithMetaErr(
             check_is_fitted(self)
             return self.estimator_.score(X, y, **given)
         raise_for_params(params, self, "score")
-        warn_of_unlabeled(self, read_labels(y))
+        y = read_labels(y)
+        warn_of_unlabeled(self, y)
         return super().score(X, y, sample_weight)
 
     def _check_fit(self, X, y, sample_weight, groups, fit_params):
