@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import bdtrc, betaincinv, logit
 from sklearn.utils import column_or_1d
 
-from ._utils.in_memory import check_in_memory
+from ._utils.in_memory import check_numbers
 from ._utils.messages import warn_caller
 from ._utils.parameter_checks import check_fraction
 
@@ -68,7 +68,7 @@ def check_shares(values, name):
     -------
     values : ndarray of shape (n_samples,)
     """
-    check_in_memory(values, name)
+    check_numbers(values, name)
     values = column_or_1d(values).astype(np.float64)
     # Probabilities that are rounded to low precision may sum to a little more than 1.
     is_share = (values > -0.01) & (values < 1.01)

@@ -57,6 +57,7 @@ RANKING = [
     risk_at_coverage,
     coverage_at_risk,
 ]
+MASKED = np.ma.array([0.5, 1.0], mask=[False, True])
 METRICS = [*RANKING, error_brier_score, error_log_loss]
 
 
@@ -339,6 +340,11 @@ def test_any_container_and_plain_number(metric, tied):
     [
         ([0, 2], [0.1, 0.2], None, "is_error must be True where .* values such as .*2"),
         (["a", "b"], [0.1, 0.2], None, "Compute it as y_pred != y_true"),
+        ([None, True], [0.1, 0.2], None, "is_error contains NaN, inf or None in 1 of 2 rows"),
+        (pd.Series([pd.NA, True]), [0.1, 0.2], None, "is_error contains NaN, inf or None"),
+        (MASKED.astype(bool), [0.1, 0.2], None, "is_error contains NaN, inf or None in 1 of 2"),
+        ([0, 1], MASKED, None, "error_proba is a masked array with 1 masked values"),
+        ([0, 1], [0.1, 0.2], MASKED, "sample_weight is a masked array with 1 masked values"),
         ([0, 1], [[0.9, 0.1], [0.2, 0.8]], None, "column 1 of a binary predict_proba"),
         ([0, 1], [np.nan, 0.2], None, "error_proba has 1 NaN"),
         ([0, 1], [0.1], None, "inconsistent numbers of samples"),

@@ -73,6 +73,21 @@ def check_in_memory(data, name="X"):
     )
 
 
+def check_no_mask(values, advice, name="X"):
+    """Raise if values are masked: NumPy, scikit-learn and torch read what is under the mask."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array with {np.ma.count_masked(values)} masked values, but the "
+            f"mask is ignored and the values under it are read. Pass {advice}."
+        )
+
+
+def check_numbers(values, name):
+    """Raise if numbers for each row are not in memory, or if some are masked."""
+    check_in_memory(values, name)
+    check_no_mask(values, "only the rows that have a value", name)
+
+
 def _is_dask(data):
     # An array of xarray has this method also if its rows are in memory, and then returns None.
     return callable(getattr(type(data), "__dask_graph__", None)) and (

@@ -7,7 +7,7 @@ from sklearn.utils import indexable as sklearn_indexable
 
 from .._compat import num_samples
 from .columns import is_frame
-from .in_memory import check_in_memory
+from .in_memory import check_in_memory, check_no_mask
 from .packages import check_importable
 from .rows import as_array, is_instance_by_name
 
@@ -50,7 +50,10 @@ def indexable(X, *others):
     elif hasattr(X, "detach"):
         X = _readable_tensor(X)
     _check_has_columns(X)
-    _check_no_mask(X)
+    check_no_mask(
+        X,
+        "X.filled(np.nan) if the classifier takes missing values, else X.filled(0) or the like",
+    )
     for other in others:
         check_in_memory(other, "y or groups")
         _check_no_list_of_inputs(X, other)
@@ -123,16 +126,6 @@ def _check_no_list_of_inputs(X, labels):
             f"X is a {kind} of {len(X)} arrays of {n_rows} rows, but each entry of a {kind} counts "
             "as a row. If they are the inputs of a net, pass a dict by name of the argument of its "
             'module: X = {"name": array, ...}.'
-        )
-
-
-def _check_no_mask(X):
-    """Raise if values are masked: scikit-learn and torch read what is under the mask."""
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(
-            f"X is a masked array with {np.ma.count_masked(X)} masked values, but classifiers "
-            "ignore the mask and read the values under it. Pass X.filled(np.nan) if the classifier "
-            "takes missing values, else X.filled(0) or another value."
         )
 
 

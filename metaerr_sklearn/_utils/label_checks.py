@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from .in_memory import check_in_memory
@@ -222,8 +222,8 @@ def distinct(values, name):
 
 def check_is_error(is_error):
     """Return is_error as one column of bool, or raise if it has values other than 0 and 1."""
-    check_in_memory(is_error, "is_error")
-    is_error = column_or_1d(np.asarray(is_error))
+    is_error = read_labels(is_error, name="is_error")
+    _check_no_label_is_missing(is_error, "Drop these rows.", name="is_error")
     if is_error.dtype == bool:
         return is_error
     is_boolean = np.isin(is_error, [0, 1])

@@ -7,7 +7,7 @@ from scipy.special import bdtrc
 from sklearn.utils import check_array
 
 from .columns import category_names, column_names, is_frame, own_names
-from .in_memory import check_in_memory
+from .in_memory import check_numbers
 from .labels import as_numpy
 from .messages import warn_caller
 
@@ -73,7 +73,7 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
     ValueError
         If the rows are not probability distributions, or the columns do not fit the classes.
     """
-    check_in_memory(proba, name)
+    check_numbers(proba, name)
     shape = np.shape(proba)
     if len(shape) != 2 and shape != (0,):
         advice = f" {_advice_for_one_column(proba)}" if len(shape) == 1 else ""

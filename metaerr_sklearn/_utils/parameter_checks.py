@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from .._compat import check_sample_weight
-from .in_memory import check_in_memory
+from .in_memory import check_numbers
 from .rows import is_instance_by_name
 
 
@@ -56,7 +56,7 @@ def check_memory_parameter(memory):
 
 def check_weights(sample_weight, X):
     """Return weights as an array: one for each row of X, none negative, at least one positive."""
-    check_in_memory(sample_weight, "sample_weight")
+    check_numbers(sample_weight, "sample_weight")
     values = np.asarray(sample_weight)
     if values.size and not values.any():
         raise ValueError(

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from .._utils.in_memory import check_in_memory
+from .._utils.in_memory import check_numbers
 from .._utils.label_checks import check_is_error
 from .._utils.parameter_checks import check_weights
 
@@ -13,7 +13,8 @@ ROUNDING = 1e-12
 
 def check_ranking(is_error, error_proba, sample_weight, *, drop_zero_weight=True):
     """Return is_error as bool, error_proba and weights as float64, without rows of weight 0."""
-    check_in_memory(error_proba, "error_proba")
+    check_numbers(error_proba, "error_proba")
+    check_numbers(sample_weight, "sample_weight")
     error_proba = np.asarray(error_proba)
     if error_proba.ndim == 2 and error_proba.shape[1] == 2:
         raise ValueError(

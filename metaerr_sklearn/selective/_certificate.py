@@ -5,7 +5,7 @@ from scipy.special import bdtr
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.binomial import clopper_pearson
-from .._utils.in_memory import check_in_memory
+from .._utils.in_memory import check_numbers
 from .._utils.label_checks import check_is_error
 from .._utils.parameter_checks import check_fraction
 
@@ -149,7 +149,7 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
 
 def _check_calibration(is_error, error_proba):
     """Return is_error as bool and error_proba as one column, or raise."""
-    check_in_memory(error_proba, "error_proba")
+    check_numbers(error_proba, "error_proba")
     is_error, error_proba = check_is_error(is_error), column_or_1d(error_proba)
     check_consistent_length(is_error, error_proba)
     if np.isnan(error_proba).any():
