@@ -385,6 +385,22 @@ def test_a_ranking_by_probabilities_is_not_called_an_error_probability():
     assert "error probability" in str(failure_report(base, X[900:], y[900:], n_bootstrap=0))
 
 
+class CopiesItsList(GaussianNB):
+    def __init__(self, columns=None):
+        super().__init__()
+        self.columns = columns if isinstance(columns, (tuple, type(None))) else list(columns)
+
+
+@pytest.mark.parametrize("wrap", [MetaErrorClassifier, SelfTrainingWithMetaErr])
+def test_a_base_that_copies_a_parameter_says_what_to_pass(wrap, noisy_data):
+    X, y = noisy_data
+    with pytest.raises(RuntimeError, match=r"Cannot clone .* modifies parameter columns.* a tuple"):
+        wrap(make_pipeline(StandardScaler(), CopiesItsList([0, 1]))).fit(X, y)
+    MetaErrorClassifier(CopiesItsList((0, 1)), None).fit(X, y)
+    # A fitted one is not cloned.
+    MetaErrorClassifier(CopiesItsList([0]).fit(X, y), "confidence", cv="prefit").fit(X, y)
+
+
 def test_an_error_model_inside_a_meta_estimator_is_not_taken_for_its_own(noisy_data):
     X, y = noisy_data
     inside = FixedThresholdClassifier(MetaErrorClassifier(GaussianNB(), "confidence"))

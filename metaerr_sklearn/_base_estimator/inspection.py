@@ -1,7 +1,7 @@
 """Find out what kind of classifier the base is."""
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -214,7 +214,7 @@ def can_fit_and_predict(estimator):
 
 
 def check_takes_parts(estimator):
-    """Raise if the estimator cannot be trained on parts of the rows.
+    """Raise if clones of the estimator cannot be trained on parts of the rows.
 
     A precomputed kernel or distance matrix is a selection of rows and of columns. In splits that
     name rows by position, the same positions are other rows in each part.
@@ -226,6 +226,13 @@ def check_takes_parts(estimator):
             "divided into rows to train and to test on. Give it the rows themselves, and a metric "
             "or kernel to compute."
         )
+    try:
+        clone(estimator)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{error}. Clones of the estimator are trained. If the parameter is a list that its "
+            "class copies, as CatBoost does, pass a tuple: cat_features=(0, 2)."
+        ) from error
     parameters = estimator.get_params(deep=True)
     frozen = tuple(f"{key}__" for key, v in parameters.items() if isinstance(v, FrozenEstimator))
     for key, cv in parameters.items():
