@@ -622,6 +622,10 @@ def test_report_weights_are_repetitions(digits):
     assert_allclose(weighted["error_rate"], repeated["error_rate"])
     for row, values in repeated["scores"].items():
         assert_allclose(list(weighted["scores"][row].values()), list(values.values()))
+    counted = weight > 0
+    without = failure_report(model, X[counted], y[counted], **options)
+    for name in ("n_samples", "n_errors"):
+        assert weighted[name] == without[name] < len(y)
 
 
 @pytest.mark.parametrize("n_errors", [0, 1])

@@ -160,8 +160,8 @@ def failure_report(
     )
 
     report = {
-        "n_samples": len(is_error),
-        "n_errors": int(is_error.sum()),
+        "n_samples": int(np.sum(weight > 0)),
+        "n_errors": int(np.sum(is_error & (weight > 0))),
         "error_rate": float(np.average(is_error, weights=weight)),
         "error_rate_interval": None,
         "confidence_level": confidence_level,
