@@ -2,7 +2,6 @@
 
 import re
 from contextlib import contextmanager, nullcontext
-from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -21,6 +20,14 @@ from .inspection import (
     has_predict_of,
     transform_before,
     without_wrappers,
+)
+from .net_checks import (
+    check_iterator,
+    check_monitors,
+    check_sampler,
+    check_takes_table,
+    check_validation_rows,
+    check_was_trained,
 )
 
 
@@ -130,7 +137,7 @@ class NetAdapter(ClassifierAdapter):
             with self._explained_inputs(X):
                 yield
         except IndexError as error:
-            self._check_sampler()
+            check_sampler(self.final)
             missing = re.search(r"Target (\d+) is out of bounds", str(error))
             if missing is None:
                 raise
@@ -150,90 +157,19 @@ class NetAdapter(ClassifierAdapter):
 
     def check_fit(self, X, y):
         """Raise if the net cannot be trained on these rows, before anything costly is fitted."""
-        self._check_iterator()
-        self._check_monitors()
+        check_iterator(self.final)
+        check_monitors(self.final)
         self._outputs_of(np.unique(y), X)
-
-    def _check_iterator(self):
-        if getattr(self.final, "iterator_valid__drop_last", False):
-            raise ValueError(
-                f"{self.name} has iterator_valid__drop_last=True, so that the last "
-                "rows get no prediction: net.set_params(iterator_valid__drop_last=False)."
-            )
-
-    def _check_monitors(self):
-        """Raise if a callback waits for a score of validation rows that the net does not have."""
-        callbacks = getattr(self.final, "callbacks", None)
-        if self.final.train_split is not None or not isinstance(callbacks, (list, tuple)):
-            return
-        callbacks = [entry[-1] if isinstance(entry, tuple) else entry for entry in callbacks]
-        for callback in callbacks:
-            if hasattr(callback, "scoring") or not type(callback).__module__.startswith("skorch."):
-                return  # it may record the score
-        for callback in callbacks:
-            monitor, policy = getattr(callback, "monitor", None), getattr(callback, "policy", None)
-            score = monitor.removesuffix("_best") if isinstance(monitor, str) else ""
-            is_used = policy is None or "Plateau" in str(policy)
-            if is_used and score in ("valid_loss", "valid_acc"):
-                kind = type(callback).__name__
-                instead = f", or monitor={monitor.replace('valid', 'train')!r} in {kind}"
-                raise ValueError(
-                    f"{kind} among the callbacks of {self.name} needs {monitor!r}, but with "
-                    "train_split=None the net has no validation rows. Set "
-                    "train_split=skorch.dataset.ValidSplit(5, stratified=True)"
-                    f"{instead if score == 'valid_loss' else ''}."
-                )
-
-    def _check_sampler(self):
-        """Raise if the net draws its training rows by their numbers in one set of rows."""
-        sampler = self.final.get_params_for("iterator_train").get("sampler")
-        if sampler is not None:
-            kind = type(sampler).__name__
-            raise ValueError(
-                f"iterator_train__sampler of {self.name} is a {kind}, which draws rows by their "
-                "numbers in one set of rows, but each fit has other rows. Let the net make a "
-                "sampler for each set: pass iterator_train=loader, with a function loader(dataset, "
-                f'**options) that returns DataLoader(dataset, **{{"sampler": {kind}(...), '
-                "**options}). To weight the classes only, pass criterion__weight=."
-            )
 
     def check_training_parts(self, y, parts):
         """Raise if the net cannot draw its rows, or hold out some, in a training part."""
-        self._check_sampler()
-        split = getattr(self.final, "train_split", None)
-        n_splits = getattr(split, "cv", None)
-        if not getattr(split, "stratified", False) or not isinstance(n_splits, Integral):
-            return
-        for part in parts:
-            n_largest = np.unique(y[part], return_counts=True)[1].max(initial=0)
-            if n_largest < n_splits:
-                raise ValueError(
-                    f"{self.name} holds out rows of its own for validation: its "
-                    f"train_split needs {n_splits} rows of a class, but a fold leaves {n_largest} "
-                    "for training. Set train_split=None in the net, or give more labels per class."
-                )
+        check_sampler(self.final)
+        check_validation_rows(self.final, y, parts)
 
     def check_takes_table(self):
-        """Raise if the net takes images. Meta-features are a table."""
-        from torch import nn
-
-        if isinstance(self.estimator, Pipeline):
-            return  # its first steps may turn a table into images
-        try:
-            net = clone(self.final).set_params(callbacks="disable")
-            with self.preserved_rng(0):
-                net.initialize()
-        except Exception:
-            return  # the module may get its size only in fit
-        if not any(isinstance(m, (nn.Conv2d, nn.Conv3d)) for m in net.module_.modules()):
-            return
-        try:
-            net.predict_proba(np.zeros((2, 20), dtype=np.float32))
-        except Exception as error:
-            raise ValueError(
-                f"{self.name} as meta_learner takes images, but it would get a "
-                'table of meta-features. Pass meta_features="input" to train it on X itself.'
-            ) from error
+        """Raise if the net takes images, unless first steps may make images of a table."""
+        if not isinstance(self.estimator, Pipeline):
+            check_takes_table(self.final)
 
     def _encode(self, y_encoded, classes, X):
         """Return output numbers as int64, or classes as float32 for a net with one output unit."""
@@ -357,7 +293,7 @@ class NetAdapter(ClassifierAdapter):
 
         X = self.own_copy(self.as_input(X))
         check_has_rows(X, self.final)
-        self._check_iterator()
+        check_iterator(self.final)
         try:
             with NET_LOCK, preserved_rng(0), self._explained_inputs(X):
                 output = getattr(self.estimator, method)(X)
@@ -572,24 +508,9 @@ class NetAdapter(ClassifierAdapter):
 def _with_classes(estimator, classes):
     """Set the labels of a fitted net, which was trained on the numbers of its outputs."""
     net = final_estimator(estimator)
-    _check_was_trained(net)
+    check_was_trained(net)
     net.classes_inferred_ = classes
     return estimator
-
-
-def _check_was_trained(net):
-    """Raise if no epoch of a fit had a batch: the net then has its random first weights."""
-    history = getattr(net, "history_", None) or [{}]
-    if any(epoch.get("train_batch_count", 1) for epoch in history):
-        return
-    why = "Its iterator_train gave no batch."
-    if net.get_params_for("iterator_train").get("drop_last"):
-        why = (
-            "iterator_train__drop_last=True drops the last batch if it is not full, and with "
-            f"batch_size={net.batch_size} no batch is full. Lower batch_size, or set "
-            "iterator_train__drop_last=False."
-        )
-    raise ValueError(f"{name_of(net)} was not trained on any row: {why}")
 
 
 def _is_text(labels):
