@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 
 from metaerr_sklearn import ErrorModel, MetaErrorClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn._utils.images import holds_images
-from metaerr_sklearn.meta_features._blocks import resolve_auto
+from metaerr_sklearn.meta_features._choice import resolve_auto
 from metaerr_sklearn.neural import AugmentedConfidence, as_classifier
 
 pytestmark = pytest.mark.usefixtures("small_second_opinion")

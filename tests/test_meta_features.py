@@ -19,13 +19,12 @@ from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predi
 from metaerr_sklearn.error_model._sampling import make_folds
 from metaerr_sklearn.meta_features._base import TrainingRows
 from metaerr_sklearn.meta_features._blocks import (
-    BLOCKS,
     ConfidenceBlock,
     CustomBlock,
     InputBlock,
     PredictedClassBlock,
-    check_meta_features,
 )
+from metaerr_sklearn.meta_features._choice import BLOCKS, check_meta_features
 from metaerr_sklearn.meta_features._neighbors import NeighborIndex, NeighborsBlock, _effective_rank
 from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
 from metaerr_sklearn.model_selection._splitting import make_splits

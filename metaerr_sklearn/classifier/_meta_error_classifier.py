@@ -32,7 +32,7 @@ from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import read_once_if_small
 from ..error_model import ErrorModel
-from ..meta_features._blocks import observers_in, resolve_auto
+from ..meta_features._choice import observers_in, resolve_auto
 from ..meta_learners._choice import HasMetaLearner
 from ..model_selection._duplicates import find_duplicates, report_duplicates
 from ..model_selection._splitting import (

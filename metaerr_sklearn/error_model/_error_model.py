@@ -33,12 +33,11 @@ from .._utils.probabilities import label_positions, log_loss_of_logits
 from .._utils.random import draw_seed
 from .._utils.threads import run_in_threads
 from ..meta_features._base import TrainingRows
-from ..meta_features._blocks import (
+from ..meta_features._blocks import fit_blocks, kept_for
+from ..meta_features._choice import (
     check_meta_features,
     check_no_observers,
     choose_blocks,
-    fit_blocks,
-    kept_for,
     make_blocks,
     needs_representation,
 )

@@ -29,7 +29,7 @@ from .._utils.probabilities import add_log_odds, proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from ..error_model import ErrorModel
-from ..meta_features._blocks import check_no_observers, means_one_pass
+from ..meta_features._choice import check_no_observers, means_one_pass
 from ..meta_learners._choice import HasMetaLearner
 from ..model_selection._splitting import check_split_parameter
 from ..representation._choice import fit_representation
