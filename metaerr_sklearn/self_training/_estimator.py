@@ -339,48 +339,17 @@ class SelfTrainingWithMetaErr(
         random_state = self.random_state
         if self.memory is not None and random_state is None:
             random_state = 0  # with other folds and seeds, no earlier fit would be in the cache
-        weight, seed = arguments.sample_weight, draw_seed(random_state)
-        class_prior = check_class_prior(self.class_prior, self.classes_, y_encoded, weight)
+        seed = draw_seed(random_state)
         self.criterion_ = self._choose_criterion()
-        base_weight, base_params = self._base_arguments(arguments)
         # The number of rounds is not known beforehand. Without a meta-learner only the lines of
         # scikit-learn's class are printed.
         verbose = self.verbose and self.meta_learner is not None
         progress = FitProgress(self, None, X, y, verbose=verbose)
-        base = WeightedBase(
-            self.estimator,
-            X,
-            self.classes_,
-            sample_weight=base_weight,
-            fit_params=base_params,
-            is_labeled=y_encoded >= 0,
-            random_state=None if random_state is None else seed,
-            as_sklearn=self.meta_learner is None and self.criterion_ in ("threshold", "k_best"),
-            memory=check_memory_parameter(self.memory),
-            on_fit=partial(progress.done, "base estimator"),
-        )
-        on_round = partial(self._report_round, progress)
-        state = PseudoLabels(base, y_encoded, class_prior=class_prior, seed=seed, on_round=on_round)
+        state = self._make_state(X, y_encoded, arguments, seed, random_state is not None, progress)
         with adapt(self.estimator).preserved_rng(seed):
             if self.meta_learner is not None:
-                supervised = state.fit_supervised()
-                on_fold = partial(progress.done, "fold")
-                state.cross_fitted = cross_fit_labeled(
-                    self, base, y_encoded, arguments, seed, on_fold
-                )
-                if state.cross_fitted is not None:
-                    state.error_model = self._fit_error_model(
-                        X, y_encoded, state.cross_fitted, supervised, seed
-                    )
-                progress.done("error model")
-            if len(state.unlabeled):
-                run_criterion = CRITERIA[self.criterion_]
-                self.estimator_, self.termination_condition_ = run_criterion(state, self)
-                self._error_level = state.deployed_level(self.estimator_)
-            else:
-                state.n_iter = 0 if self.meta_learner is None else 1
-                self.estimator_, self.termination_condition_ = state.fit_supervised(), "all_labeled"
-                self._error_level = 0.0
+                self._learn_errors(state, y_encoded, arguments, seed, progress)
+            self._fit_final_base(state)
         progress.close()
         self._finish(state, X, y)
         return self
@@ -485,15 +454,6 @@ class SelfTrainingWithMetaErr(
             check_two_classes(labels[is_weighted], type(self).__name__)
         return X, y, y_encoded, arguments
 
-    def _base_arguments(self, arguments):
-        """Return the weights of the base, and the other arguments of its fit."""
-        base_params = dict(arguments.base_params)
-        name, _ = weight_route(self.estimator, base_params)
-        weight = base_params.pop(name, None)
-        if adapt(self.estimator).sample_weight_param() is None:
-            weight = arguments.sample_weight  # the rows are resampled, or batches drawn, by weight
-        return weight, base_params
-
     def _check_parameters(self):
         check_no_observers(self.meta_features)
         criteria = ("auto", *CRITERIA)
@@ -538,6 +498,59 @@ class SelfTrainingWithMetaErr(
         if adapt(self.estimator).is_net:
             return "certain"
         return "consensus" if self._is_automatic() else "weight"
+
+    def _make_state(self, X, y_encoded, arguments, seed, is_seeded, progress):
+        """Return the state of the fit before the first round."""
+        class_prior = check_class_prior(
+            self.class_prior, self.classes_, y_encoded, arguments.sample_weight
+        )
+        weight, fit_params = self._base_arguments(arguments)
+        base = WeightedBase(
+            self.estimator,
+            X,
+            self.classes_,
+            sample_weight=weight,
+            fit_params=fit_params,
+            is_labeled=y_encoded >= 0,
+            random_state=seed if is_seeded else None,
+            as_sklearn=self.meta_learner is None and self.criterion_ in ("threshold", "k_best"),
+            memory=check_memory_parameter(self.memory),
+            on_fit=partial(progress.done, "base estimator"),
+        )
+        on_round = partial(self._report_round, progress)
+        return PseudoLabels(base, y_encoded, class_prior=class_prior, seed=seed, on_round=on_round)
+
+    def _base_arguments(self, arguments):
+        """Return the weights of the base, and the other arguments of its fit."""
+        base_params = dict(arguments.base_params)
+        name, _ = weight_route(self.estimator, base_params)
+        weight = base_params.pop(name, None)
+        if adapt(self.estimator).sample_weight_param() is None:
+            weight = arguments.sample_weight  # the rows are resampled, or batches drawn, by weight
+        return weight, base_params
+
+    def _learn_errors(self, state, y_encoded, arguments, seed, progress):
+        """Cross-fit the base on the labeled rows, and fit the model of its errors."""
+        supervised = state.fit_supervised()
+        state.cross_fitted = cross_fit_labeled(
+            self, state.base, y_encoded, arguments, seed, partial(progress.done, "fold")
+        )
+        if state.cross_fitted is not None:
+            state.error_model = self._fit_error_model(
+                state.base.X, y_encoded, state.cross_fitted, supervised, seed
+            )
+        progress.done("error model")
+
+    def _fit_final_base(self, state):
+        """Choose pseudo-labels, train on them, and measure the level of the errors."""
+        if len(state.unlabeled):
+            run_criterion = CRITERIA[self.criterion_]
+            self.estimator_, self.termination_condition_ = run_criterion(state, self)
+            self._error_level = state.deployed_level(self.estimator_)
+        else:
+            state.n_iter = 0 if self.meta_learner is None else 1
+            self.estimator_, self.termination_condition_ = state.fit_supervised(), "all_labeled"
+            self._error_level = 0.0
 
     def _fit_error_model(self, X, y_encoded, cross_fitted, supervised, seed):
         """Fit an OpinionPool if it is needed or errors are few, else an ErrorModel."""
