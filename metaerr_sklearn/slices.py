@@ -19,7 +19,7 @@ from ._utils.messages import warn_caller
 from ._utils.parameter_checks import check_fraction
 from ._utils.random import draw_seed
 from ._utils.rows import take_rows
-from .metrics._observation import predict_and_compare
+from .metrics._compared_predictions import predict_and_compare
 
 # The significance level of the tests that select regions. It is low because a tree takes the best
 # of many splits.

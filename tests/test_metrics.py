@@ -43,7 +43,7 @@ from metaerr_sklearn.metrics import (
     risk_at_coverage,
     risk_coverage_curve,
 )
-from metaerr_sklearn.metrics._observation import predict_and_compare
+from metaerr_sklearn.metrics._compared_predictions import predict_and_compare
 from metaerr_sklearn.metrics._report import _fpr_of_ties
 from metaerr_sklearn.metrics._risk_coverage import tie_weights
 

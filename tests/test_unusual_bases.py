@@ -32,7 +32,7 @@ from metaerr_sklearn import (
 )
 from metaerr_sklearn._base_estimator.prediction import observe
 from metaerr_sklearn.metrics import ERROR_SCORERS, error_brier_score, failure_report
-from metaerr_sklearn.metrics._observation import predict_and_compare
+from metaerr_sklearn.metrics._compared_predictions import predict_and_compare
 from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
 from metaerr_sklearn.slices import error_slices
 

@@ -8,9 +8,9 @@ from sklearn.utils import check_scalar
 from .._utils.parameter_checks import check_fraction
 from .._utils.random import draw_seed
 from ._checks import ROUNDING, check_ranking, rank_scores
+from ._compared_predictions import predict_and_compare
 from ._detection import error_brier_score, error_log_loss, error_roc_auc, fpr_at_tpr
 from ._intervals import Intervals, wilson
-from ._observation import predict_and_compare
 from ._risk_coverage import augrc, aurc, sum_ties
 
 # Rows of all draws of the bootstrap together, which bounds its time. With many rows, fewer draws

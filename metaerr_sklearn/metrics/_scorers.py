@@ -6,6 +6,7 @@ from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._utils.parameter_checks import check_arguments
+from ._compared_predictions import predict_and_compare
 from ._detection import (
     error_average_precision,
     error_brier_score,
@@ -13,7 +14,6 @@ from ._detection import (
     error_roc_auc,
     fpr_at_tpr,
 )
-from ._observation import predict_and_compare
 from ._risk_coverage import augrc, aurc, coverage_at_risk, excess_aurc, risk_at_coverage
 
 

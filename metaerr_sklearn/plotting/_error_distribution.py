@@ -5,7 +5,7 @@ from scipy.special import expit, logit
 
 from ..metrics import error_roc_auc
 from ..metrics._checks import check_ranking
-from ..metrics._observation import predict_and_compare
+from ..metrics._compared_predictions import predict_and_compare
 from ._style import BLUE, VERMILION, import_pyplot, make_axes, style_axes
 
 # The least and the greatest probability that bins of equal width in log-odds distinguish.

@@ -7,7 +7,7 @@ from .._utils.images import spatial_axes
 from .._utils.in_memory import check_in_memory
 from .._utils.indexable import indexable
 from .._utils.rows import as_array
-from ..metrics._observation import predict_and_compare
+from ..metrics._compared_predictions import predict_and_compare
 from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._utils.in_memory import check_in_memory
 from ..metrics import aurc, risk_at_coverage
-from ..metrics._observation import predict_and_compare
+from ..metrics._compared_predictions import predict_and_compare
 from ..metrics._risk_coverage import operating_point_of
 from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes, style_axes
 
