@@ -122,8 +122,8 @@ def find_duplicates(X, y):
     _, first, count = np.unique(row_id, return_index=True, return_counts=True)
     if len(first) == len(row_id):
         return Duplicates(row_id, False, "no row has a duplicate")
-    table = _describe(X, first)
-    if table.is_grid:
+    described = _describe(X, first)
+    if described.is_grid:
         reason = "the columns have so few values that rows are equal by chance"
         return Duplicates(row_id, False, reason)
     y_encoded, class_size = np.unique(y, return_inverse=True, return_counts=True)[1:]
@@ -133,13 +133,13 @@ def find_duplicates(X, y):
     )
     p_value, is_uneven = _compare_with_draws(count)
     # Distinct rows of much information are rarely equal by chance: then less evidence is enough.
-    if p_value <= (0.1 if table.is_rich else 0.02):
+    if p_value <= (0.1 if described.is_rich else 0.02):
         reason = "they repeat a more even number of times than rows drawn at random from a list"
         return Duplicates(row_id, True, reason, is_material)
-    if _is_class_repeated(row_id, y_encoded, n_repeated, table.is_rich):
+    if _is_class_repeated(row_id, y_encoded, n_repeated, described.is_rich):
         reason = "rows of one class repeat and rows of another do not, as after oversampling"
         return Duplicates(row_id, True, reason, is_material)
-    if not table.is_rich:
+    if not described.is_rich:
         return Duplicates(row_id, False, "rows with so few values are equal by chance")
     if is_uneven:
         reason = "some rows repeat far more often than others, as frequent rows do in new data"
@@ -258,7 +258,7 @@ def _is_class_repeated(row_id, y_encoded, n_repeated, is_rich):
     return not _compare_with_draws(of_class[of_class > 0])[1]
 
 
-class _Table(NamedTuple):
+class _Description(NamedTuple):
     """Whether rows fill a grid, and whether equal rows are unlikely by chance."""
 
     is_grid: bool
@@ -278,13 +278,13 @@ def _describe(X, distinct):
     columns = _columns(take_rows(X, some), rng)
     if columns is None:  # a list of texts
         texts = np.asarray(take_rows(X, some), dtype=object)
-        return _Table(False, _are_long(texts))
+        return _Description(False, _are_long(texts))
     n_levels = np.array([_n_levels(column) for column in columns])
     is_grid = np.log(n_levels).sum() <= np.log(10 * len(some))
     measured = [_is_measured(column, levels) for column, levels in zip(columns, n_levels)]
     is_rich = any(measured) and (np.isinf(n_levels).any() or len(some) >= _MIN_FRACTIONS)
     is_rich = is_rich or sum(measured) > 1 or _half_is_enough(columns, rng)
-    return _Table(bool(is_grid), bool(is_rich))
+    return _Description(bool(is_grid), bool(is_rich))
 
 
 def _n_levels(column):
