@@ -1,5 +1,6 @@
 """Hidden layers of compiled nets and of modules that return more than one tensor."""
 
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -135,3 +136,23 @@ def test_a_net_without_a_linear_layer_is_compared_by_pixels_with_a_reason(images
     MetaErrorClassifier(
         FrozenEstimator(base), "logistic", representation=layer, random_state=0
     ).fit(X, y)
+
+
+def test_a_thread_adds_no_hook_while_another_thread_predicts(net, images):
+    X = images[4]
+    embedding = TorchEmbedding(net)
+    thread = threading.Thread(target=embedding.fit_transform, args=(X,))
+
+    def n_hooks():
+        modules = net.module_.modules()
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
+
+    with embedding.record() as parts:
+        before = n_hooks()
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        assert n_hooks() == before
+        net.predict_proba(X)
+    thread.join()
+    assert_array_equal(np.concatenate(parts), embedding.transform(X))

@@ -188,13 +188,13 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         net = as_fitted_net(self.net)
         check_has_rows(X, net)
         values, parts = [], []
-        hooks = self._register_hooks(net.module_, values)
         # A DataLoader draws a number from the global generator, even if it does not shuffle.
-        rng = preserved_rng(0, device=net.device)
-        with NET_LOCK, rng, restored_after(net, hooks), _without_compilation():
-            for output in net.forward_iter(input_of(net, X)):
-                parts.append(self._rows_of_layer(values, n_rows(output)))
-                values.clear()
+        with NET_LOCK, preserved_rng(0, device=net.device), _without_compilation():
+            hooks = self._register_hooks(net.module_, values)
+            with restored_after(net, hooks):
+                for output in net.forward_iter(input_of(net, X)):
+                    parts.append(self._rows_of_layer(values, n_rows(output)))
+                    values.clear()
         return np.concatenate(parts)
 
     def _register_hooks(self, module, values):
