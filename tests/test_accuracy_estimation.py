@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from metaerr_sklearn import MetaErrorClassifier
+from metaerr_sklearn._utils.platt import PlattScaling
 from metaerr_sklearn.accuracy_estimation import accuracy_interval
-from metaerr_sklearn.error_model._offset import PlattScaling
 from metaerr_sklearn.error_model._sampling import learned_share
 from metaerr_sklearn.representation import NumericRepresentation
 

@@ -24,8 +24,8 @@ from metaerr_sklearn import (
     MetaErrorClassifier,
 )
 from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
+from metaerr_sklearn._utils.platt import PlattScaling
 from metaerr_sklearn._utils.random import draw_seed
-from metaerr_sklearn.error_model._offset import PlattScaling
 from metaerr_sklearn.model_selection._splitting import make_splits
 
 

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
@@ -469,3 +470,17 @@ def test_meta_features_of_a_fold_do_not_depend_on_labels_of_its_test_rows():
             assert_array_equal(part[1], same_part[1])
         assert_array_equal(changed_folds[number], Z_folds[number])
         assert (changed[train] != Z[train]).any()
+
+
+@pytest.mark.parametrize("meta_features", ["confidence", "input"])
+def test_probabilities_of_a_classifier_are_calibrated(meta_features):
+    """With class_weight="balanced", errors seem to be as frequent as right predictions."""
+    X, y = make_classification(3000, 5, n_informative=4, n_redundant=0, random_state=0)
+    options = {"meta_features": meta_features, "random_state": 0}
+    learner = LogisticRegression(class_weight="balanced")
+    clf = MetaErrorClassifier(GaussianNB(), learner, **options).fit(X[:1500], y[:1500])
+    rate = clf.oof_error_rate_
+    assert rate < 0.3
+    assert_allclose(clf.oof_error_proba_.mean(), rate, atol=0.01)
+    low, high = clf.estimate_accuracy(X[1500:])[1:3]
+    assert low <= clf.score(X[1500:], y[1500:]) <= high

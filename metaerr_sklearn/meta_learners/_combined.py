@@ -14,6 +14,7 @@ from .._compat import VisualBlock
 from .._utils.failures import noted
 from .._utils.messages import warn_caller
 from .._utils.output_checks import OutputError, is_distribution
+from .._utils.platt import PlattScaling, cross_fitted
 from .._utils.probabilities import clipped_logit
 from .._utils.rows import take_rows
 from .._utils.threads import run_in_threads
@@ -146,6 +147,9 @@ class AverageMetaLearner(ResidualMetaLearner):
 class ClassifierMetaLearner(ResidualMetaLearner):
     """Learn the error with any classifier, which gets the offset as a further column.
 
+    Its probabilities are calibrated by Platt scaling on out-of-fold predictions: with
+    ``class_weight="balanced"``, for example, they are too high if errors are rare.
+
     Parameters
     ----------
     estimator : classifier
@@ -228,7 +232,10 @@ class ClassifierMetaLearner(ResidualMetaLearner):
                 f"{type(base.final).__name__} has neither predict_proba nor decision_function. "
                 "Pass a meta_learner that has one of them."
             )
-        self.oof_logit_ = clipped_logit(proba, _EPS)
+        logit, is_error = clipped_logit(proba, _EPS), target.astype(bool)
+        weight = np.ones(len(target)) if sample_weight is None else np.asarray(sample_weight, float)
+        self._scaling = PlattScaling().fit(logit, is_error, weight)
+        self.oof_logit_ = cross_fitted(logit, is_error, weight, folds)
         return self
 
     def decision_function(self, Z, offset):
@@ -269,7 +276,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
 
     def _logit(self, features):
         proba = adapt(self.estimator_).predict_proba(features, np.array([0, 1]))
-        return clipped_logit(proba[:, 1].astype(float), _EPS)
+        return self._scaling.predict(clipped_logit(proba[:, 1].astype(float), _EPS))
 
     def _features(self, Z, offset):
         return Z if self.raw_input else np.column_stack([Z, offset]).astype(np.float32)

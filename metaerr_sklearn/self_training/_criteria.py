@@ -11,10 +11,10 @@ import numpy as np
 
 from .._base_estimator.observations import Observations
 from .._utils import limits
+from .._utils.platt import shift_to_rate
 from .._utils.probabilities import add_log_odds, clipped_logit, proba_of_other_classes
 from .._utils.rows import in_chunks
 from ..error_model import ErrorModel
-from ..error_model._offset import shift_to_rate
 from ._class_prior import adjust_to_class_prior, class_prior_reliability, estimate_class_prior
 from ._nets import NetEmbedding, is_certain, is_plain_net
 from ._opinion_pool import OpinionPool
