@@ -122,6 +122,20 @@ def test_numbers_are_numbers_under_every_dtype():
     assert_all_read_as(integers, "number", whole)
 
 
+def test_numbers_that_numpy_does_not_hold_as_one_column():
+    pd, pl, _ = libraries()
+    large = pl.DataFrame(
+        {"x": pl.Series("x", with_hole([10**30 * j for j in range(N)]), pl.Int128)}
+    )
+    assert_all_read_as(
+        [large], "number", [np.nan if j == 3 else float(10**30 * j) for j in range(N)]
+    )
+    frame = pd.DataFrame({"x": np.arange(N) + 2j})
+    columns = Columns(frame)
+    assert columns.parts == [("x[0]", "number"), ("x[1]", "number")]
+    assert_array_equal(columns.read(frame), [np.arange(N), np.full(N, 2)])
+
+
 def test_booleans_are_categories_even_beside_missing_ones():
     _, _, pa = libraries()
     expected = ["nan" if j == 3 else str(flag) for j, flag in enumerate(FLAGS)]
@@ -144,6 +158,18 @@ def test_vectors_of_one_length_are_as_many_columns():
         assert_array_equal(columns.read(frame), expected)
         for other in frames:
             assert_array_equal(columns.read(other), expected)
+
+
+def test_matrices_in_cells_are_vectors_in_every_library():
+    _, pl, pa = libraries()
+    matrices = [[[float(j), 1.0], [2.0, 3.0]] for j in range(N)]
+    lists = pl.DataFrame({"x": pl.Series("x", matrices)})
+    arrays = lists.cast(pl.Array(pl.Array(pl.Float64, 2), 2))
+    tables = [lists, arrays, lists.to_arrow(), arrays.to_arrow(), pa.table({"x": matrices})]
+    for table in [*tables, *(frame.to_pandas() for frame in (tables[2], tables[3]))]:
+        columns = Columns(table)
+        assert [name for name, _ in columns.parts] == ["x[0]", "x[1]", "x[2]", "x[3]"]
+        assert_array_equal(np.transpose(columns.read(table)), np.reshape(matrices, (N, 4)))
 
 
 def test_a_value_of_another_kind_is_missing():

@@ -202,12 +202,16 @@ def _values_of(column):
         column = column.dt.tz_convert(None)
     elif hasattr(dtype, "pyarrow_dtype"):
         column = column.array.__arrow_array__()  # pyarrow has more types than pandas' own arrays
+    elif str(dtype).lower().endswith("int128"):  # NumPy has no integers of this size
+        column = as_objects(as_list(column))
     values = np.asarray(column)
+    if values.dtype.kind == "c":
+        return np.stack([values.real, values.imag], axis=1)
     if values.ndim > 1:
         return values.reshape(len(values), -1)
     if values.dtype.kind != "O":
         return values
-    values = [None if is_missing(value) else value for value in values]
+    values = [None if is_missing(value) else value for value in as_list(column)]
     types = {type(value) for value in values if value is not None}
     if types and all(issubclass(cls, (bool, np.bool_)) for cls in types):
         return as_objects(values)
@@ -246,7 +250,7 @@ def _as_matrix(values):
     """Return vectors of one length as a matrix, with NaN for a missing vector; None for others."""
     known = [value is not None for value in values]
     try:
-        vectors = np.stack([np.asarray(value) for value in values if value is not None])
+        vectors = np.stack([_as_array(value) for value in values if value is not None])
         if vectors.ndim < 2 or vectors.size == 0 or _holds_texts(vectors):
             return None
         matrix = np.full((len(values), vectors[0].size), np.nan)
@@ -254,6 +258,12 @@ def _as_matrix(values):
     except (RuntimeError, TypeError, ValueError):  # of different lengths; no numbers; on a GPU
         return None
     return matrix
+
+
+def _as_array(value):
+    """Return a value of any depth as an array; pyarrow makes an array of arrays of a matrix."""
+    array = np.asarray(value)
+    return np.array(array.tolist()) if array.dtype == object else array
 
 
 def _holds_texts(vectors):
