@@ -170,6 +170,7 @@ def test_as_net_input_converts_each_input_of_a_dict():
 
 ROWS = {
     "lists": lambda X: X.tolist(),
+    "tuple of arrays": lambda X: tuple(X),
     "objects": lambda X: X.astype(object),
     "column of arrays": lambda X: pd.Series(list(X)),
     "array of arrays": lambda X: pd.Series(list(X)).to_numpy(),

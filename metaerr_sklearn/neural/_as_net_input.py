@@ -30,8 +30,8 @@ def as_net_input(X):
       for uint8 images scales them itself.
     - A `numpy.memmap` becomes a SliceDataset with these dtypes. It reads a row only when the net
       needs it, so the file may be larger than the memory.
-    - A list of numeric arrays, of tensors or of lists of numbers, of equal shape, becomes one array
-      or tensor: each entry of a list is a row. So do arrays and columns of objects with such
+    - A list or tuple of numeric arrays, of tensors or of lists of numbers, of equal shape, becomes
+      one array or tensor: each entry is a row. So do arrays and columns of objects with such
       entries. A list of dicts with the same keys becomes a dict.
     - A dict of the inputs of a module becomes a SliceDict, with each value converted by these
       rules.
@@ -64,6 +64,7 @@ def as_net_input(X):
     dtype('int64')
     """
     check_in_memory(X)
+    X = list(X) if isinstance(X, tuple) else X  # each entry is a row, as in a list
     if isinstance(X, list) or _holds_objects(X):
         X = _stacked(X)
     if isinstance(X, Mapping):
