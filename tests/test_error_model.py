@@ -4,6 +4,7 @@ import pickle
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
@@ -308,6 +309,8 @@ def test_bad_data(deployed):
         ErrorModel().fit(X[:50], y, proba)
     with pytest.raises(ValueError, match=r"From dicts of class names: pass pandas.DataFrame"):
         ErrorModel().fit(X, y, [dict(enumerate(row)) for row in proba])
+    with pytest.raises(ValueError, match=r"From a column of lists.*np.stack\(proba\)"):
+        ErrorModel().fit(X, y, pd.Series(list(proba)))
     with pytest.raises(ValueError, match=r"If only the predicted labels are known.*np.unique"):
         ErrorModel().fit(X, y, [f"class {label}" for label in y])
     for bad, message in (

@@ -40,6 +40,8 @@ def _advice_for_one_column(proba):
             "If only the predicted labels are known, and no probabilities, pass "
             "(np.asarray(labels)[:, None] == np.unique(y)).astype(float)."
         )
+    if np.size(first) > 1:
+        return "From a column of lists of probabilities: pass np.stack(proba)."
     return _ADVICE_FOR_BINARY
 
 
