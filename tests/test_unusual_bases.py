@@ -6,7 +6,7 @@ from _bases import partly_labeled
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.datasets import load_digits, load_iris, make_blobs, make_classification
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -568,3 +568,50 @@ def test_outputs_in_the_same_memory_are_not_exchanged(three_classes, monkeypatch
 
     for expected, found in zip(outputs(GaussianNB()), outputs(UsesItsOutputAgain())):
         assert_array_equal(found, expected)
+
+
+class NoBaseEstimator:
+    """Have the methods of a classifier, but no class of scikit-learn to inherit from."""
+
+    def __init__(self, smoothing=1e-9):
+        self.smoothing = smoothing
+
+    def get_params(self, deep=True):
+        return {"smoothing": self.smoothing}
+
+    def set_params(self, smoothing):
+        self.smoothing = smoothing
+        return self
+
+    def fit(self, X, y):
+        self.model_ = GaussianNB(var_smoothing=self.smoothing).fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+
+def test_a_class_without_the_tags_of_scikit_learn_is_a_base():
+    X, y = load_iris(return_X_y=True)
+    X = X[:, :2]
+    for model in (
+        MetaErrorClassifier(GaussianNB(), "logistic", random_state=0),
+        SelectiveClassifier(GaussianNB(), target_coverage=0.8, random_state=0),
+    ):
+        other = clone(model).set_params(estimator=NoBaseEstimator()).fit(X, y)
+        assert_array_equal(other.predict_error_proba(X), model.fit(X, y).predict_error_proba(X))
+    trained = SelfTrainingWithMetaErr(NoBaseEstimator(), random_state=0)
+    assert trained.fit(X, partly_labeled(y, 60)).score(X, y) > 0.4
+    fitted = FrozenEstimator(NoBaseEstimator().fit(X[::2], y[::2]))
+    prefit = MetaErrorClassifier(fitted, "logistic").fit(X[1::2], y[1::2])
+    assert_array_equal(prefit.predict(X), fitted.estimator.predict(X))
+
+
+def test_scores_of_no_classes_cannot_be_evaluated():
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(TypeError, match="IsolationForest has decision_function, but no classes_"):
+        failure_report(IsolationForest(n_estimators=2, random_state=0).fit(X), X, y)

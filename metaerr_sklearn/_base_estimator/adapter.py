@@ -4,11 +4,9 @@
 `adapt` decides whether a base is a net.
 """
 
-from sklearn.utils import get_tags
-
 from .._utils.parameter_checks import check_not_a_module
 from .classifier_adapter import ClassifierAdapter
-from .inspection import can_fit_and_predict, final_estimator, find_search
+from .inspection import can_fit_and_predict, final_estimator, find_search, tags_of
 from .net_adapter import NetAdapter
 
 
@@ -47,11 +45,14 @@ def why_no_classifier(estimator):
     if not hasattr(estimator, "fit"):
         return "it has no method fit. Put it into an estimator with fit and predict."
     if not hasattr(estimator, "get_params"):
-        return "it has no get_params, so that it cannot be cloned. Inherit from BaseEstimator."
+        return (
+            "it has no get_params, so that it cannot be cloned. Inherit from BaseEstimator, or fit "
+            "it on other rows and pass FrozenEstimator(estimator)."
+        )
     if getattr(find_search(estimator), "refit", True) is False:
         return "a search with refit=False fits no classifier to predict with. Pass refit=True."
-    kind = getattr(get_tags(estimator), "estimator_type", None)
-    if not get_tags(final_estimator(estimator)).target_tags.single_output:
+    kind = tags_of(estimator).estimator_type
+    if not tags_of(final_estimator(estimator)).target_tags.single_output:
         return "it predicts several labels for each row. Fit one object for each column of y."
     if can_fit_and_predict(estimator) and adapt(estimator).is_classifier():
         return None

@@ -4,8 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.base import clone, is_classifier
-from sklearn.utils import get_tags
+from sklearn.base import clone
 
 from .._utils.columns import is_frame
 from .._utils.labels import as_array_like, as_numpy
@@ -20,7 +19,9 @@ from .inspection import (
     final_estimator,
     fit_itself,
     fit_param,
+    has_tag_of_classifier,
     predicts_argmax,
+    tags_of,
 )
 
 
@@ -52,9 +53,9 @@ class ClassifierAdapter:
 
     def is_classifier(self):
         """Return whether the estimator predicts classes, even if it has no tag that says so."""
-        if is_classifier(self.estimator):
+        if has_tag_of_classifier(self.estimator):
             return True
-        is_other = get_tags(self.estimator).estimator_type is not None
+        is_other = tags_of(self.estimator).estimator_type is not None
         has_scores = any(hasattr(self.estimator, m) for m in ("predict_proba", "decision_function"))
         return has_scores and not is_other
 

@@ -2,15 +2,15 @@
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.columns import is_frame, own_names
 from .._utils.in_memory import check_in_memory
+from .._utils.labels import read_labels
 from .adapter import adapt
 from .fresh_nets import check_untrained
-from .inspection import means_prefit, without_wrappers
+from .inspection import means_prefit, tags_of, without_wrappers
 from .routing import make_router, route_output
 
 
@@ -126,6 +126,26 @@ class DelegatesToBase:
         """
         return self._call_base("decision_function", X, params)
 
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy of `predict`.
+
+        Parameters
+        ----------
+        X : any, of length n_samples
+            As for `predict`.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+        """
+        return super().score(X, read_labels(y), sample_weight)
+
     def get_metadata_routing(self):
         """Return the metadata routing of this object.
 
@@ -200,7 +220,7 @@ class DelegatesToBase:
         tags.target_tags.required = True
         if self.estimator is None:
             return tags
-        base = get_tags(self.estimator)
+        base = tags_of(self.estimator)
         tags.input_tags = base.input_tags
         if base.classifier_tags is not None:
             tags.classifier_tags.multi_class = base.classifier_tags.multi_class

@@ -1,7 +1,7 @@
 """Find out what kind of classifier the base is."""
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -191,6 +191,8 @@ def check_prefit(estimator, option):
                 "call net.initialize() first; if its weights are in a file, call "
                 "net.initialize().load_params(...)."
             )
+        if not hasattr(final, "__sklearn_tags__"):
+            return True  # scikit-learn cannot find out whether it is fitted
         try:
             check_is_fitted(estimator)
         except NotFittedError as error:
@@ -204,13 +206,30 @@ def check_prefit(estimator, option):
     return False
 
 
+def tags_of(estimator):
+    """Return scikit-learn's tags of an estimator, also if its class is no `BaseEstimator`."""
+    try:
+        return get_tags(estimator)
+    except AttributeError:
+        tags = get_tags(BaseEstimator())
+        # The attribute that named the type before scikit-learn 1.6.
+        tags.estimator_type = getattr(estimator, "_estimator_type", None)
+        return tags
+
+
+def has_tag_of_classifier(estimator):
+    """Return whether the tags say that an estimator is a classifier."""
+    return tags_of(estimator).estimator_type == "classifier"
+
+
 def can_fit_and_predict(estimator):
     """Return whether an estimator has the methods of a classifier, or will have them after fit.
 
     A `StackingClassifier`, for example, may have ``predict`` only after its final estimator is
     fitted.
     """
-    return hasattr(estimator, "fit") and (hasattr(estimator, "predict") or is_classifier(estimator))
+    can_predict = hasattr(estimator, "predict") or has_tag_of_classifier(estimator)
+    return hasattr(estimator, "fit") and can_predict
 
 
 def check_takes_parts(estimator):
@@ -220,7 +239,7 @@ def check_takes_parts(estimator):
     name rows by position, the same positions are other rows in each part.
     """
     name = type(estimator).__name__
-    if get_tags(estimator).input_tags.pairwise:
+    if tags_of(estimator).input_tags.pairwise:
         raise ValueError(
             f"{name} takes a precomputed matrix between the training rows as X, which cannot be "
             "divided into rows to train and to test on. Give it the rows themselves, and a metric "

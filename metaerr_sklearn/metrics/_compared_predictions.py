@@ -144,5 +144,10 @@ def _class_proba(estimator, X):
         proba = base.fill_zero_rows(base.call("predict_proba", X))
         return check_proba(proba, name=name, advice=base.scores_advice)
     if hasattr(estimator, "decision_function"):
+        if not hasattr(estimator, "classes_"):
+            raise TypeError(
+                f"{type(estimator).__name__} has decision_function, but no classes_: its scores "
+                "are not those of classes. An evaluation needs a classifier."
+            )
         return base.predict_proba(X, np.unique(estimator.classes_))
     return None
