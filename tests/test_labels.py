@@ -8,7 +8,11 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.dummy import DummyClassifier
 
-from metaerr_sklearn import ErrorModel, MetaErrorClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn import (
+    ErrorModel,
+    MetaErrorClassifier,
+    SelfTrainingWithMetaErr,
+)
 from metaerr_sklearn._utils.label_checks import check_groups
 from metaerr_sklearn._utils.labels import read_labels
 from metaerr_sklearn.model_selection import SemiSupervisedKFold, is_unlabeled
@@ -149,3 +153,8 @@ def test_labels_that_fit_accepts_are_accepted_by_score():
     y_partly = np.where(np.arange(N) < N // 2, y, -1)
     model = SelfTrainingWithMetaErr(DummyClassifier(), None).fit(X, y_partly)
     assert model.score(X, y) == 0.5
+
+
+def test_labels_of_a_precision_that_numpy_does_not_have():
+    torch = pytest.importorskip("torch")
+    assert_array_equal(read_labels(torch.tensor([1, 2, 3], dtype=torch.bfloat16)), [1, 2, 3])

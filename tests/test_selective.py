@@ -414,6 +414,28 @@ def test_answers_of_boolean_labels_are_taken_by_metrics(cancer, target_coverage)
     assert accuracy_score((y == 1)[accepted], predicted[accepted]) == right[accepted].mean()
 
 
+@pytest.mark.parametrize(
+    ("first", "reject_label"),
+    [
+        (np.uint64(2**63), "auto"),
+        (np.int64(2**60), np.nan),
+        (np.datetime64("2020-01-01", "ns"), "auto"),
+        (np.timedelta64(1, "ns"), None),
+    ],
+)
+def test_a_reject_label_changes_no_other_label(cancer, first, reject_label):
+    """As floats, 2**60 and 2**60 + 1 are equal; as objects, dates in nanoseconds are integers."""
+    X, _, y, _ = cancer
+    y = first + y.astype("m8[D]" if first.dtype.kind == "M" else first.dtype)
+    clf = SelectiveClassifier(
+        GaussianNB(), target_coverage=0.6, reject_label=reject_label, random_state=0
+    ).fit(X, y)
+    predicted, accepted = clf.predict(X), clf.accepts(X)
+    assert 0 < accepted.mean() < 1
+    assert_array_equal(predicted[accepted].astype(y.dtype), clf.estimator_.predict(X)[accepted])
+    assert all(type(label) in (int, type(first)) for label in predicted[accepted])
+
+
 @pytest.mark.parametrize("kind", ["U", "O", "series"])
 def test_other_labels_are_rejected_with_none(cancer, kind):
     X, _, y, _ = cancer

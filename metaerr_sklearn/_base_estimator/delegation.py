@@ -7,7 +7,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._utils.columns import is_frame, own_names
 from .._utils.in_memory import check_in_memory
-from .._utils.labels import read_labels
 from .adapter import adapt
 from .fresh_nets import check_untrained
 from .inspection import means_prefit, tags_of, without_wrappers
@@ -125,26 +124,6 @@ class DelegatesToBase:
             Output of the base, unchanged.
         """
         return self._call_base("decision_function", X, params)
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy of `predict`.
-
-        Parameters
-        ----------
-        X : any, of length n_samples
-            As for `predict`.
-
-        y : array-like of shape (n_samples,)
-            True labels.
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-        """
-        return super().score(X, read_labels(y), sample_weight)
 
     def get_metadata_routing(self):
         """Return the metadata routing of this object.

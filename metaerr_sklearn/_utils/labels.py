@@ -19,7 +19,11 @@ def is_missing(label):
 
 def as_numpy(array):
     """Return a torch tensor as an array, and anything else as it is."""
-    return array.numpy(force=True) if hasattr(array, "detach") else array
+    if not hasattr(array, "detach"):
+        return array
+    if str(array.dtype) == "torch.bfloat16":  # NumPy has no such dtype
+        array = array.float()
+    return array.numpy(force=True)
 
 
 def read_labels(y, *, name="y", warn=False):

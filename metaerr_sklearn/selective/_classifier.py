@@ -26,7 +26,7 @@ from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_target, check_true_labels
-from .._utils.labels import is_missing
+from .._utils.labels import as_objects, is_missing
 from .._utils.messages import warn_caller
 from .._utils.parameter_checks import check_fraction, check_weights
 from .._utils.probabilities import proba_of_other_classes
@@ -278,7 +278,9 @@ class SelectiveClassifier(
             The dtype is object if labels and reject label have no common type.
         """
         labels, error_proba = self._predict_with_error(X)
-        answers = labels.astype(_common_dtype(labels, self.classes_, self.reject_label_))
+        dtype = _common_dtype(labels, self.classes_, self.reject_label_)
+        is_time = labels.dtype.kind in "mM"  # by astype, nanoseconds would become integers
+        answers = as_objects(list(labels)) if is_time else labels.astype(dtype)
         answers[~(error_proba <= self.threshold_)] = self.reject_label_
         return answers
 
@@ -431,7 +433,8 @@ class SelectiveClassifier(
 
     def _calibrate(self, X, y):
         """Set the threshold, its coverage and its risk on the calibration rows."""
-        labels, error_proba = self._predict_with_error(X)
+        with noted("predicting the calibration rows"):
+            labels, error_proba = self._predict_with_error(X)
         is_error = labels != y
         level = self.confidence_level
         if self.target_risk is not None:
