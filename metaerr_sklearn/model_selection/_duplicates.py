@@ -391,9 +391,8 @@ def _hashes(X):
 
 def _hash_rows(cells):
     # Python's own hash of bytes is the fastest. Only its equality counts here.
-    data, width = memoryview(np.ascontiguousarray(cells)).cast("B"), cells[0].nbytes
-    hashed = (hash(bytes(data[start : start + width])) for start in range(0, len(data), width))
-    return np.fromiter(hashed, dtype=np.int64, count=len(cells))
+    rows = np.ascontiguousarray(cells).view(f"V{cells[0].nbytes}")[:, 0]
+    return np.fromiter(map(hash, rows.tolist()), dtype=np.int64, count=len(rows))
 
 
 def _as_words(column):
