@@ -283,6 +283,13 @@ def test_meta_features_of_another_fit_are_not_used(
     assert not n_described
 
 
+def test_a_result_that_cannot_be_pickled_is_computed_anew(tmp_path):
+    kept = Kept(Memory(tmp_path, verbose=0), 1)
+    for number in range(2):
+        with pytest.warns(Warning, match="Unable to cache to disk"):
+            assert kept(lambda number=number: lambda: number)() == number
+
+
 def test_without_a_seed_the_meta_features_are_kept(tmp_path, n_described, noisy_data):
     clf = MetaErrorClassifier(LogisticRegression(), "logistic", memory=tmp_path, cv=2)
     first = clf.fit(*noisy_data).oof_error_proba_

@@ -1,5 +1,6 @@
 """Cache fits of the base classifier, and meta-features, on disk with joblib."""
 
+import pickle
 from functools import partial
 
 from .._utils.messages import warn_caller
@@ -65,12 +66,28 @@ class Kept:
         key = None if self._key is None else _hash((self._key, values))
         if key is None:
             return compute()
-        return self._memory.cache(_compute, ignore=["compute"])(key, compute)
+        return self._memory.cache(_compute, ignore=["compute"])(key, compute).value
+
+
+class _Result:
+    """Hold a result that is pickled as a whole.
+
+    joblib pickles objects in Python. Python's own pickle takes a tenth of the time for a forest.
+    """
+
+    def __init__(self, value):
+        self.value = value
+
+    def __getstate__(self):
+        return pickle.dumps(self.value, pickle.HIGHEST_PROTOCOL)
+
+    def __setstate__(self, state):
+        self.value = pickle.loads(state)
 
 
 def _compute(key, compute):
     """Call a function; joblib takes the key alone."""
-    return compute()
+    return _Result(compute())
 
 
 def _hash(value):
