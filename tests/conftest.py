@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 
+from metaerr_sklearn._base_estimator.caching import Recent
+
 # Without torch or skorch, the files that import them are left out, and so are the tests that have
 # the mark "torch". All others pass.
 HAS_TORCH = find_spec("torch") is not None and find_spec("skorch") is not None
@@ -44,6 +46,12 @@ def _same_global_random_states():
     np.random.seed(0)  # noqa: NPY002
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_columns_of_another_test(monkeypatch):
+    """Hold no columns of a test whose blocks had other class attributes."""
+    monkeypatch.setattr("metaerr_sklearn.meta_features._base._RECENT", Recent())
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The cache of base fits and meta-features: what its keys are made of."""
 
 import importlib
+import pickle
 import sys
 from collections import Counter
 from functools import partial
@@ -16,12 +17,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from metaerr_sklearn import MetaErrorClassifier
 from metaerr_sklearn._base_estimator import caching
-from metaerr_sklearn._base_estimator.caching import Kept
+from metaerr_sklearn._base_estimator.caching import Kept, Recent
 from metaerr_sklearn._utils import limits
 from metaerr_sklearn._utils.rows import take_rows
 from metaerr_sklearn.error_model._offset import CalibratedOffset
@@ -281,6 +283,80 @@ def test_meta_features_of_another_fit_are_not_used(
         kept = clone(clf).fit(X, y, **arguments)
         assert_same_outputs(kept, fresh, noisy_data[0])
     assert not n_described
+
+
+def test_rows_of_weight_0_are_part_of_the_key(tmp_path, noisy_data):
+    """The fit of this base takes no weights, and the representation is of the other rows."""
+    X, y = noisy_data
+    X = X * np.where(np.arange(400) < 200, 1, 50)[:, None]
+    clf = MetaErrorClassifier(KNeighborsClassifier(), "logistic", cv=3, random_state=0)
+    for first in (0, 150):
+        weight = np.ones(400)
+        weight[first : first + 150] = 0
+        with pytest.warns(UserWarning, match="weights are used by the error model alone"):
+            fresh = clone(clf).fit(X, y, sample_weight=weight)
+        with pytest.warns(UserWarning, match="weights are used by the error model alone"):
+            kept = clone(clf).set_params(memory=tmp_path).fit(X, y, sample_weight=weight)
+        assert_same_outputs(kept, fresh, X)
+
+
+def test_rows_that_were_just_described_are_not_described_anew(
+    tmp_path, noisy_data, monkeypatch, small_second_opinion
+):
+    X, y = noisy_data
+    calls = Counter()
+    for block in (NeighborsBlock, SecondOpinionBlock):
+
+        def transform(self, rows, original=block.transform):
+            calls[type(self).__name__] += 1
+            return original(self, rows)
+
+        monkeypatch.setattr(block, "transform", transform)
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", cv=3, random_state=0, memory=tmp_path)
+
+    def n_described(clf, X, y, rows):
+        fresh = clone(clf).set_params(memory=None).fit(X, y).predict_error_proba(rows)
+        fitted = clone(clf).fit(X, y)
+        calls.clear()
+        for loaded in (fitted, pickle.loads(pickle.dumps(fitted))):
+            assert_array_equal(loaded.predict_error_proba(rows), fresh)
+        return sorted(calls.values())
+
+    train, test = slice(300), slice(300, 400)
+    assert n_described(clf, X[train], y[train], X[test]) == [1, 1]
+    for learner in ("confidence", GaussianNB()):
+        other = clone(clf).set_params(meta_learner=learner)
+        assert n_described(other, X[train], y[train], X[test]) == []
+    assert n_described(clf, X[train], y[train], X[test] + 1e-3) == [1, 1]
+    assert n_described(clf, X[train], y[train], X[test][::-1]) == [1, 1]
+    assert n_described(clf, X[train], 1 - y[train], X[test]) == [1, 1]
+    cut = clone(clf).set_params(estimator=GaussianNB(var_smoothing=0.1))
+    assert n_described(cut, X[train], y[train], X[test]) == [1, 1]
+    assert n_described(clf.set_params(memory=None), X[train], y[train], X[test]) == [2, 2]
+
+
+def test_recent_arrays_are_read_only_and_bounded():
+    recent, computed = Recent(max_bytes=100), []
+
+    def get(number, key="key", size=5):
+        def compute():
+            computed.append(number)
+            return np.full(size, float(number))
+
+        return recent(compute, key, number)
+
+    assert not get(0).flags.writeable
+    assert_array_equal(get(1), np.ones(5))
+    get(0)
+    get(2)  # the oldest is now 1
+    get(0)
+    assert computed == [0, 1, 2]
+    get(1)
+    assert computed == [0, 1, 2, 1]
+    for _ in range(2):
+        get(3, size=50)
+        get(4, key=None)
+    assert computed[4:] == [3, 4, 3, 4]
 
 
 def test_a_result_that_cannot_be_pickled_is_computed_anew(tmp_path):

@@ -1,7 +1,9 @@
 """Cache fits of the base classifier, and meta-features, on disk with joblib."""
 
 import pickle
+from copy import copy
 from functools import partial
+from threading import Lock
 
 from .._utils.messages import warn_caller
 from .._version import __version__
@@ -46,8 +48,11 @@ class Kept:
     """
 
     def __init__(self, memory=None, *values):
-        self._memory = memory
-        self._key = None if memory is None else _hash((__version__, values))
+        self.memory = memory
+        self._key = self._recall = None
+        if memory is not None:
+            self._key = _hash((__version__, values))
+            self._recall = memory.cache(_compute, ignore=["compute"])
 
     def __call__(self, compute, *values):
         """Return ``compute()``, or the result that was kept for equal values.
@@ -63,10 +68,68 @@ class Kept:
         -------
         result : any
         """
-        key = None if self._key is None else _hash((self._key, values))
+        return self.at(self.key_of(*values), compute)
+
+    def at(self, key, compute):
+        """Return ``compute()``, or the result that was kept for this key of `key_of`."""
+        return compute() if key is None else self._recall(key, compute).value
+
+    def narrowed(self, *values):
+        """Return a `Kept` for what depends on further values, too."""
+        narrowed = copy(self)
+        narrowed._key = self.key_of(*values)
+        return narrowed
+
+    def key_of(self, *values):
+        """Return the key for these values; None if nothing is kept for them."""
+        return None if self._key is None else _hash((self._key, values))
+
+
+class Recent:
+    """Hold the arrays that this process computed last, under keys like those of `Kept`.
+
+    A search predicts the same held-out rows for each candidate. Nothing is written, because a
+    deployed classifier predicts new rows without end.
+
+    Parameters
+    ----------
+    max_bytes : int, default=2**25
+        Size of all arrays. The oldest are forgotten.
+    """
+
+    def __init__(self, max_bytes=2**25):
+        self.max_bytes = max_bytes
+        self._arrays, self._lock = {}, Lock()
+
+    def __call__(self, compute, key, *values):
+        """Return ``compute()``, or the array that it returned for an equal key and equal values.
+
+        Parameters
+        ----------
+        compute : callable
+            Called without arguments. Returns an array, which becomes read-only.
+        key : str or None
+            From `Kept.key_of`; with None, nothing is held.
+        *values : any
+            What the result depends on, besides the values of the key.
+
+        Returns
+        -------
+        array : ndarray
+        """
+        key = None if key is None else _hash((key, values))
         if key is None:
             return compute()
-        return self._memory.cache(_compute, ignore=["compute"])(key, compute).value
+        with self._lock:
+            array = self._arrays.pop(key, None)
+        if array is None:
+            array = compute()
+            array.flags.writeable = False
+        with self._lock:
+            self._arrays[key] = array
+            while sum(held.nbytes for held in self._arrays.values()) > self.max_bytes:
+                del self._arrays[next(iter(self._arrays))]
+        return array
 
 
 class _Result:
@@ -96,6 +159,37 @@ def _hash(value):
         return hash_of(value)
     except Exception:  # the classes of the user and of torch decide which exception
         return None
+
+
+def kept_for_fits(memory, estimator, X, y, fit_params):
+    """Return a `Kept` for all that depends on the arguments of a fit; it hashes them only once.
+
+    Parameters
+    ----------
+    memory : joblib.Memory or None
+        The cache.
+    estimator : estimator
+        The base, which is checked here but is no part of the key.
+    X, y : array-likes of length n_samples
+        Rows and labels.
+    fit_params : dict
+        Arguments of the ``fit`` of the base.
+
+    Returns
+    -------
+    kept : Kept
+
+    Raises
+    ------
+    ValueError
+        If an argument cannot be pickled; see `check_can_be_cached`.
+    """
+    kept = Kept(memory, X, y, fit_params)
+    if memory is not None:
+        check_can_be_cached(estimator=estimator)
+        if kept.key_of() is None:
+            check_can_be_cached(X=X, y=y, fit_params=fit_params)
+    return kept
 
 
 def check_can_be_cached(**objects):

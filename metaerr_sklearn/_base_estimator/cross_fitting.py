@@ -37,6 +37,7 @@ def cross_fit(
     fit_params=None,
     n_jobs=None,
     memory=None,
+    kept=None,
     seed=None,
     keep_estimators=False,
     is_deployed=False,
@@ -65,6 +66,8 @@ def cross_fit(
     memory : joblib.Memory, default=None
         Caches each fit, so that an interrupted cross-fitting can be resumed, and the predictions
         and observed meta-features of each fold.
+    kept : Kept, default=None
+        Made from `memory`, X, y and `fit_params`. None makes one here.
     seed : int, default=None
         Passed to `fit_base`.
     keep_estimators : bool, default=False
@@ -104,6 +107,7 @@ def cross_fit(
     if memory is not None or (keep_estimators and base.is_net):
         n_jobs = _without_processes(n_jobs, estimator)
     y_encoded = label_positions(y, classes)
+    kept_for_rows = Kept(memory, X, y, fit_params) if kept is None else kept
     options = {
         "classes": classes,
         "fit_params": fit_params or {},
@@ -114,8 +118,7 @@ def cross_fit(
     }
 
     def run(estimator, seed, folds):
-        depends_on = estimator, X, y, classes, fit_params, seed, is_deployed, observers
-        kept = Kept(memory, *depends_on)
+        kept = kept_for_rows.narrowed(estimator, classes, seed, is_deployed, observers)
         return _parallel(n_jobs)(
             delayed(_run_fold)(
                 f"{k + 1} of {len(splits)}",

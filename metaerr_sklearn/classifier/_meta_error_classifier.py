@@ -1,13 +1,13 @@
 """Classify with a base classifier and predict where it is wrong."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 
 from .._base_estimator.adapter import adapt, check_classifier
-from .._base_estimator.caching import cached, check_can_be_cached
+from .._base_estimator.caching import kept_for_fits
 from .._base_estimator.cross_fitting import cross_fit, observe_fitted
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fitting import fit_base
@@ -129,9 +129,10 @@ class MetaErrorClassifier(
         interrupted cross-fitting resumes. Callables and objects with ``transform`` in
         `meta_features` are computed anew. So are observers and representations without a safe key:
         a lambda in them cannot be pickled, or their code was typed into a session that keeps no
-        source (a notebook does). The folder keeps each fitted clone: with five folds and
-        ``refit=True`` it takes the disk space of six fitted bases. ``joblib.Memory(folder,
-        compress=3, verbose=0)`` takes less.
+        source (a notebook does). The meta-features of the rows that were predicted last are held in
+        memory (32 MB): a search predicts the same rows for each candidate. The folder keeps all
+        fitted clones: with five folds and ``refit=True`` the disk space of six fitted bases.
+        ``joblib.Memory(folder, compress=3, verbose=0)`` takes less.
 
         With ``random_state=None`` the folds and the error model then have the same seed in each
         fit, and cached fits of the unseeded base are reused. A RandomState instance draws other
@@ -333,14 +334,14 @@ class MetaErrorClassifier(
         sample_weight, groups, base_params, split_params = route_fit(
             self, y, sample_weight, groups, fit_params, unused_weights=unused
         )
-        if self.memory is not None:
-            check_can_be_cached(estimator=self.estimator, X=X, y=y, fit_params=base_params)
+        memory = check_memory_parameter(self.memory)
+        kept = kept_for_fits(memory, self.estimator, X, y, base_params)
         seed = draw_seed(self.random_state)
         options = {"fit_params": base_params, "seed": None if self.random_state is None else seed}
         if self.memory is not None and self.random_state is None:
             seed = 0  # with other folds, nothing of an earlier fit would be in the cache
         if self.meta_learner is None:
-            return self._fit_base_alone(X, y, own_classes, options)
+            return self._fit_base_alone(X, y, own_classes, options, kept)
         self._choose_meta_features(X)
         observers = self._check_observers(X, is_prefit)
         # The base is trained on X itself: a Dataset may give other random views in each epoch.
@@ -363,7 +364,7 @@ class MetaErrorClassifier(
             )
         else:
             base, observers, classes, representation, observations = self._cross_fit(
-                X, y, splits, observers, options, progress
+                X, y, splits, observers, options, progress, kept
             )
         # The objects of the user are not modified, also if they keep a state of their own.
         self.observers_ = [
@@ -384,6 +385,7 @@ class MetaErrorClassifier(
             seed,
             base=DeployedBase(base, self.observers_, is_prefit or not self.refit),
             representation=representation,
+            kept=kept,
         )
         self.duplicates_ = self.error_model_.duplicates_ = report
         progress.done("error model")
@@ -436,13 +438,13 @@ class MetaErrorClassifier(
             adapt(self.estimator).check_fit(X, y)
         return X, y
 
-    def _fit_base_alone(self, X, y, own_classes, options):
+    def _fit_base_alone(self, X, y, own_classes, options, kept):
         """Fit the base without cross-fitting: no meta-learner needs its errors."""
         progress = FitProgress(self, 1, X, y, verbose=self.verbose)
         base = self.estimator
         if own_classes is None:
             classes = np.unique(y)
-            base = self._fit_base(X, y, classes, options)
+            base = self._fit_base(X, y, classes, options, kept)
             own_classes = adapt(base).classes_of_output(classes, X)
         self._argmax_is_label = bool(adapt(base).predicts_argmax())
         self.error_model_, self.duplicates_, self.failed_folds_ = None, None, {}
@@ -525,19 +527,19 @@ class MetaErrorClassifier(
         )
         return self.estimator, classes, representation, observations
 
-    def _cross_fit(self, X, y, splits, observers, options, progress):
+    def _cross_fit(self, X, y, splits, observers, options, progress, kept):
         """Predict each row with a clone that was not trained on it, and fit the deployed base."""
         classes = np.unique(y)
-        memory = check_memory_parameter(self.memory)
-        fit_deployed = cache(lambda: self._fit_base(X, y, classes, options))
-        observations, kept, self.failed_folds_ = cross_fit(
+        fit_deployed = cache(lambda: self._fit_base(X, y, classes, options, kept))
+        observations, fitted, self.failed_folds_ = cross_fit(
             self.estimator,
             X,
             y,
             classes=classes,
             splits=splits,
             n_jobs=self.n_jobs,
-            memory=memory,
+            memory=kept.memory,
+            kept=kept,
             keep_estimators=not self.refit,
             is_deployed=not self.refit,
             on_fold=lambda: progress.done("fold"),
@@ -547,18 +549,19 @@ class MetaErrorClassifier(
         )
         if self.refit:
             base = fit_deployed()
-            fits = FurtherFits(self.estimator, base, X, y, classes, memory=memory, **options)
+            fits = FurtherFits(self.estimator, base, X, y, classes, memory=kept.memory, **options)
             observers = fit_observers_beside(observers, fits)
             return base, observers, classes, self.representation, observations
-        base, observers = kept[0]
+        base, observers = fitted[0]
         representation = net_representation(self.representation, base, X)
         return base, observers, classes, representation, observations
 
-    def _fit_base(self, X, y, classes, options):
-        fit = cached(fit_base, check_memory_parameter(self.memory))
+    def _fit_base(self, X, y, classes, options, kept):
+        estimator = clone(self.estimator)
         with noted("fitting the deployed base on all rows"):
-            X = adapt(self.estimator).own_copy(X)  # the folds and the error model use X, too
-            return fit(clone(self.estimator), X, y, classes=classes, **options)
+            X = adapt(estimator).own_copy(X)  # the folds and the error model use X, too
+            fit = partial(fit_base, estimator, X, y, classes=classes, **options)
+            return kept(fit, "deployed base", estimator, options["seed"])
 
     def _make_error_model(self, meta_features, random_state):
         return ErrorModel(
@@ -570,7 +573,7 @@ class MetaErrorClassifier(
             verbose=self.verbose,
         )
 
-    def _fit_error_model(self, observations, classes, seed, *, base, representation):
+    def _fit_error_model(self, observations, classes, seed, *, base, representation, kept):
         """Fit the error model on the rows with an out-of-fold prediction."""
         n_samples, fold = len(observations), observations.fold
         tested = np.arange(n_samples) if fold is None else np.flatnonzero(fold >= 0)
@@ -587,7 +590,7 @@ class MetaErrorClassifier(
             base=base,
             representation=representation,
             observed_share=self.observed_share_,
-            memory=check_memory_parameter(self.memory),
+            kept=kept.narrowed(tested),
         )
         self.error_model_ = model
         self.oof_error_, self.oof_error_proba_ = observations.is_error, model.oof_error_proba_

@@ -109,7 +109,7 @@ class Cascade:
     def _describe(self, rows, blocks):
         """Return the blocks that are used for all rows, and their columns."""
         return [
-            (block, block.transform(rows))
+            (block, block.describe(rows))
             for block in blocks
             if self.first is None or not block.observes_base
         ]

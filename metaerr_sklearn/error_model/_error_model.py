@@ -321,7 +321,7 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         base=None,
         representation=None,
         observed_share=1.0,
-        memory=None,
+        kept=None,
     ):
         """Fit on checked observations; called by estimators that have the base classifier.
 
@@ -342,8 +342,8 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         observed_share : float in (0, 1], default=1.0
             Share of rows for which observers are computed; see `MetaErrorClassifier`.
 
-        memory : joblib.Memory, default=None
-            Keeps the representation, neighbours, second opinion, offset and novelty.
+        kept : Kept, default=None
+            Made from X; keeps the representation, neighbours, second opinion, offset and novelty.
 
         Returns
         -------
@@ -362,7 +362,8 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         if self._raw_input and observations.X is None:
             raise ValueError('meta_features="input" passes X to the meta-learner, and X is None.')
         sources = [] if self._raw_input else self._choose_sources(learner, base)
-        kept = self._fit_representation(sources, observations, representation, seed, memory)
+        kept = (kept or Kept()).narrowed(counted)
+        kept = self._fit_representation(sources, observations, representation, seed, kept)
         self._make_blocks(sources, base.estimator)
 
         sample = sample_rows(
@@ -377,7 +378,7 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         )
         if no_folds is not None:
             self._blocks = []
-        kept_of_rows = kept_for(training, memory)
+        kept_of_rows = kept_for(training, kept.memory)
         fitted = fit_blocks(self._blocks, training, kept_of_rows)
         self._blocks = [block for block, *_ in fitted]
         self._novelty = self._fit_novelty(training, fitted, observations.X, sample.rows, kept)
@@ -499,14 +500,14 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         observers = iter(base.observers)
         return [next(observers) if is_observer(source) else source for source in sources]
 
-    def _fit_representation(self, sources, observations, representation, seed, memory):
+    def _fit_representation(self, sources, observations, representation, seed, kept):
         """Fit the representation if a block needs it; return a `Kept` for what depends on both."""
         self.representation_ = self.representation_reason_ = None
         if not any(map(needs_representation, sources)):
-            return Kept()
+            return kept
         if representation is None:
             representation = self.representation
-        kept = Kept(memory, observations.X, representation, seed)
+        kept = kept.narrowed(representation, seed)
         self.representation_, self.representation_reason_ = fit_representation(
             representation, observations.X, seed=seed, hidden=observations.embedding, kept=kept
         )

@@ -1,9 +1,11 @@
 """Base class of the blocks of meta-features, and the rows that blocks are fitted on."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from .._base_estimator.caching import Recent
 from .._base_estimator.observations import Observations
 
 
@@ -60,10 +62,18 @@ class Block:
     is_for_trees = False
     #: Whether the columns are computed from the base itself, which may take further passes of it.
     observes_base = False
-    #: Whether the fitted block and its columns are kept in the cache, if there is one.
+    #: Whether the fitted block and its columns are kept in the cache, if there is one. The columns
+    #: of new rows must depend on their representation and their predicted classes alone.
     is_costly = False
     #: Whether the columns of one net cannot be compared with those of another clone of the net.
     is_specific_to_net = False
+    #: Key under which the fitted block is kept in the cache; None if it is not kept.
+    key = None
+
+    def describe(self, observations):
+        """Return what `transform` returns; recent results of a block with a key are held."""
+        depends_on = observations.representation, observations.pred_encoded
+        return _RECENT(partial(self.transform, observations), self.key, *depends_on)
 
     def transform_fold(self, features, number):
         """Describe the training rows for a fold in which the meta-learner is trained and tested.
@@ -114,3 +124,7 @@ class Block:
 
     def drop_training_state(self):
         """Delete data that only training rows need; by default there are none."""
+
+
+#: Columns of the rows that this process described last.
+_RECENT = Recent()

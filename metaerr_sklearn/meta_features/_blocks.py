@@ -192,12 +192,14 @@ def fit_blocks(blocks, training, kept):
     fitted : list of FittedBlock
         The blocks among them may be copies.
     """
-    return [
-        kept(partial(_fit_block, block, training), block)
-        if block.is_costly
-        else _fit_block(block, training)
-        for block in blocks
-    ]
+    described = []
+    for block in blocks:
+        of_block = kept if block.is_costly else Kept()
+        key = of_block.key_of(block)
+        fitted = of_block.at(key, partial(_fit_block, block, training))
+        fitted.block.key = key
+        described.append(fitted)
+    return described
 
 
 def _fit_block(block, training):
