@@ -676,6 +676,29 @@ def test_logit_scores_equal_their_definitions(cnn, digit_images):
     assert_allclose(max_logit_confidence(cnn, X), [max(row) for row in logits], rtol=1e-5)
 
 
+class ReturnsADict(nn.Module):
+    def __init__(self, module, name):
+        super().__init__()
+        self.module, self.name = module, name
+
+    def forward(self, X):
+        return {"loss": X.mean(), self.name: self.module(X)}
+
+
+def test_logits_in_a_dict_are_found_by_name(cnn, digit_images):
+    X = digit_images[2]
+    net = NeuralNetClassifier(
+        ReturnsADict(cnn.module_, "logits"),
+        criterion=nn.CrossEntropyLoss,
+        predict_nonlinearity=lambda output: output["logits"].softmax(-1),
+    ).initialize()
+    for score in (energy_confidence, max_logit_confidence):
+        assert_allclose(score(net, X), score(cnn, X), rtol=1e-5)
+    net.module_.name = "scores"
+    with pytest.raises(TypeError, match=r"returns a dict without an entry \"logits\""):
+        energy_confidence(net, X)
+
+
 def test_energy_becomes_the_largest_logit_at_temperature_zero(cnn, digit_images):
     X = digit_images[2]
     largest = max_logit_confidence(cnn, X)

@@ -1,11 +1,14 @@
 """Confidence scores from dropout and from the logits of a net."""
 
+from collections.abc import Mapping
 from numbers import Integral
 
 import numpy as np
+import torch
 from scipy.special import logsumexp
 from torch import nn
 
+from .._utils.messages import name_of
 from .._utils.random import draw_seed
 from .._utils.rows import check_has_rows
 from ._as_net_input import input_of
@@ -248,7 +251,7 @@ def _logits(net, X):
     net = as_fitted_net(net)
     check_has_rows(X, net)
     with NET_LOCK:
-        output = net.forward(input_of(net, X))
+        output = torch.cat([_logits_in(out, net) for out in net.forward_iter(input_of(net, X))])
     # The first outputs show what the module of `as_classifier` returns.
     if isinstance(net.criterion_, (nn.NLLLoss, nn.BCELoss)):
         raise ValueError(
@@ -256,6 +259,19 @@ def _logits(net, X):
             f"{type(net.criterion_).__name__}). Return raw outputs from the module. A net that is "
             "trained with skorch then needs criterion=torch.nn.CrossEntropyLoss."
         )
-    output = output[0] if isinstance(output, tuple) else output
     logits = output.double().numpy().reshape(len(output), -1)
     return np.hstack([-logits / 2, logits / 2]) if logits.shape[1] == 1 else logits
+
+
+def _logits_in(returned, net):
+    """Return the tensor of logits in what the module returns for a batch."""
+    if isinstance(returned, (tuple, list)):
+        returned = returned[0]
+    if isinstance(returned, Mapping):
+        returned = returned.get("logits", returned)
+    if not isinstance(returned, torch.Tensor):
+        raise TypeError(
+            f"The module of {name_of(net)} returns a {type(returned).__name__} without an entry "
+            '"logits". Wrap it in a module whose forward returns the logits.'
+        )
+    return returned
