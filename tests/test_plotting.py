@@ -608,6 +608,16 @@ def test_gallery_of_other_images_than_the_input(digits, meta):
     assert_array_equal(shown.images, images[shown.indices])
 
 
+def test_gallery_refuses_what_is_no_picture():
+    pictures = [np.zeros((4, 4)), np.zeros((5, 4))]
+    with pytest.raises(ValueError, match=r"pictures of one size.*Resize or pad"):
+        ErrorGalleryDisplay.from_predictions(pictures, [0, 1], [0.9, 0.1])
+    with pytest.raises(ValueError, match=r"inputs 'image', 'age' .* images=X\['image'\]"):
+        ErrorGalleryDisplay.from_predictions(
+            {"image": np.zeros((2, 4, 4)), "age": np.zeros(2)}, [0, 1], [0.9, 0.1]
+        )
+
+
 @pytest.mark.parametrize("n_columns", [None, 1, 4, 50])
 @pytest.mark.parametrize("n_images", [1, 7])
 def test_gallery_layout(n_images, n_columns):

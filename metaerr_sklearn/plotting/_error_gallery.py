@@ -1,5 +1,7 @@
 """Show the images that are most likely misclassified."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
@@ -291,7 +293,19 @@ def _finite_range(images):
 
 def _as_images(images, image_shape=None):
     """Return images as (n_samples, height, width) or (n_samples, height, width, n_channels)."""
-    images = np.asarray(as_array(indexable(images)[0]))
+    (images,) = indexable(images)
+    if isinstance(images, Mapping):
+        names = list(images)
+        raise ValueError(
+            f"X has the inputs {', '.join(map(repr, names))} of a net. Pass the pictures that are "
+            f"to be drawn, for example images=X[{names[0]!r}]."
+        )
+    try:
+        images = np.asarray(as_array(images))
+    except ValueError as error:
+        raise ValueError(
+            f"images must be pictures of one size: {error} Resize or pad them to one shape."
+        ) from error
     if image_shape is not None:
         if images[:1].size != np.prod(image_shape):
             raise ValueError(
