@@ -183,6 +183,10 @@ def test_too_few_labels_for_the_own_hold_out_of_a_net(split, table, counted):
     partly[few] = y[few]
     with pytest.raises(ValueError, match=r"train_split=None"):
         SelfTrainingWithMetaErr(counted, cv=3).fit(X, partly)
+    CountingNet.n_fits = 0
+    with pytest.raises(ValueError, match=r"needs .* rows of a class.*train_split=None"):
+        SelectiveClassifier(counted, target_coverage=0.8).fit(X[few], y[few])
+    assert CountingNet.n_fits == 0
     counted.set_params(train_split=ValidSplit(2, stratified=True))
     MetaErrorClassifier(counted, "confidence", cv=3, random_state=0).fit(X, y)
 

@@ -66,8 +66,8 @@ def check_validation_rows(net, y, parts):
         if n_largest < n_splits:
             raise ValueError(
                 f"{name_of(net)} holds out rows of its own for validation: its "
-                f"train_split needs {n_splits} rows of a class, but a fold leaves {n_largest} "
-                "for training. Set train_split=None in the net, or give more labels per class."
+                f"train_split needs {n_splits} rows of a class, but {n_largest} are left for "
+                "training. Set train_split=None in the net, or give more labels per class."
             )
 
 

@@ -398,6 +398,7 @@ class SelectiveClassifier(
             self.calibration, X, y, groups=groups, duplicate_id=duplicate_id, seed=seed
         )
         train, held_out = split[0]
+        adapt(self.estimator).check_training_parts(y, [train])
         classes = np.unique(y)
         is_reported = duplicates is not None and duplicates.needs_warning
         once = no_duplicate_warning() if is_reported else nullcontext()
