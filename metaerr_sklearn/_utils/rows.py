@@ -36,6 +36,8 @@ def take_rows(X, rows):
     """
     if hasattr(X, "column_names"):  # a pyarrow table; old versions of scikit-learn cannot do this
         return X.take(np.arange(num_samples(X))[rows])
+    if hasattr(X, "oindex") and not isinstance(rows, slice):
+        return X.oindex[np.asarray(rows)]  # a zarr array takes a list of rows only so
     in_memory = isinstance(X, (np.ndarray, list, tuple)) or is_frame(X) or hasattr(X, "tocsr")
     if not in_memory and hasattr(X, "shape") and not isinstance(rows, slice):
         rows = np.asarray(rows)
