@@ -589,6 +589,27 @@ def test_errors_of_one_group_alone_fall_back_to_confidence(learner):
     assert np.corrcoef(error_proba, 1 - proba.max(axis=1))[0, 1] > 0.5
 
 
+class LabeledArray(np.ndarray):
+    """Have coordinates, as a DataArray of xarray, which is not among the packages of the tests."""
+
+    coords = ()
+
+    def to_pandas(self):
+        return pd.DataFrame(np.asarray(self), columns=self.names)
+
+
+def test_coordinates_that_name_the_classes_are_found(deployed):
+    X, y, proba = deployed
+    expected = (
+        ErrorModel("confidence", random_state=0).fit(X, y, proba).predict_error_proba(X, proba)
+    )
+    for names in ([1, 0], [0, 1]):
+        named = proba[:, names].view(LabeledArray)
+        named.names = names
+        model = ErrorModel("confidence", random_state=0).fit(X, y, named)
+        assert_array_equal(model.predict_error_proba(X, named), expected)
+
+
 @pytest.mark.parametrize("labels", [["amber", "blue", "coral"], [3, 5, 11]])
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_columns_of_a_frame_are_matched_to_the_classes_by_name(library, labels):

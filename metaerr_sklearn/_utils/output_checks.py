@@ -83,6 +83,8 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
             f"{name} must have shape (n_samples, n_classes), got {shape}. Pass one column for each "
             f"class.{advice}"
         )
+    if hasattr(proba, "coords") and hasattr(proba, "to_pandas"):
+        proba = proba.to_pandas()  # the coordinates of an array of xarray may name the classes
     if classes is not None:
         proba, n_classes = _columns_by_class(proba, classes, name), len(classes)
     try:
