@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
+from metaerr_sklearn import SelfTrainingWithMetaErr
 from metaerr_sklearn._base_estimator.cross_fitting import cross_fit
 from metaerr_sklearn.model_selection._splitting import make_splits
 from metaerr_sklearn.self_training._class_prior import (
@@ -395,3 +397,13 @@ def test_labels_of_weight_0_are_not_used(digits_with_few_labels):
     for pool in pools:
         pool.update_graph(X, IDENTITY)
     assert_allclose(pools[0].pool(new, proba), pools[1].pool(new, proba), atol=1e-6)
+
+
+def test_the_forest_of_many_classes_has_a_share_only_for_the_classes_of_a_leaf():
+    """A number for each node and class would be 20 MB more."""
+    n_classes, rng = 150, np.random.default_rng(0)
+    y = np.arange(1200) % n_classes
+    X = rng.normal(size=(n_classes, 4))[y] * 3 + rng.normal(size=(1200, 4))
+    y[1000:] = -1
+    model = SelfTrainingWithMetaErr(GaussianNB(), cv=2, random_state=0).fit(X, y)
+    assert len(pickle.dumps(model.error_model_)) < 8e6

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logsumexp, softmax
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.utils import check_consistent_length, check_random_state
@@ -15,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base_estimator.adapter import adapt
 from .._base_estimator.observations import Observations
 from .._utils import limits
+from .._utils.forest import SparseForest
 from .._utils.output_checks import check_proba
 from .._utils.probabilities import (
     add_log_odds,
@@ -49,17 +49,14 @@ class _AuxiliaryModels:
     def __init__(self, Z, graph, labels, n_classes, seed):
         self.classes = np.arange(n_classes)
         self.scale = _scale(Z)
-        self.models = [
-            # Several threads of a joblib backend would add votes in a random order.
-            ExtraTreesClassifier(
-                50, min_samples_leaf=2, bootstrap=True, n_jobs=1, random_state=seed
-            ),
-            LogisticRegression(C=0.1, max_iter=1000),
-        ]
-        if len(np.unique(labels.y_encoded)) < 2:
-            self.models = self.models[:1] * 2  # a logistic model needs two classes
-        for model in self.models:
-            model.fit(Z[labels.rows] / self.scale, labels.y_encoded, sample_weight=labels.weight)
+        rows, y, weight = self._scaled(Z[labels.rows]), labels.y_encoded, labels.weight
+        # Several threads of a joblib backend would add votes in a random order.
+        self.forest = SparseForest(
+            rows, y, n_classes, 50, sample_weight=weight, n_jobs=1, seed=seed
+        )
+        self.logistic = None
+        if len(np.unique(y)) > 1:
+            self.logistic = LogisticRegression(C=0.1, max_iter=1000).fit(rows, y, weight)
         self.set_graph(graph, labels)
 
     def set_graph(self, graph, labels):
@@ -71,8 +68,14 @@ class _AuxiliaryModels:
         """Return class probabilities of shape (n_rows, n_classes, n_models)."""
         if not len(Z):
             return np.empty((0, len(self.classes), len(self.names)))
-        opinions = [adapt(m).predict_proba(Z / self.scale, self.classes) for m in self.models]
-        return np.stack([*opinions, self.graph_proba(neighbors)], axis=2)
+        Z = self._scaled(Z)
+        forest = logistic = self.forest.predict_proba(Z).toarray()
+        if self.logistic is not None:
+            logistic = adapt(self.logistic).predict_proba(Z, self.classes)
+        return np.stack([forest, logistic, self.graph_proba(neighbors)], axis=2)
+
+    def _scaled(self, Z):
+        return np.ascontiguousarray(Z / self.scale, dtype=np.float32)
 
     def graph_proba(self, neighbors):
         """Return the class probabilities that label propagation gives to rows."""
