@@ -67,6 +67,14 @@ print("errors", np.flatnonzero(clf.oof_error_).tolist())
 """
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """Processes that are started in the background may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def run(tmp_path):
     def run(kind, n_allowed, hash_seed, folder=tmp_path):

@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy.special import logsumexp
+from skorch import NeuralNet
 from torch import nn
 
 from .._utils.messages import name_of
@@ -250,8 +251,12 @@ def max_logit_confidence(net, X):
 def _logits(net, X):
     net = as_fitted_net(net)
     check_has_rows(X, net)
+    X = input_of(net, X)
     with NET_LOCK:
-        output = torch.cat([_logits_in(out, net) for out in net.forward_iter(input_of(net, X))])
+        # A net with a `forward` of its own, as that of `as_classifier`, finds its outputs itself.
+        is_own = type(net).forward is not NeuralNet.forward
+        returned = [net.forward(X)] if is_own else net.forward_iter(X)
+        output = torch.cat([_logits_in(part, net) for part in returned])
     # The first outputs show what the module of `as_classifier` returns.
     if isinstance(net.criterion_, (nn.NLLLoss, nn.BCELoss)):
         raise ValueError(
