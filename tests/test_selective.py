@@ -417,7 +417,7 @@ def test_answers_of_boolean_labels_are_taken_by_metrics(cancer, target_coverage)
 @pytest.mark.parametrize(
     ("first", "reject_label"),
     [
-        (np.uint64(2**63), "auto"),
+        (np.uint64(2**60), "auto"),
         (np.int64(2**60), np.nan),
         (np.datetime64("2020-01-01", "ns"), "auto"),
         (np.timedelta64(1, "ns"), None),
