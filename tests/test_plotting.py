@@ -612,6 +612,10 @@ def test_gallery_refuses_what_is_no_picture():
     pictures = [np.zeros((4, 4)), np.zeros((5, 4))]
     with pytest.raises(ValueError, match=r"pictures of one size.*Resize or pad"):
         ErrorGalleryDisplay.from_predictions(pictures, [0, 1], [0.9, 0.1])
+
+
+@pytest.mark.torch
+def test_gallery_refuses_the_inputs_of_a_net():
     with pytest.raises(ValueError, match=r"inputs 'image', 'age' .* images=X\['image'\]"):
         ErrorGalleryDisplay.from_predictions(
             {"image": np.zeros((2, 4, 4)), "age": np.zeros(2)}, [0, 1], [0.9, 0.1]
