@@ -242,6 +242,18 @@ def test_large_whole_numbers_and_times_stay_distinct(dtype):
     assert not find_duplicates(seconds[:, None], np.arange(500) % 2).has_duplicate.any()
 
 
+@pytest.mark.parametrize("width", [3, 300])
+def test_rows_with_large_numbers_or_nan_and_without_are_compared_alike(width):
+    """Large numbers keep their precision; all other rows are compared in single precision."""
+    small = np.random.default_rng(0).random((4, width))
+    missing = np.where(np.arange(width) == 0, np.nan, small)
+    rows = np.vstack([small, 1e9 * small, missing, -0.0 * small])
+    again = np.vstack([rows[::-1], 0.0 * small])
+    again[12:16] = again[12:16] * (1 + 1e-12)  # the small ones
+    row_id = find_duplicates(np.vstack([rows, again]), np.zeros(36)).row_id
+    assert_array_equal(row_id, [*range(12), *4 * [12], *4 * [12], *range(11, -1, -1), *4 * [12]])
+
+
 HEALTHY = {
     "binary": lambda rng, n: rng.integers(2, size=(n, 8)),
     "rare flags": lambda rng, n: rng.random((n, 8)) < 0.05,

@@ -347,7 +347,7 @@ def _number_rows(X):
             # Most rows of an image differ in a few of its cells already.
             some = np.random.default_rng(0).choice(n_cells, _N_FINGERPRINT_CELLS, replace=False)
             cells = np.unravel_index(np.sort(some), X.shape[1:])
-            hashes = _hash_rows(_rounded(np.asarray(X[(slice(None), *cells)])))
+            hashes = _hash_numbers(np.asarray(X[(slice(None), *cells)]))
             position, count = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
             alike = np.flatnonzero(count[position] > 1)
             for batch, part in row_chunks(X, rows=alike, max_rows=1 + _CACHED_CELLS // n_cells):
@@ -385,8 +385,21 @@ def _hashes(X):
     if table is None or len(table) == 0 or 0 in np.shape(table)[1:]:
         return None
     if isinstance(table, np.ndarray):
-        return _hash_rows(_rounded(table) if table.ndim == 2 else _as_words(table)[:, None])
+        return _hash_numbers(table) if table.ndim == 2 else _hash_rows(_as_words(table)[:, None])
     return _hash_rows(np.column_stack([_as_words(column) for column in table]))
+
+
+def _hash_numbers(table):
+    if table.dtype != np.float64:
+        return _hash_rows(_rounded(table))
+    # A row without large numbers has half as many bytes in single precision.
+    with np.errstate(over="ignore"):
+        hashes = _hash_rows(table.astype(np.float32) + np.float32(0))
+    is_small = (table.max(axis=1) < _SINGLE_PRECISION) & (table.min(axis=1) > -_SINGLE_PRECISION)
+    others = np.flatnonzero(~is_small)
+    if len(others):
+        hashes[others] = _hash_rows(_rounded(table[others]))
+    return hashes
 
 
 def _hash_rows(cells):
