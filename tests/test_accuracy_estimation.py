@@ -21,6 +21,7 @@ from metaerr_sklearn.error_model._sampling import learned_share
 from metaerr_sklearn.representation import NumericRepresentation
 
 
+@pytest.mark.draws
 def test_interval_is_what_a_bootstrap_tends_to():
     """Draw outcomes of the out-of-fold rows and recalibrate; draw the new rows and their errors."""
     rng = np.random.default_rng(0)
@@ -164,6 +165,7 @@ def batches_of(X, rng):
         yield order[-(len(X) // 5) :], True
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("data", ["digits", "cancer"])
 @pytest.mark.parametrize(
     "base",

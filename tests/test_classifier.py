@@ -105,6 +105,7 @@ def test_class_outputs_are_the_bases_own_and_errors_are_ranked(name, digits):
     assert abs(error_proba.mean() - is_error.mean()) < 0.03
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("bound", [20_000, 700])
 @pytest.mark.parametrize("base", [KNeighborsClassifier(1), RandomForestClassifier(30)])
 def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, bound):

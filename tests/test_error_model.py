@@ -54,6 +54,7 @@ LEARNERS = [
 ]
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("learner", LEARNERS, ids=str)
 def test_error_proba_is_a_calibrated_probability_that_beats_confidence(deployed, learner):
     (X, y, proba), other = halves(deployed)

@@ -90,6 +90,7 @@ class FailsInTraining(Callback):
                 net.module_.layers[-1].bias.zero_()
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     "wrap", [lambda net: net, lambda net: make_pipeline(StandardScaler(), net)]
 )

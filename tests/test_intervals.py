@@ -32,6 +32,7 @@ def draw(rng, n_samples, rate, shift, kind="normal"):
     return is_error, scores, weight
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     "kind",
     [
@@ -67,6 +68,7 @@ def test_level_with_few_errors(n_samples, rate, kind):
     assert_allclose(np.mean(rates), 0.95, atol=0.04)
 
 
+@pytest.mark.draws
 def test_level_of_a_nearly_perfect_score():
     """DeLong's interval contains the AUROC in 87 to 92 % of such samples."""
     rng = np.random.default_rng(0)

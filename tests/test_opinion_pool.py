@@ -117,6 +117,7 @@ def test_opinions_on_a_labeled_row_do_not_depend_on_its_own_label(
     assert not np.allclose(seen[0], seen[1])
 
 
+@pytest.mark.draws
 def test_accuracy_on_random_labels_is_guessing():
     accuracies = []
     for seed in range(8):
@@ -291,6 +292,7 @@ def test_estimated_class_prior_is_right_for_separated_classes(rare_share):
     assert_allclose(estimate_class_prior(proba, HALF)[1], is_rare.mean(), atol=0.01)
 
 
+@pytest.mark.draws
 def test_estimated_class_prior_hardly_changes_for_overlapping_classes():
     """After a few steps; the maximum likelihood would be sensitive to errors of proba."""
     proba, _ = overlapping(0.05, distance=0.3)

@@ -185,6 +185,7 @@ def test_rows_are_labeled_by_models_that_were_not_trained_on_them(spied, criteri
     assert len(Spy.log) == n_folds + 1 + n_rounds + 1 + n_level
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_error_probabilities_have_their_level_on_noise(criterion):
     """A base that was trained on its own labels is sure of them: it said .23 to .44."""
@@ -201,6 +202,7 @@ def test_error_probabilities_have_their_level_on_noise(criterion):
     assert_allclose(np.mean(said, axis=0), 0.5, atol=0.05)
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_error_probabilities_have_the_level_of_the_errors(criterion, digits):
     X_train, X, y_train, y = digits

@@ -188,6 +188,7 @@ def test_errors_at_random_are_reported_at_their_true_rate():
     assert np.mean(covered) > 0.9
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("kind", ["5 columns", "40 columns", "400 rows", "30 categories"])
 def test_errors_at_random_have_no_region(kind):
     """Without the held-out test, 35 to 95 % of these data sets have a region."""
