@@ -9,6 +9,7 @@ from sklearn.utils import column_or_1d
 from ._utils.in_memory import check_numbers
 from ._utils.messages import warn_caller
 from ._utils.parameter_checks import check_fraction
+from ._utils.weights import weights_or_ones
 
 __all__ = ["AccuracyEstimate", "accuracy_interval"]
 
@@ -179,7 +180,7 @@ def accuracy_interval(
 def _recalibration(oof_error_proba, weight, learned_share):
     """Return the center of the logits, and the covariance of intercept and slope around it."""
     known = np.clip(oof_error_proba, _EPS, 1 - _EPS)
-    weight = np.ones(len(known)) if weight is None else weight
+    weight = weights_or_ones(weight, len(known))
     # With this scale, the weights of independent rows sum to the effective number of rows.
     weight = weight * weight.sum() / (weight**2).sum() * learned_share
     information = known * (1 - known)

@@ -16,7 +16,7 @@ from .._compat import raise_for_params
 from .._utils.in_memory import check_in_memory
 from .._utils.label_checks import check_groups, check_two_classes
 from .._utils.messages import warn_caller
-from .._utils.parameter_checks import check_weights
+from .._utils.weights import check_weights
 from .adapter import adapt
 from .inspection import fit_param, resamples_rows
 

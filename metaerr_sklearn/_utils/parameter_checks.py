@@ -7,8 +7,6 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_memory
 
-from .._compat import check_sample_weight
-from .in_memory import check_numbers
 from .rows import is_instance_by_name
 
 
@@ -52,18 +50,6 @@ def check_memory_parameter(memory):
     if memory is None:
         return None
     return check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
-
-
-def check_weights(sample_weight, X):
-    """Return weights as an array: one for each row of X, none negative, at least one positive."""
-    check_numbers(sample_weight, "sample_weight")
-    values = np.asarray(sample_weight)
-    if values.size and not values.any():
-        raise ValueError(
-            "Sample weights must contain at least one non-zero number, got only 0. Give some rows "
-            "a weight above 0, or leave sample_weight out."
-        )
-    return check_sample_weight(sample_weight, X, ensure_non_negative=True)
 
 
 def check_arguments(function, name, form, advice, /, *args, **kwargs):

@@ -6,6 +6,7 @@ import numpy as np
 
 from .._utils.output_checks import OutputError
 from .._utils.probabilities import error_logit, in_batches
+from .._utils.weights import weights_or_ones
 from ..meta_features._blocks import columns_of_fold
 from ._offset import CalibratedOffset
 from ._sampling import explain_fallback, why_nothing_is_learned
@@ -50,7 +51,7 @@ class CorrectedOffset:
         """
         rows, folds = training.observations, training.folds
         is_error, sample_weight = rows.is_error, weight
-        weight = np.ones(len(is_error)) if weight is None else weight
+        weight = weights_or_ones(weight, len(is_error))
         terms = _offset_terms(rows, described)
         self._offset, self._raw_input = CalibratedOffset(), raw_input
         self.fallback_reason = self.meta_learner = None

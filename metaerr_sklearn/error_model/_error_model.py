@@ -28,10 +28,11 @@ from .._utils.label_checks import (
 from .._utils.labels import read_labels
 from .._utils.messages import warn_caller
 from .._utils.output_checks import check_proba, warn_if_worse_than_guessing
-from .._utils.parameter_checks import check_n_jobs, check_weights
+from .._utils.parameter_checks import check_n_jobs
 from .._utils.probabilities import label_positions, log_loss_of_logits
 from .._utils.random import draw_seed
 from .._utils.threads import run_in_threads
+from .._utils.weights import check_weights
 from ..meta_features._base import TrainingRows
 from ..meta_features._blocks import fit_blocks, kept_for
 from ..meta_features._choice import (

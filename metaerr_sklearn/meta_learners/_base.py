@@ -11,6 +11,7 @@ from sklearn.utils import check_scalar
 from .._utils.probabilities import log_losses_of_logits
 from .._utils.random import draw_seed
 from .._utils.threads import run_in_threads
+from .._utils.weights import weights_or_ones
 
 # Quantile of the standard normal distribution for a level of 0.1 %.
 _QUANTILE = 3.09
@@ -169,7 +170,7 @@ class ResidualMetaLearner(BaseEstimator):
         """
         self.check_parameters()
         Z = np.asarray(Z, dtype=float)
-        weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, float)
+        weight = weights_or_ones(sample_weight, len(Z))
         self.n_features_in_ = Z.shape[1]
         self._used = np.ones(Z.shape[1], dtype=bool)
         if is_for_trees is not None and not self.takes_tree_columns:
@@ -284,7 +285,7 @@ def choose_amounts(paths, is_error, folds, sample_weight=None, groups=None):
         Mean log-odds.
     """
     is_error = np.asarray(is_error, dtype=bool)
-    weight = np.ones(len(is_error)) if sample_weight is None else np.asarray(sample_weight, float)
+    weight = weights_or_ones(sample_weight, len(is_error))
     relation = (
         np.arange(len(is_error)) if groups is None else np.unique(groups, return_inverse=True)[1]
     )

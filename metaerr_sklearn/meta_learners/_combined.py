@@ -18,6 +18,7 @@ from .._utils.platt import PlattScaling, cross_fitted
 from .._utils.probabilities import clipped_logit
 from .._utils.rows import take_rows
 from .._utils.threads import run_in_threads
+from .._utils.weights import weights_or_ones
 from ._base import ResidualMetaLearner
 
 _EPS = 1e-6
@@ -233,7 +234,7 @@ class ClassifierMetaLearner(ResidualMetaLearner):
                 "Pass a meta_learner that has one of them."
             )
         logit, is_error = clipped_logit(proba, _EPS), target.astype(bool)
-        weight = np.ones(len(target)) if sample_weight is None else np.asarray(sample_weight, float)
+        weight = weights_or_ones(sample_weight, len(target))
         self._scaling = PlattScaling().fit(logit, is_error, weight)
         self.oof_logit_ = cross_fitted(logit, is_error, weight, folds)
         return self

@@ -5,7 +5,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._utils.in_memory import check_numbers
 from .._utils.label_checks import check_is_error
-from .._utils.parameter_checks import check_weights
+from .._utils.weights import check_weights
 
 # Sums of weights are compared with this relative slack: 0.1 + 0.2 reaches a coverage of 0.3.
 ROUNDING = 1e-12

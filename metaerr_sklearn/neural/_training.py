@@ -6,7 +6,7 @@ from sklearn.base import clone
 from torch.utils.data import Sampler, Subset
 
 from .._compat import safe_indexing
-from .._utils.parameter_checks import check_weights
+from .._utils.weights import check_weights
 from ._as_net_input import input_of
 from ._net import NET_LOCK, preserved_rng
 

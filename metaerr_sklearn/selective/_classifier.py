@@ -28,11 +28,12 @@ from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_target, check_true_labels
 from .._utils.labels import as_objects, is_missing
 from .._utils.messages import warn_caller
-from .._utils.parameter_checks import check_fraction, check_weights
+from .._utils.parameter_checks import check_fraction
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import slice_fit_params, take_rows
+from .._utils.weights import check_weights
 from ..model_selection._duplicates import (
     find_duplicates,
     no_duplicate_warning,

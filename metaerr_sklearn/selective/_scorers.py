@@ -4,7 +4,7 @@ import numpy as np
 
 from .._base_estimator.inspection import final_estimator
 from .._utils.label_checks import check_labels, check_true_labels
-from .._utils.parameter_checks import check_weights
+from .._utils.weights import check_weights
 
 
 def coverage_scorer(estimator, X, y=None, sample_weight=None):

@@ -24,6 +24,7 @@ from .._utils.probabilities import (
 )
 from .._utils.random import draw_seed
 from .._utils.rows import row_chunks
+from .._utils.weights import weights_or_ones
 from ..representation._choice import represent
 from ._label_propagation import NeighborGraph
 
@@ -194,8 +195,7 @@ class OpinionPool(BaseEstimator):
         labeled = np.flatnonzero(y_encoded >= 0)
         self._unlabeled = np.flatnonzero(y_encoded < 0)
         self.classes_, oof = cross_fitted.classes, cross_fitted.oof
-        weight = oof.sample_weight
-        weight = np.ones(len(labeled)) if weight is None else weight
+        weight = weights_or_ones(oof.sample_weight, len(labeled))
         weight = weight / max(weight.mean(), 1e-12)
         y, n_classes = oof.y_encoded, len(self.classes_)
         self.class_prior_ = np.bincount(y, weight, n_classes) / weight.sum()
