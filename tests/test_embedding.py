@@ -156,3 +156,32 @@ def test_a_thread_adds_no_hook_while_another_thread_predicts(net, images):
         net.predict_proba(X)
     thread.join()
     assert_array_equal(np.concatenate(parts), embedding.transform(X))
+
+
+class ChangesInPlace(nn.Module):
+    """A later step changes the hidden layer in place, and the last layer gets it by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.output = nn.Linear(64, 16), nn.Linear(16, 10)
+
+    def forward(self, X):
+        hidden = self.hidden(X.flatten(1)).tanh()
+        logits = self.output(input=hidden)
+        hidden.zero_()
+        return logits
+
+
+def test_layers_that_are_changed_in_place_later_are_recorded_as_they_were(images):
+    X = images[4]
+    module = ChangesInPlace()
+    with torch.no_grad():
+        expected = module.hidden(torch.from_numpy(X).flatten(1)).tanh()
+    assert_allclose(TorchEmbedding(wrapped(module)).transform(X), expected, rtol=1e-5, atol=1e-6)
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(inplace=True))
+    with torch.no_grad():
+        expected = module[1](module[0](torch.from_numpy(X)))
+    hidden = TorchEmbedding(wrapped(module), layer="1").transform(X)
+    assert (hidden < 0).any()
+    assert_allclose(hidden, expected, rtol=1e-5, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ from metaerr_sklearn.neural import (
     AugmentedConfidence,
     TorchEmbedding,
     _residual_mlp,
+    as_classifier,
     as_net_input,
     energy_confidence,
     fit_net_weighted,
@@ -43,6 +45,7 @@ from metaerr_sklearn.neural import (
     mc_dropout_proba,
     preserved_rng,
 )
+from metaerr_sklearn.neural._scores import has_dropout
 from metaerr_sklearn.neural._training import _WeightedLoader, _WeightedSampler
 from metaerr_sklearn.representation import NumericRepresentation
 from metaerr_sklearn.representation._choice import net_representation
@@ -615,6 +618,42 @@ def test_mc_dropout_restores_net_and_random_states(cnn, digit_images, training):
     assert_array_equal(net.predict_proba(X), expected)
 
 
+def compiled_in_place(module):
+    module.compile(backend="eager")
+    return module
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="torch < 2.6")
+@pytest.mark.parametrize("compiled", [partial(torch.compile, backend="eager"), compiled_in_place])
+def test_mc_dropout_of_a_compiled_module_is_that_of_the_module(cnn, digit_images, compiled):
+    """Compiled code has the dropout of evaluation mode in it, and runs no hooks of later."""
+    X = digit_images[2][:50]
+    module = pickle.loads(pickle.dumps(cnn)).module_
+    expected = mc_dropout_proba(cnn, X, n_passes=3, random_state=0)
+    base = as_classifier(compiled(module))
+    base.predict_proba(X)  # which compiles
+    assert_allclose(mc_dropout_proba(base, X, n_passes=3, random_state=0), expected, atol=1e-6)
+    assert has_dropout(base, X)
+
+
+class UnusedDropout(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dropout, self.output = nn.Dropout(0.5), nn.Linear(64, 10)
+
+    def forward(self, X):
+        X = nn.functional.dropout(X.flatten(1), self.dropout.p, self.training)
+        return self.output(X)
+
+
+def test_mc_dropout_refuses_dropout_modules_that_do_not_run(digit_images):
+    X = digit_images[2][:20]
+    base = as_classifier(UnusedDropout())
+    with pytest.raises(ValueError, match="No dropout module of UnusedDropout runs in its forward"):
+        mc_dropout_proba(base, X)
+    assert not has_dropout(base, X)
+
+
 def test_mc_dropout_random_state(cnn, digit_images):
     X = digit_images[2][:50]
     one, two, three = (mc_dropout_proba(cnn, X, n_passes=2, random_state=s) for s in (0, 0, 1))
@@ -730,6 +769,17 @@ def test_one_logit_ranks_as_the_maximum_probability(table, score):
         net.fit(X, y.astype(np.float32))
     by_logit = np.argsort(np.abs(logits_by_hand(net, X)[:, 0]))
     assert_array_equal(np.argsort(score(net, X)), by_logit)
+
+
+@pytest.mark.parametrize("score", [energy_confidence, max_logit_confidence])
+@pytest.mark.parametrize("base", [make_net, as_classifier])
+def test_logit_scores_refuse_log_probabilities(digit_images, score, base):
+    """The energy of log-probabilities is 0 in each row, so that rounding would rank the rows."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.LogSoftmax(dim=1))
+    net = base(module)
+    net = net.initialize() if base is make_net else net
+    with pytest.raises(ValueError, match=r"returns log-probabilities.*Leave out the LogSoftmax"):
+        score(net, digit_images[2][:20])
 
 
 def test_logit_scores_refuse_probabilities_and_bad_temperatures(table, cnn):

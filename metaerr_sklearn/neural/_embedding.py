@@ -1,7 +1,7 @@
 """The hidden layer of a net as a representation of samples."""
 
 import copy
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,17 +20,8 @@ from ._net import (
     preserved_rng,
     restored_after,
     unfrozen,
+    without_compilation,
 )
-
-
-def _without_compilation():
-    """Return a context in which compiled modules run their original code.
-
-    A hook that is registered after the compilation does not run in compiled code. torch before 2.6
-    has no such context.
-    """
-    set_stance = getattr(torch.compiler, "set_stance", None)
-    return nullcontext() if set_stance is None else set_stance("force_eager")
 
 
 def _is_compiled(module):
@@ -136,7 +127,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             parts.append(self._rows_of_layer(values, n_rows(output)))
             values.clear()
 
-        with NET_LOCK, _without_compilation():
+        with NET_LOCK, without_compilation():
             hooks = self._register_hooks(net.module_, values)
             hooks.append(net.module_.register_forward_hook(end_of_batch))
             with restored_after(net, hooks):
@@ -189,7 +180,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_has_rows(X, net)
         values, parts = [], []
         # A DataLoader draws a number from the global generator, even if it does not shuffle.
-        with NET_LOCK, preserved_rng(0, device=net.device), _without_compilation():
+        with NET_LOCK, preserved_rng(0, device=net.device), without_compilation():
             hooks = self._register_hooks(net.module_, values)
             with restored_after(net, hooks):
                 for output in net.forward_iter(input_of(net, X)):
@@ -201,9 +192,11 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.layer is None:
             # Only the forward pass shows which linear layer runs last, so all get a hook.
             linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
-            return [
-                m.register_forward_pre_hook(lambda _, args: values.append(args)) for m in linear
-            ]
+
+            def keep_input(_module, args, kwargs):
+                values[:] = [_kept(args or tuple(kwargs.values()))]
+
+            return [m.register_forward_pre_hook(keep_input, with_kwargs=True) for m in linear]
         # A compiled module holds the original module under this name.
         named = {name.replace("_orig_mod.", ""): m for name, m in module.named_modules()}
         if self.layer not in named:
@@ -211,7 +204,11 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"layer must name a submodule of {type(module).__name__}, got {self.layer!r}. "
                 f"It has {', '.join(name for name in named if name)}."
             )
-        return [named[self.layer].register_forward_hook(lambda _m, _a, out: values.append(out))]
+
+        def keep_output(_module, _args, output):
+            values[:] = [_kept(output)]
+
+        return [named[self.layer].register_forward_hook(keep_output)]
 
     def _rows_of_layer(self, values, n_samples):
         what = "The last linear layer" if self.layer is None else f"Layer {self.layer!r}"
@@ -221,7 +218,6 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 "another submodule."
             )
         value = values[-1]
-        value = value[0] if isinstance(value, tuple) else value
         if n_samples is None:
             n_samples = n_rows(value)
         if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != n_samples:
@@ -230,7 +226,7 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"{what} must have one row for each of the {n_samples} samples of a batch, got "
                 f"{got}. Pass layer= with the name of another submodule."
             )
-        return value.detach().reshape(n_samples, -1).float().cpu().numpy()
+        return value.reshape(n_samples, -1).float().cpu().numpy()
 
     def __sklearn_clone__(self):
         # The default clone() would also clone the net, and so return an untrained one.
@@ -244,3 +240,12 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
+
+
+def _kept(value):
+    """Return a copy of the tensor, or of the first one in a tuple.
+
+    A later layer may change the tensor in place, as ``nn.ReLU(inplace=True)`` does.
+    """
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value

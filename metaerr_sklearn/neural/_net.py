@@ -3,7 +3,7 @@
 import random
 import threading
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -87,6 +87,16 @@ def restored_after(net, hooks):
             hook.remove()
         for module, training in modes:
             module.training = training
+
+
+def without_compilation():
+    """Return a context in which compiled modules run their original code.
+
+    A hook that is registered after the compilation does not run in compiled code. torch before 2.6
+    has no such context.
+    """
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if set_stance is None else set_stance("force_eager")
 
 
 def as_fitted_net(net):

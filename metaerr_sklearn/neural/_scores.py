@@ -1,6 +1,8 @@
 """Confidence scores from dropout and from the logits of a net."""
 
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -9,11 +11,19 @@ from scipy.special import logsumexp
 from skorch import NeuralNet
 from torch import nn
 
+from .._compat import safe_indexing
 from .._utils.messages import name_of
 from .._utils.random import draw_seed
 from .._utils.rows import check_has_rows
 from ._as_net_input import input_of
-from ._net import NET_LOCK, as_fitted_net, modules_of, preserved_rng, restored_after
+from ._net import (
+    NET_LOCK,
+    as_fitted_net,
+    modules_of,
+    preserved_rng,
+    restored_after,
+    without_compilation,
+)
 
 # The dropout classes are listed because torch has no public base class for them.
 _DROPOUTS = (
@@ -24,6 +34,9 @@ _DROPOUTS = (
     nn.AlphaDropout,
     nn.FeatureAlphaDropout,
 )
+
+# Log-probabilities in single precision have exponentials that sum to 1 up to this difference.
+_LOG_OF_1 = 1e-5
 
 
 def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=None):
@@ -69,7 +82,8 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
     TypeError
         If `net` is not a skorch net.
     ValueError
-        If the net has no dropout module with p > 0, or `n_passes` is not a positive integer.
+        If the net has no dropout module with p > 0, if none of them runs in the forward pass, or if
+        `n_passes` is not a positive integer.
 
     References
     ----------
@@ -110,36 +124,64 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
 
     passes, total = [], 0.0
     rng = preserved_rng(seed, device=net.device)
-    with NET_LOCK, _with_dropout(net, dropouts), rng:
+    with NET_LOCK, _with_dropout(net, dropouts) as n_runs, rng:
         for _ in range(n_passes):
             proba = net.predict_proba(X)
+            _check_dropout_runs(net, n_runs)
             total = total + proba
             if return_passes:
                 passes.append(proba)
     return (total / n_passes, np.stack(passes)) if return_passes else total / n_passes
 
 
+@contextmanager
 def _with_dropout(net, dropouts):
     """Set each dropout module to training mode just before it runs, inside the block.
 
     A skorch net sets evaluation mode before each batch, so a mode set once would not last.
+
+    Yields
+    ------
+    n_runs : collections.Counter
+        Number of times that each dropout module has run, by class name.
     """
-    return restored_after(
-        net, [dropout.register_forward_pre_hook(_set_training) for dropout in dropouts]
-    )
+    n_runs = Counter()
+
+    def set_training(module, _args):
+        module.training = True
+        n_runs[type(module).__name__] += 1
+
+    # Compiled code contains the dropout modules in evaluation mode, and runs no hook.
+    with without_compilation():
+        hooks = [dropout.register_forward_pre_hook(set_training) for dropout in dropouts]
+        with restored_after(net, hooks):
+            yield n_runs
 
 
-def has_dropout(net):
-    """Return whether a fitted skorch net has an active dropout module."""
-    return bool(_dropouts(as_fitted_net(net)))
+def _check_dropout_runs(net, n_runs):
+    """Raise if no dropout module has run, so that all passes would be equal."""
+    if not n_runs:
+        raise ValueError(
+            f"No dropout module of {type(net.module_).__name__} runs in its forward pass, so that "
+            "all passes would be equal. Call the torch.nn.Dropout modules themselves in forward, "
+            "not torch.nn.functional.dropout. If the module is compiled, pass a net with the "
+            "module as it was before torch.compile."
+        )
+
+
+def has_dropout(net, X):
+    """Return whether a fitted skorch net has an active dropout module that runs for a row of X."""
+    net = as_fitted_net(net)
+    dropouts = _dropouts(net)
+    if not dropouts:
+        return False
+    with NET_LOCK, _with_dropout(net, dropouts) as n_runs, preserved_rng(0, device=net.device):
+        net.predict_proba(input_of(net, safe_indexing(X, [0])))
+    return bool(n_runs)
 
 
 def _dropouts(net):
     return [m for m in modules_of(net) if isinstance(m, _DROPOUTS) and m.p > 0]
-
-
-def _set_training(module, args):
-    module.training = True
 
 
 def energy_confidence(net, X, *, temperature=1.0):
@@ -172,8 +214,8 @@ def energy_confidence(net, X, *, temperature=1.0):
         If `net` is not a skorch net.
     ValueError
         If the net is trained with NLLLoss or BCELoss, because its module then returns
-        probabilities; if the module in `as_classifier` returns probabilities; or if the
-        temperature is not positive.
+        probabilities; if the module in `as_classifier` returns probabilities; if the module
+        returns log-probabilities; or if the temperature is not positive.
 
     References
     ----------
@@ -225,7 +267,8 @@ def max_logit_confidence(net, X):
         If `net` is not a skorch net.
     ValueError
         If the net is trained with NLLLoss or BCELoss, because its module then returns
-        probabilities, or if the module in `as_classifier` returns probabilities.
+        probabilities; if the module in `as_classifier` returns probabilities; or if the module
+        returns log-probabilities.
 
     References
     ----------
@@ -265,7 +308,14 @@ def _logits(net, X):
             "trained with skorch then needs criterion=torch.nn.CrossEntropyLoss."
         )
     logits = output.double().numpy().reshape(len(output), -1)
-    return np.hstack([-logits / 2, logits / 2]) if logits.shape[1] == 1 else logits
+    if logits.shape[1] == 1:
+        return np.hstack([-logits / 2, logits / 2])
+    if np.abs(logsumexp(logits, axis=1)).max() < _LOG_OF_1:
+        raise ValueError(
+            "This score needs logits, but the module of the net returns log-probabilities: their "
+            "energy is 0 in each row. Leave out the LogSoftmax at the end of the module."
+        )
+    return logits
 
 
 def _logits_in(returned, net):

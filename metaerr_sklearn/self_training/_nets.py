@@ -34,7 +34,7 @@ def is_certain(model, X, pred_encoded, seed):
     from ..neural._scores import has_dropout
 
     net, X = unwrap(model, adapt(model).as_input(X))
-    if not has_dropout(net):
+    if not has_dropout(net, X):
         return None
     passes = mc_dropout_proba(net, X, n_passes=_N_PASSES, return_passes=True, random_state=seed)[1]
     own = np.take_along_axis(passes, pred_encoded[None, :, None], axis=2)[:, :, 0]
