@@ -7,9 +7,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._utils.columns import is_frame, own_names
 from .._utils.in_memory import check_in_memory
+from .._utils.parameter_checks import is_word
 from .adapter import adapt
 from .fresh_nets import check_untrained
-from .inspection import means_prefit, tags_of, without_wrappers
+from .inspection import tags_of, without_wrappers
 from .routing import make_router, route_output
 
 
@@ -184,7 +185,7 @@ class DelegatesToBase:
         search or a cross-validation around this object would find no fault.
         """
         parameters = self.get_params(deep=False)
-        is_prefit = any(means_prefit(parameters.get(name)) for name in ("cv", "calibration"))
+        is_prefit = any(is_word(parameters.get(name), "prefit") for name in ("cv", "calibration"))
         if not is_prefit and parameters.get("meta_learner", "auto") is not None:
             check_untrained(self.estimator, warn=False)  # `fit` warns
         return super().__sklearn_clone__()

@@ -25,7 +25,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._utils.messages import warn_caller
-from .._utils.parameter_checks import check_not_a_module
+from .._utils.parameter_checks import check_not_a_module, is_word
 from .._utils.rows import own_copy
 from ..model_selection import is_unlabeled
 
@@ -156,11 +156,6 @@ def unwrap(estimator, X):
     return estimator, X
 
 
-def means_prefit(option):
-    """Return whether an option (``cv`` or ``calibration``) says that the base is fitted."""
-    return isinstance(option, str) and option == "prefit"
-
-
 def check_prefit(estimator, option):
     """Return whether the base is fitted already: a `FrozenEstimator`, or by the option "prefit".
 
@@ -184,7 +179,7 @@ def check_prefit(estimator, option):
     """
     final = final_estimator(estimator)
     check_not_a_module(final)
-    if means_prefit(option) or isinstance(estimator, FrozenEstimator):
+    if is_word(option, "prefit") or isinstance(estimator, FrozenEstimator):
         if hasattr(final, "initialize") and not getattr(final, "initialized_", True):
             raise NotFittedError(
                 f"This {type(final).__name__} is not fitted. If its module is trained already, "

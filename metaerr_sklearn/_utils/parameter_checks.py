@@ -10,6 +10,11 @@ from sklearn.utils.validation import check_memory
 from .rows import is_instance_by_name
 
 
+def is_word(value, word):
+    """Return whether a parameter is this word; an array or frame would be compared by its cells."""
+    return isinstance(value, str) and value == word
+
+
 def check_not_a_module(estimator):
     """Raise if an estimator is a PyTorch module, which has neither fit nor predict."""
     if is_instance_by_name(estimator, "torch.nn", "Module"):

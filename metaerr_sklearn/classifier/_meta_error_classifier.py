@@ -27,7 +27,7 @@ from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_target, check_two_classes
 from .._utils.labels import read_labels
 from .._utils.messages import name_of
-from .._utils.parameter_checks import check_fraction, check_memory_parameter
+from .._utils.parameter_checks import check_fraction, check_memory_parameter, is_word
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
 from .._utils.rows import read_once_if_small
@@ -423,7 +423,7 @@ class MetaErrorClassifier(
         check_split_parameter(self.cv)
         check_memory_parameter(self.memory)
         check_fraction(self.error_threshold, "error_threshold")
-        if not self._is_share_automatic():
+        if not is_word(self.observed_share, "auto"):
             check_fraction(self.observed_share, 'observed_share, if it is not "auto",')
         name = type(self).__name__
         check_has_target(y, name)
@@ -475,14 +475,11 @@ class MetaErrorClassifier(
             )
         return splits
 
-    def _is_share_automatic(self):
-        return isinstance(self.observed_share, str) and self.observed_share == "auto"
-
     def _choose_meta_features(self, X):
         """Set the attributes that show what "auto" stands for."""
         self.meta_features_ = resolve_auto(self.meta_features, self.estimator, X)
         self.observed_share_ = self.observed_share
-        if self._is_share_automatic():
+        if is_word(self.observed_share, "auto"):
             # If the user names the observers, they are worth their cost for each row.
             is_default = self.meta_features_ is not self.meta_features
             self.observed_share_ = 0.25 if is_default and observers_in(self.meta_features_) else 1.0

@@ -4,7 +4,7 @@ from .._base_estimator.adapter import adapt
 from .._utils.images import holds_images
 from .._utils.lightgbm import check_lightgbm
 from .._utils.packages import check_importable
-from .._utils.parameter_checks import check_arguments
+from .._utils.parameter_checks import check_arguments, is_word
 from ._blocks import ConfidenceBlock, CustomBlock, InputBlock, PredictedClassBlock, shown_name
 from ._neighbors import NeighborsBlock
 from ._observers import ObserverBlock, is_observer
@@ -40,7 +40,7 @@ def resolve_auto(meta_features, estimator, X):
     meta_features : same type
         For "auto": "images" if the base is a net and X surely holds images, else "one_pass".
     """
-    if not (isinstance(meta_features, str) and meta_features == "auto"):
+    if not is_word(meta_features, "auto"):
         return meta_features
     return "images" if adapt(estimator).is_net and holds_images(X) else "one_pass"
 
@@ -149,8 +149,7 @@ def check_meta_features(meta_features):
         sources = []
     blocks = []
     for source in sources:
-        is_images = isinstance(source, str) and source == "images"
-        blocks += _blocks_of_images(sources) if is_images else [source]
+        blocks += _blocks_of_images(sources) if is_word(source, "images") else [source]
     for block in blocks:
         if isinstance(block, type):  # which is callable, but returns no meta-features
             raise TypeError(

@@ -13,6 +13,7 @@ from .._base_estimator.caching import Kept
 from .._base_estimator.inspection import final_estimator
 from .._utils import limits
 from .._utils.messages import name_of, warn_caller
+from .._utils.parameter_checks import is_word
 from .._utils.rows import own_copy, row_chunks, take_rows
 from ._numeric import NumericRepresentation, UnsupportedInputError, is_wide
 
@@ -63,7 +64,7 @@ def is_of_images(representation):
 
 def check_representation(representation):
     """Raise unless a representation is "auto", an unfitted or fitted transformer, or None."""
-    if representation is None or (isinstance(representation, str) and representation == "auto"):
+    if representation is None or is_word(representation, "auto"):
         return
     names = ("fit", "transform", "get_params")
     missing = [name for name in names if not hasattr(representation, name)]
@@ -175,7 +176,7 @@ def net_representation(representation, estimator, X):
         For "auto", a net with a linear layer, and any X but columns of a table and texts: the net's
         last hidden layer, projected if it has more than 200 units. Else the choice of the user.
     """
-    if not (isinstance(representation, str) and representation == "auto"):
+    if not is_word(representation, "auto"):
         return representation
     net = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
     if not hasattr(net, "module_"):

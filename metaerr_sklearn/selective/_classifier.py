@@ -28,7 +28,7 @@ from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_labels, check_target, check_true_labels
 from .._utils.labels import as_objects, is_missing
 from .._utils.messages import warn_caller
-from .._utils.parameter_checks import check_fraction
+from .._utils.parameter_checks import check_fraction, is_word
 from .._utils.probabilities import proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
@@ -418,7 +418,7 @@ class SelectiveClassifier(
     def _choose_reject_label(self, classes):
         """Return the reject label, or raise if it is a class."""
         reject_label = self.reject_label
-        if isinstance(reject_label, str) and reject_label == "auto":
+        if is_word(reject_label, "auto"):
             reject_label = -1 if classes.dtype.kind in "biuf" else None
             if self.target_coverage == 1 and reject_label in classes.tolist():
                 return None  # no row is rejected

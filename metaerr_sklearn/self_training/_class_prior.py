@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._utils.parameter_checks import is_word
 from .._utils.probabilities import scaled_to_sum_1
 
 
@@ -29,7 +30,7 @@ def check_class_prior(class_prior, classes, y_encoded, sample_weight=None):
     if class_prior is None:
         return None
     n_classes = len(classes)
-    if isinstance(class_prior, str) and class_prior == "labeled":
+    if is_word(class_prior, "labeled"):
         labeled = y_encoded >= 0
         weight = None if sample_weight is None else sample_weight[labeled]
         counts = np.bincount(y_encoded[labeled], weight, n_classes)

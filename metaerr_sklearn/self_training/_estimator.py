@@ -14,7 +14,7 @@ from .._base_estimator.adapter import adapt, check_classifier
 from .._base_estimator.caching import check_can_be_cached
 from .._base_estimator.delegation import DelegatesToBase
 from .._base_estimator.fresh_nets import check_untrained
-from .._base_estimator.inspection import check_takes_parts, means_prefit, warn_of_unlabeled
+from .._base_estimator.inspection import check_takes_parts, warn_of_unlabeled
 from .._base_estimator.observations import DeployedBase, Observations
 from .._base_estimator.prediction import predict_base
 from .._base_estimator.routing import route_fit, route_output, weight_route
@@ -24,7 +24,7 @@ from .._utils.indexable import indexable
 from .._utils.label_checks import check_has_target, check_two_classes
 from .._utils.labels import read_labels
 from .._utils.messages import warn_caller
-from .._utils.parameter_checks import check_memory_parameter
+from .._utils.parameter_checks import check_memory_parameter, is_word
 from .._utils.probabilities import add_log_odds, proba_of_other_classes
 from .._utils.progress import FitProgress
 from .._utils.random import draw_seed
@@ -462,7 +462,7 @@ class SelfTrainingWithMetaErr(
                 f"criterion must be one of {', '.join(map(repr, criteria))}, got "
                 f"{self.criterion!r}."
             )
-        if isinstance(self.estimator, FrozenEstimator) or means_prefit(self.cv):
+        if isinstance(self.estimator, FrozenEstimator) or is_word(self.cv, "prefit"):
             raise ValueError(
                 "Self-training fits the estimator from scratch, so it cannot be frozen or prefit. "
                 "Pass the unfitted classifier, and its training rows as labeled rows."
@@ -489,8 +489,7 @@ class SelfTrainingWithMetaErr(
             self._make_error_model(None).check_parameters()
 
     def _is_automatic(self):
-        is_auto = isinstance(self.meta_learner, str) and self.meta_learner == "auto"
-        return is_auto and means_one_pass(self.meta_features)
+        return is_word(self.meta_learner, "auto") and means_one_pass(self.meta_features)
 
     def _choose_criterion(self):
         if self.criterion != "auto":
@@ -559,8 +558,7 @@ class SelfTrainingWithMetaErr(
         if self._is_automatic() and (self.criterion_ == "consensus" or not is_enough):
             representation, _ = fit_representation(self.representation, X, seed=seed)
             models, embeddings = [*cross_fitted.models, supervised], None
-            is_auto = isinstance(self.representation, str) and self.representation == "auto"
-            if is_auto and all(map(is_plain_net, models)):
+            if is_word(self.representation, "auto") and all(map(is_plain_net, models)):
                 embeddings = [NetEmbedding(model) for model in models]
             pool = OpinionPool(n_jobs=self.n_jobs, random_state=seed)
             return pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
