@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from sklearn.frozen import FrozenEstimator
 
 from .._utils.messages import warn_caller
+from .inspection import unfrozen_parameters
 
 
 def nets_in(estimator):
@@ -17,13 +18,8 @@ def nets_in(estimator):
     is_fitted_anew = hasattr(estimator, "get_params") and not isinstance(estimator, FrozenEstimator)
     if net_class is None or not is_fitted_anew:
         return []
-    parts = {"": estimator, **estimator.get_params(deep=True)}
-    frozen = tuple(f"{name}__" for name, v in parts.items() if isinstance(v, FrozenEstimator))
-    return [
-        value
-        for name, value in parts.items()
-        if isinstance(value, net_class) and not name.startswith(frozen)
-    ]
+    parts = [estimator, *unfrozen_parameters(estimator).values()]
+    return [part for part in parts if isinstance(part, net_class)]
 
 
 def check_untrained(estimator, *, warn=True):

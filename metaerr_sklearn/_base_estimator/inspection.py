@@ -227,6 +227,13 @@ def can_fit_and_predict(estimator):
     return hasattr(estimator, "fit") and can_predict
 
 
+def unfrozen_parameters(estimator):
+    """Return all parameters, by name, except those of estimators in a `FrozenEstimator`."""
+    parameters = estimator.get_params(deep=True)
+    frozen = tuple(f"{name}__" for name, v in parameters.items() if isinstance(v, FrozenEstimator))
+    return {name: v for name, v in parameters.items() if not name.startswith(frozen)}
+
+
 def check_takes_parts(estimator):
     """Raise if clones of the estimator cannot be trained on parts of the rows.
 
@@ -247,11 +254,9 @@ def check_takes_parts(estimator):
             f"{error}. Clones of the estimator are trained. If the parameter is a list that its "
             "class copies, as CatBoost does, pass a tuple: cat_features=(0, 2)."
         ) from error
-    parameters = estimator.get_params(deep=True)
-    frozen = tuple(f"{key}__" for key, v in parameters.items() if isinstance(v, FrozenEstimator))
-    for key, cv in parameters.items():
+    for key, cv in unfrozen_parameters(estimator).items():
         is_fixed = isinstance(cv, (list, tuple, PredefinedSplit))
-        if key.split("__")[-1] == "cv" and is_fixed and not key.startswith(frozen):
+        if key.split("__")[-1] == "cv" and is_fixed:
             raise ValueError(
                 f"{key} of {name} is a {type(cv).__name__}, whose splits name rows of X by "
                 "position. The estimator is trained on parts of X, in which these positions are "
