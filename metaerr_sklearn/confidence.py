@@ -212,7 +212,8 @@ def generalized_entropy(proba, *, gamma=0.1, top_m=None):
     Raises
     ------
     ValueError
-        If `gamma` is not in (0, 1) or `top_m` is less than 1.
+        If a row is not a probability distribution, `gamma` is not in (0, 1), or `top_m` is less
+        than 1.
 
     References
     ----------
@@ -327,6 +328,12 @@ class TrustScore(_NeighborScore):
         -------
         self : TrustScore
             Fitted scorer.
+
+        Raises
+        ------
+        ValueError
+            If y has a single label, lengths differ, X has NaN or infinite values, or a parameter is
+            out of range.
         """
         check_scalar(
             self.alpha, "alpha", (float, int), min_val=0, max_val=1, include_boundaries="left"
@@ -362,6 +369,12 @@ class TrustScore(_NeighborScore):
         confidence : ndarray of shape (n_samples,)
             Finite and non-negative, higher means more trusted: 1 if both distances are equal, 0
             for a label that was not in `y` of `fit`.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns than in `fit`, or NaN or infinite values, or if `y_pred` lacks a
+            label or has another length or type.
         """
         distances = self._distance_to_classes(self._check_rows(X))
         if y_pred is None:
@@ -458,6 +471,12 @@ class NeighborAgreement(_NeighborScore):
         -------
         self : NeighborAgreement
             Fitted scorer.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two rows, lengths differ, X has NaN or infinite values, or
+            `n_neighbors` is less than 1.
         """
         X, y = self._check_fit(X, y)
         self._neighbors = KNeighborsClassifier(
@@ -482,6 +501,12 @@ class NeighborAgreement(_NeighborScore):
         confidence : ndarray of shape (n_samples,)
             Weighted share in [0, 1], higher means more trusted; 0 for a label that was not in `y`
             of `fit`.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns than in `fit`, or NaN or infinite values, or if `y_pred` lacks a
+            label or has another length or type.
         """
         share = self._neighbors.predict_proba(self._check_rows(X))
         if y_pred is None:
@@ -550,6 +575,12 @@ class RelativeUncertainty(BaseEstimator):
         -------
         self : RelativeUncertainty
             Fitted scorer.
+
+        Raises
+        ------
+        ValueError
+            If a row is not a probability distribution, `is_error` is not boolean, lengths differ,
+            or `error_weight` is out of range.
         """
         check_fraction(self.error_weight, "error_weight", closed="neither")
         proba = check_proba(proba).astype(np.float64)
@@ -577,6 +608,12 @@ class RelativeUncertainty(BaseEstimator):
         -------
         confidence : ndarray of shape (n_samples,)
             :math:`-p^T D p` in [-1, 0], higher means more trusted.
+
+        Raises
+        ------
+        ValueError
+            If a row is not a probability distribution, or there are more or fewer columns than in
+            `fit`.
         """
         check_is_fitted(self)
         proba = check_proba(proba, n_classes=self.n_features_in_).astype(np.float64)

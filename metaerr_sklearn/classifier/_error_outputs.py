@@ -49,6 +49,11 @@ class PredictsErrors(EstimatesAccuracy):
         -------
         is_error : ndarray of bool, shape (n_samples,)
             True where the error probability is at least `error_threshold`.
+
+        Raises
+        ------
+        ValueError
+            If `error_threshold` is not in (0, 1].
         """
         # It may have been set after `fit`.
         check_fraction(self.error_threshold, "error_threshold")

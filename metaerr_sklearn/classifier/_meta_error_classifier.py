@@ -66,9 +66,9 @@ class MetaErrorClassifier(
         float32 images, a trained PyTorch module in `neural.as_classifier`, or a fitted classifier
         in a `FrozenEstimator`. Define a net that is trained here by a module class: an instance
         that was fitted in a net is refused, because its weights have been trained on the test rows
-        of the folds. A pretrained instance (a backbone) or a frozen step of a Pipeline is accepted.
-        If it was trained on rows of X with their labels, the error rates are too low, and nothing
-        can show this.
+        of the folds. A pretrained instance (a backbone) or a frozen step of a Pipeline is accepted:
+        if such a part was trained on rows of X with their labels, the error rates are too low, and
+        nothing can show this.
 
     meta_learner : {"auto", "lightgbm", "mlp", "logistic", "confidence"}, meta-learner, classifier \
             or None, default="auto"
@@ -149,8 +149,9 @@ class MetaErrorClassifier(
         `predict_error` is True from this error probability on.
 
     n_jobs : int, default=None
-        Number of folds fitted at once, through joblib, and of threads of the error model. Under
-        ``joblib.parallel_config("dask")`` the folds go to that cluster. For "ray" and "spark", call
+        Number of folds fitted at once, through joblib, and of threads of the error model. None
+        means 1, or what ``joblib.parallel_config`` sets. Under ``joblib.parallel_config("dask")``
+        the folds go to that cluster. For "ray" and "spark", call
         ``ray.util.joblib.register_ray()`` or ``joblibspark.register_spark()`` first. Nets on an
         accelerator are fitted one after the other in this process. The deployed base is fitted in
         this process, too, beside the last folds if they leave a core idle.

@@ -429,6 +429,12 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         -------
         error_proba : ndarray of shape (n_samples,), in [0, 1]
             Higher = more likely wrong.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, `proba` holds no probabilities, its columns do not fit the classes,
+            or X is None and the model was fitted with X.
         """
         return self.predict_observations(self._check_predictions(X, proba, y_pred))
 

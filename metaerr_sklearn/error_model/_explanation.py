@@ -76,7 +76,8 @@ class ExplainsErrors:
         Raises
         ------
         ValueError
-            If the meta-learner's correction is no sum over meta-features.
+            If the meta-learner's correction is no sum over meta-features ("mlp", or a classifier),
+            or an argument is invalid as in `predict_error_proba`.
         """
         check_is_fitted(self)
         self.check_can_explain()

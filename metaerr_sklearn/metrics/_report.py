@@ -90,6 +90,9 @@ def failure_report(
     TypeError
         If the estimator has neither an error probability nor class probabilities or decision
         scores.
+    ValueError
+        If labels are missing or of another type than the predictions, a weight is negative or not
+        finite, or a parameter is out of range.
 
     Notes
     -----

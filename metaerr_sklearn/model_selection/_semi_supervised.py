@@ -119,6 +119,11 @@ class SemiSupervisedKFold(BaseCrossValidator):
         Returns
         -------
         n_splits : int
+
+        Raises
+        ------
+        ValueError
+            If no row is labeled, or if the number depends on rows that are not passed.
         """
         if y is None:
             return self._check_cv().get_n_splits(X)

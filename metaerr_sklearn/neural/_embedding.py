@@ -84,6 +84,11 @@ class TorchEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         self : TorchEmbedding
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `transform`.
         """
         self._n_features_out = self._embed(safe_indexing(X, [0])).shape[1]
         return self

@@ -110,6 +110,16 @@ class ErrorDistributionDisplay:
         Returns
         -------
         display : ErrorDistributionDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If the estimator has no score of confidence.
+        ValueError
+            If labels are missing or of another type than the predictions, or a weight or bin is
+            invalid.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         predictions = predict_and_compare(estimator, X, y, with_proba=False)
@@ -168,6 +178,14 @@ class ErrorDistributionDisplay:
         Returns
         -------
         display : ErrorDistributionDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If lengths differ, `is_error` is not boolean, `error_proba` is NaN anywhere, or a weight
+            or bin is invalid.
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
         roc_auc = error_roc_auc(is_error, error_proba, sample_weight=sample_weight)
@@ -214,6 +232,11 @@ class ErrorDistributionDisplay:
         Returns
         -------
         display : ErrorDistributionDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
         """
         from matplotlib.ticker import PercentFormatter
 

@@ -123,6 +123,15 @@ class ErrorGalleryDisplay:
         Returns
         -------
         display : ErrorGalleryDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If the estimator has no score of confidence.
+        ValueError
+            If X or `images` does not have the shape of images, or lengths differ.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         images = _as_images(X if images is None else images, image_shape)
@@ -192,6 +201,8 @@ class ErrorGalleryDisplay:
 
         Raises
         ------
+        ImportError
+            If matplotlib is not installed.
         ValueError
             If `images` does not have the shape of images, or lengths differ.
         """
@@ -238,6 +249,11 @@ class ErrorGalleryDisplay:
         Returns
         -------
         display : ErrorGalleryDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
         """
         n_images = len(self.images)
         if n_columns is None:

@@ -171,6 +171,16 @@ class RiskCoverageDisplay:
         Returns
         -------
         display : RiskCoverageDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If the estimator has no score of confidence.
+        ValueError
+            If labels are missing or of another type than the predictions, a weight is invalid, or
+            `curve_kwargs` does not have one dict for each curve.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         predictions = predict_and_compare(estimator, X, y)
@@ -245,6 +255,14 @@ class RiskCoverageDisplay:
         Returns
         -------
         display : RiskCoverageDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If lengths differ, `is_error` is not boolean, a score is NaN anywhere, a weight is
+            invalid, or `curve_kwargs` does not have one dict for each curve.
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
         check_in_memory(is_error, "is_error")
@@ -301,6 +319,13 @@ class RiskCoverageDisplay:
         Returns
         -------
         display : RiskCoverageDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `curve_kwargs` does not have one dict for each curve.
         """
         ax = self.ax_ = make_axes(ax, f"{type(self).__name__}.plot")
         self.figure_ = ax.figure

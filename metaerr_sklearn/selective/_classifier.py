@@ -336,6 +336,11 @@ class SelectiveClassifier(
         -------
         score : float in [0, 1]
             Higher is better. The plain accuracy if all rows are answered.
+
+        Raises
+        ------
+        ValueError
+            If labels or weights are missing, have another length than X, or cannot be used.
         """
         y = check_labels(y, X)
         weight = None if sample_weight is None else check_weights(sample_weight, X)
