@@ -77,6 +77,12 @@ def test_risk_upper_bound_is_clopper_pearson(n_errors, n_samples, level):
     assert_allclose(risk_upper_bound(n_errors, n_samples, confidence_level=level), expected)
 
 
+@pytest.mark.parametrize(("n_errors", "n_samples"), [(5, 3), (-1, 3), (0, -2), (0.5, 3)])
+def test_risk_upper_bound_refuses_impossible_counts(n_errors, n_samples):
+    with pytest.raises((TypeError, ValueError), match=r"n_errors|n_samples"):
+        risk_upper_bound(n_errors, n_samples)
+
+
 def test_risk_upper_bound_without_rows_is_one():
     assert risk_upper_bound(0, 0) == 1
 

@@ -1,8 +1,10 @@
 """Certify a threshold of the error score by risk control (fixed-sequence testing)."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.special import bdtr
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 
 from .._utils.binomial import clopper_pearson
 from .._utils.in_memory import check_numbers
@@ -118,10 +120,10 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
 
     Parameters
     ----------
-    n_errors : int
+    n_errors : int in [0, n_samples]
         Number of errors.
 
-    n_samples : int
+    n_samples : int, at least 0
         Number of independent rows that contain the errors.
 
     confidence_level : float in (0, 1), default=0.95
@@ -134,8 +136,10 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
 
     Raises
     ------
+    TypeError
+        If a number is no integer.
     ValueError
-        If `confidence_level` is not in (0, 1).
+        If `n_errors` is not between 0 and `n_samples`, or `confidence_level` is not in (0, 1).
 
     Examples
     --------
@@ -143,6 +147,8 @@ def risk_upper_bound(n_errors, n_samples, *, confidence_level=0.95):
     >>> round(risk_upper_bound(0, 59), 4)
     0.0495
     """
+    check_scalar(n_samples, "n_samples", Integral, min_val=0)
+    check_scalar(n_errors, "n_errors", Integral, min_val=0, max_val=n_samples)
     check_fraction(confidence_level, "confidence_level", closed="neither")
     return clopper_pearson(n_errors, n_samples, 1 - confidence_level)[1]
 
