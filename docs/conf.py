@@ -63,6 +63,24 @@ def skip_members_of_scikit_learn(app, what, name, obj, skip, options):
     return True if module.split(".")[0] == "sklearn" else None
 
 
+# Methods of `ErrorModel` that take or return checked rows, for the estimators that contain one.
+_FOR_OTHER_ESTIMATORS = {
+    "check_can_explain",
+    "explain_observations",
+    "fit_observations",
+    "n_novelty_rows",
+    "novelty_of",
+    "predict_observations",
+    "with_representation",
+}
+
+
+def skip_methods_for_other_estimators(app, what, name, obj, skip, options):
+    """Leave out what only other estimators of the package call."""
+    is_check = getattr(obj, "__qualname__", None) == "ErrorModel.check_parameters"
+    return True if is_check or name in _FOR_OTHER_ESTIMATORS else None
+
+
 def link_to_gallery(app, docname, source):
     """Lead links to example scripts, which a repository browser needs, to the pages of the site."""
     pages = re.sub(r"\((\.\./)?examples/(plot_\w+)\.py\)", r"(\g<1>gallery/\2.rst)", source[0])
@@ -71,4 +89,5 @@ def link_to_gallery(app, docname, source):
 
 def setup(app):
     app.connect("autodoc-skip-member", skip_members_of_scikit_learn)
+    app.connect("autodoc-skip-member", skip_methods_for_other_estimators)
     app.connect("source-read", link_to_gallery)
