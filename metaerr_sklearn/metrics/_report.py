@@ -284,24 +284,33 @@ def _losses(is_error, error_proba):
 
 
 def _format_report(report, digits):
-    """Lay the report out as a table, or as two if one would not fit into 80 columns."""
+    """Return the report as text."""
+    return "\n".join([*_head_lines(report, digits), *_table_lines(report, digits)]) + "\n"
 
-    def number(value, name, sign=""):
-        scale, places = (1000, max(digits - 2, 0)) if name in _PER_MILLE else (1, digits)
-        return "n/a" if np.isnan(value) else f"{scale * value:{sign}.{places}f}"
 
-    def interval(bounds, name, sign="", joint="-"):
-        if np.isnan(bounds).all():
-            return "n/a"
-        return joint.join(number(bound, name, sign) for bound in bounds)
+def _number(value, name, digits, sign=""):
+    """Return the value of a metric as text."""
+    scale, places = (1000, max(digits - 2, 0)) if name in _PER_MILLE else (1, digits)
+    return "n/a" if np.isnan(value) else f"{scale * value:{sign}.{places}f}"
 
+
+def _interval(bounds, name, digits, sign="", joint="-"):
+    """Return the interval of a metric as text."""
+    if np.isnan(bounds).all():
+        return "n/a"
+    return joint.join(_number(bound, name, digits, sign) for bound in bounds)
+
+
+def _head_lines(report, digits):
+    """Return the error rate, and the difference to max probability, as lines."""
     head = (
         f"n = {report['n_samples']}, wrong = {report['n_errors']}, "
         f"error rate = {report['error_rate']:.{digits}f}"
     )
     note = "AUROC: higher is better, others: lower. AURC and AUGRC times 1000."
     if report["n_bootstrap"]:
-        head += f" ({interval(report['error_rate_interval'], None, joint=' to ')})"
+        interval = _interval(report["error_rate_interval"], None, digits, joint=" to ")
+        head += f" ({interval})"
         note += (
             f"\n{100 * report['confidence_level']:g} % intervals; those of FPR95 from "
             f"{report['n_bootstrap']} bootstrap draws."
@@ -311,20 +320,24 @@ def _format_report(report, digits):
         gains = []
         for name in ("error_roc_auc", "aurc"):
             difference = report["difference"][name]
-            gain = f"{_COLUMNS[name]} {number(difference, name, '+')}"
+            gain = f"{_COLUMNS[name]} {_number(difference, name, digits, '+')}"
             if report["n_bootstrap"] and not np.isnan(difference):
                 bounds = report["difference_interval"][name]
-                gain += f" ({interval(bounds, name, '+', ' to ')})"
+                gain += f" ({_interval(bounds, name, digits, '+', ' to ')})"
             gains.append(gain)
         lines += ["error probability minus max probability:", f"    {', '.join(gains)}"]
+    return lines
 
+
+def _table_lines(report, digits):
+    """Return the lines of a table, or of two if one would not fit into 80 columns."""
     cells = {
-        row: [{name: number(value, name) for name, value in values.items()}]
+        row: [{name: _number(value, name, digits) for name, value in values.items()}]
         for row, values in report["scores"].items()
     }
     if report["n_bootstrap"]:
         for row, bounds in report["intervals"].items():
-            cells[row].append({name: interval(bounds[name], name) for name in bounds})
+            cells[row].append({name: _interval(bounds[name], name, digits) for name in bounds})
     name_width = max(map(len, cells))
     longest = max(len(cell) for lines in cells.values() for line in lines for cell in line.values())
     width = max(longest + 1, digits + 9 if report["n_bootstrap"] else digits + 7)
@@ -336,6 +349,7 @@ def _format_report(report, digits):
     def line(title, cells):
         return f"{title:>{name_width}}{''.join(f'{cell:>{width}}' for cell in cells)}".rstrip()
 
+    lines = []
     for table in tables:
         lines += ["", line("", (_COLUMNS[name] for name in table))]
         for row, (values, *intervals) in cells.items():
@@ -343,7 +357,7 @@ def _format_report(report, digits):
                 continue
             lines.append(line(row, (values.get(name, "-") for name in table)))
             lines += [line("", (one.get(name, "") for name in table)) for one in intervals]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 # The columns of the report. Those after the first four need probabilities.
