@@ -18,7 +18,6 @@ def train_residual_mlps(
     weight_decay,
     max_epochs,
     seed,
-    batch_size=None,
 ):
     """Train one small network per fold that corrects a given error logit.
 
@@ -26,6 +25,7 @@ def train_residual_mlps(
     trained on the rows of ``train_masks[k]`` by AdamW on the weighted logistic loss. The last layer
     starts at zero. The logits of epoch 0 are therefore the offset itself, and "no correction" is a
     possible outcome of choosing the epoch. All nets are trained at once by batched matrix products.
+    A step takes a tenth of the rows of positive weight for each net, at least 16 and at most 128.
 
     This function has many parameters because it takes each hyperparameter of `MLPMetaLearner`, all
     of them by keyword and under the same name.
@@ -53,10 +53,6 @@ def train_residual_mlps(
     seed : int
         Seed of a generator that only this call uses. No global random state is used or changed.
 
-    batch_size : int or None, default=None
-        Rows per step and net. None uses a tenth of the rows of positive weight, but at least 16 and
-        at most 128.
-
     Returns
     -------
     weights : list of tuple, length max_epochs + 1
@@ -65,8 +61,7 @@ def train_residual_mlps(
     """
     n_nets, _, n_features = Z.shape
     rows = [torch.from_numpy(np.flatnonzero(mask & (sample_weight > 0))) for mask in train_masks]
-    if batch_size is None:
-        batch_size = min(128, max(16, int(np.count_nonzero(sample_weight)) // 10))
+    batch_size = min(128, max(16, int(np.count_nonzero(sample_weight)) // 10))
     n_steps = -(-max(len(r) for r in rows) // batch_size)
 
     generator = torch.Generator("cpu").manual_seed(seed)
