@@ -151,12 +151,9 @@ class SemiSupervisedKFold(BaseCrossValidator):
     def _split_labeled(self, X, y, groups):
         """Return the splitter of the labeled rows, their positions, and their X, y and groups."""
         X, y, groups = indexable(X, y, groups)
-        labeled = np.flatnonzero(~is_unlabeled(y, self.unlabeled))
-        if len(labeled) == 0:
-            raise ValueError(
-                f"y has no labeled row: all {len(y)} rows equal the marker {self.unlabeled!r}. "
-                "Give some labels, or pass the marker that y uses as unlabeled=."
-            )
+        has_label = ~is_unlabeled(y, self.unlabeled)
+        check_some_labeled(has_label, self.unlabeled)
+        labeled = np.flatnonzero(has_label)
         labels = read_labels(y)[labeled]
         if labels.dtype == object:
             labels = as_one_dtype(labels)  # splitters stratify by the type of y
@@ -225,6 +222,15 @@ def is_unlabeled(y, unlabeled=-1):
                 f"or pass unlabeled={texts[0]!r}."
             )
     return mask
+
+
+def check_some_labeled(has_label, unlabeled):
+    """Raise if every row has the marker of unlabeled rows."""
+    if not has_label.any():
+        raise ValueError(
+            f"y has no labeled row: all {len(has_label)} rows equal the marker {unlabeled!r}. "
+            "Give some labels, or pass the marker that y uses as unlabeled=."
+        )
 
 
 def _spells(label, unlabeled):

@@ -9,6 +9,7 @@ from .._utils.label_checks import check_classes
 from .._utils.labels import as_one_dtype, is_missing, read_labels
 from .._utils.messages import warn_caller
 from ..model_selection import is_unlabeled
+from ..model_selection._semi_supervised import check_some_labeled
 
 
 def read_partly_labeled(y, unlabeled, *, as_sklearn):
@@ -59,11 +60,7 @@ def read_partly_labeled(y, unlabeled, *, as_sklearn):
             "second class."
         )
         has_label[:] = True
-    if not has_label.any():
-        raise ValueError(
-            f"y has no labeled row: all {len(y)} rows equal the marker {unlabeled!r}. "
-            "Give some labels, or pass the marker that y uses as unlabeled=."
-        )
+    check_some_labeled(has_label, unlabeled)
     labels = y[has_label]
     if labels.dtype == object:
         labels = as_one_dtype(labels)
