@@ -349,15 +349,12 @@ class MetaErrorClassifier(
         X_kept = read_once_if_small(X)
         duplicates = find_duplicates(X_kept, y) if groups is None else None
         duplicate_id = None if duplicates is None else duplicates.duplicate_id
-        splits = []
-        if not is_prefit:
+        if is_prefit:
+            splits, cv, estimate = [], "prefit", "the log-loss of oof_error_proba_"
+        else:
             splits = self._make_splits(X, y, groups, duplicate_id, split_params, seed)
-        report = report_duplicates(
-            duplicates,
-            "prefit" if is_prefit else self.cv,
-            splits,
-            estimate="the log-loss of oof_error_proba_" if is_prefit else "the error rate",
-        )
+            cv, estimate = self.cv, "the error rate"
+        report = report_duplicates(duplicates, cv, splits, estimate=estimate)
         progress = FitProgress(self, len(splits) + 2, X, y, verbose=self.verbose)
         if is_prefit:
             base, classes, representation, observations = self._observe_fitted(
@@ -367,11 +364,7 @@ class MetaErrorClassifier(
             base, observers, classes, representation, observations = self._cross_fit(
                 X, y, splits, observers, options, progress, kept
             )
-        # The objects of the user are not modified, also if they keep a state of their own.
-        self.observers_ = [
-            observer if hasattr(observer, "fit_beside") else clone(observer, safe=False)
-            for observer in observers
-        ]
+        self.observers_ = _own_observers(observers)
         progress.done("base estimator")
         observations = replace(
             observations,
@@ -601,3 +594,14 @@ class MetaErrorClassifier(
         self.n_errors_ = model.n_errors_
         self.fallback_reason_ = model.fallback_reason_
         self.meta_feature_names_ = model.meta_feature_names_
+
+
+def _own_observers(observers):
+    """Return copies, so that those of the user stay as they are, also if they keep a state.
+
+    An observer with ``fit_beside`` is a copy already.
+    """
+    return [
+        observer if hasattr(observer, "fit_beside") else clone(observer, safe=False)
+        for observer in observers
+    ]

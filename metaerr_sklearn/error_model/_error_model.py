@@ -399,11 +399,7 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
         self._describe_fit()
         self.oof_log_loss_ = float(log_loss_of_logits(sampled.is_error, oof, sample_weight))
 
-        oof_error_proba = np.full(len(observations), np.nan)
-        oof_error_proba[slice(None) if sample.rows is None else sample.rows] = expit(oof)
-        if len(sample.unused):
-            oof_error_proba[sample.unused] = self.predict_observations(observations, sample.unused)
-        self.oof_error_proba_[counted] = oof_error_proba
+        self.oof_error_proba_[counted] = self._oof_error_proba(observations, sample, expit(oof))
         if self.verbose:
             print(
                 f"[ErrorModel] {self.n_errors_} errors in {len(is_error)} rows, "
@@ -577,6 +573,14 @@ class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLear
             is_hidden_layer=is_hidden_layer_of(self.representation_, estimator),
         )
         return training, no_folds
+
+    def _oof_error_proba(self, observations, sample, of_sample):
+        """Return that of each row; NaN for a row that is only related to rows of the sample."""
+        oof_error_proba = np.full(len(observations), np.nan)
+        oof_error_proba[slice(None) if sample.rows is None else sample.rows] = of_sample
+        if len(sample.unused):
+            oof_error_proba[sample.unused] = self.predict_observations(observations, sample.unused)
+        return oof_error_proba
 
     def _describe_fit(self):
         """Set the attributes that describe what was learned."""
