@@ -16,7 +16,7 @@ from metaerr_sklearn._base_estimator.observations import Observations
 from metaerr_sklearn._utils.forest import SparseForest
 from metaerr_sklearn._utils.lightgbm import BoostedTrees, SplitBooster
 from metaerr_sklearn._utils.probabilities import soft_clipped_logit, split_predicted
-from metaerr_sklearn.error_model._sampling import make_folds
+from metaerr_sklearn.error_model._folds import make_folds
 from metaerr_sklearn.meta_features._base import TrainingRows
 from metaerr_sklearn.meta_features._blocks import (
     ConfidenceBlock,

@@ -9,7 +9,9 @@ from .._utils.probabilities import error_logit, in_batches
 from .._utils.weights import weights_or_ones
 from ..meta_features._blocks import columns_of_fold
 from ._offset import CalibratedOffset
-from ._sampling import explain_fallback, why_nothing_is_learned
+
+# With fewer errors, or fewer correct rows, nothing can be learned from them.
+_MIN_ERRORS = 5
 
 
 class CorrectedOffset:
@@ -56,10 +58,10 @@ class CorrectedOffset:
         self._offset, self._raw_input = CalibratedOffset(), raw_input
         self.fallback_reason = self.meta_learner = None
         self.meta_feature_names = []
-        reason = why_nothing_is_learned(is_error, folds, no_folds)
+        reason = _why_nothing_is_learned(is_error, folds, no_folds)
         if reason is not None:
             oof = self._offset.fit_level(terms, is_error, weight)
-            self.fallback_reason = explain_fallback(reason, self._offset.used_terms, is_error)
+            self.fallback_reason = _explain_fallback(reason, self._offset.used_terms, is_error)
             return oof
         fit_offset = partial(_fit_offset, terms, is_error, weight, folds)
         self._offset, offset = kept(fit_offset, "offset", terms, weight)
@@ -150,3 +152,51 @@ def _offset_terms(rows, described):
     for block, columns, *_ in described:
         terms.update(block.offset_terms(columns))
     return terms
+
+
+def _why_nothing_is_learned(is_error, folds, no_folds):
+    """Return the reason why no meta-learner can be fitted, or None.
+
+    `no_folds` is the reason why the rows cannot be split into folds, or None.
+    """
+    if no_folds is not None:
+        return no_folds
+    n_errors = int(is_error.sum())
+    n_rare = min(n_errors, len(is_error) - n_errors)
+    rare = "errors" if n_errors == n_rare else "correct predictions"
+    if n_rare < _MIN_ERRORS:
+        return (
+            f"{n_rare} {rare} among {len(is_error)} rows, fewer than the {_MIN_ERRORS} that a "
+            "meta-learner needs"
+        )
+    if any(np.ptp(is_error[train].astype(int)) == 0 for train, _ in folds):
+        return (
+            f"The {n_rare} {rare} are related (groups, duplicates of a row), so that none is left "
+            "for training when the others are tested"
+        )
+    return None
+
+
+def _explain_fallback(reason, known, is_error):
+    """Return why nothing is learned, and what the error probability is instead.
+
+    Parameters
+    ----------
+    reason : str
+        Result of `_why_nothing_is_learned`.
+    known : str
+        Names of the terms of the offset.
+    is_error : ndarray of bool, shape (n_samples,)
+        True where the prediction is wrong.
+
+    Returns
+    -------
+    reason : str
+    """
+    reason += (
+        f": nothing is learned, and the error probability is that of {known} alone, set to the "
+        "level of the error rate."
+    )
+    if not is_error.any():
+        reason += " If these rows trained the classifier, give rows that are new to it."
+    return reason

@@ -58,15 +58,9 @@ from ..representation._choice import (
 from ._accuracy import EstimatesAccuracy
 from ._cascade import Cascade
 from ._explanation import ExplainsErrors
+from ._folds import make_folds, why_no_folds
 from ._novelty import PredictsNovelty
-from ._sampling import (
-    learned_share,
-    make_folds,
-    sample_rows,
-    spread_weights,
-    why_no_folds,
-    without_zero_weights,
-)
+from ._sampling import learned_share, sample_rows, spread_weights, without_zero_weights
 
 
 class ErrorModel(ExplainsErrors, EstimatesAccuracy, PredictsNovelty, HasMetaLearner, BaseEstimator):

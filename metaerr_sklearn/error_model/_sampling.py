@@ -6,12 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .._utils import limits
-from ..model_selection._splitting import make_splits
-
-# With fewer errors, or fewer correct rows, nothing can be learned from them.
-MIN_ERRORS = 5
-# With fewer parts, the rows that a fold does not test would be described by few others.
-MIN_PARTS = 5
 
 
 class Sample(NamedTuple):
@@ -136,93 +130,3 @@ def learned_share(is_error, rows):
         1 / outcome.sum() + 1 / (~outcome).sum() for outcome in (is_error, sampled)
     )
     return float(variance / variance_of_sample)
-
-
-def why_no_folds(observations):
-    """Return the reason why the rows cannot be split into folds, or None if they can."""
-    first = slice(None)
-    if observations.groups is not None:
-        if len(np.unique(observations.groups)) < 2:
-            return f"All {len(observations)} rows whose errors are known are of one group"
-    elif observations.duplicate_id is not None:
-        first = np.unique(observations.duplicate_id, return_index=True)[1]
-        if np.unique(observations.y_encoded[first], return_counts=True)[1].max() < 2:
-            return "No class has two rows that are not duplicates of each other"
-    is_error = observations.is_error[first]
-    if max(np.sum(is_error), np.sum(~is_error)) < 2:
-        return "There are no two errors and no two correct predictions to split into folds"
-    return None
-
-
-def why_nothing_is_learned(is_error, folds, no_folds):
-    """Return the reason why no meta-learner can be fitted, or None.
-
-    `no_folds` is the reason why the rows cannot be split into folds, or None.
-    """
-    if no_folds is not None:
-        return no_folds
-    n_errors = int(is_error.sum())
-    n_rare = min(n_errors, len(is_error) - n_errors)
-    rare = "errors" if n_errors == n_rare else "correct predictions"
-    if n_rare < MIN_ERRORS:
-        return (
-            f"{n_rare} {rare} among {len(is_error)} rows, fewer than the {MIN_ERRORS} that a "
-            "meta-learner needs"
-        )
-    if any(np.ptp(is_error[train].astype(int)) == 0 for train, _ in folds):
-        return (
-            f"The {n_rare} {rare} are related (groups, duplicates of a row), so that none is left "
-            "for training when the others are tested"
-        )
-    return None
-
-
-def make_folds(observations, cv, seed):
-    """Return folds and the number of the part of each row; a fold tests one or more parts.
-
-    Parts are stratified by errors, and related rows stay in one part. There are at least five parts
-    even if there are fewer folds: a row that trains the meta-learner is described by rows of other
-    parts that the fold does not test.
-    """
-    n_folds = cv or (3 if len(observations) > limits.MANY_ROWS else 5)
-    splits = make_splits(
-        n_folds * -(-MIN_PARTS // n_folds),
-        None,
-        observations.is_error,
-        groups=observations.groups,
-        duplicate_id=observations.duplicate_id,
-        seed=seed,
-        warn=False,
-    )
-    part = np.empty(len(observations), dtype=int)
-    for number, (_, test) in enumerate(splits):
-        part[test] = number
-    n_folds = min(n_folds, len(splits))
-    fold = part * n_folds // len(splits)
-    folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)]
-    return folds, part
-
-
-def explain_fallback(reason, known, is_error):
-    """Return why nothing is learned, and what the error probability is instead.
-
-    Parameters
-    ----------
-    reason : str
-        Result of `why_nothing_is_learned`.
-    known : str
-        Names of the terms of the offset.
-    is_error : ndarray of bool, shape (n_samples,)
-        True where the prediction is wrong.
-
-    Returns
-    -------
-    reason : str
-    """
-    reason += (
-        f": nothing is learned, and the error probability is that of {known} alone, set to the "
-        "level of the error rate."
-    )
-    if not is_error.any():
-        reason += " If these rows trained the classifier, give rows that are new to it."
-    return reason
