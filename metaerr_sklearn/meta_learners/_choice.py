@@ -76,6 +76,12 @@ class HasMetaLearner:
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        ValueError
+            If a name is no parameter, or `meta_learner` is a word or None and a parameter of it is
+            set.
         """
         learner = params.get("meta_learner", self.meta_learner)
         nested = [name for name in params if name.startswith("meta_learner__")]
@@ -94,8 +100,8 @@ class HasMetaLearner:
         names = []
         for name in parts:
             given = getattr(self, name)
-            is_word = given is None or isinstance(given, str)
-            names.append(f"{name}: {given if is_word else type(given).__name__}")
+            is_short = given is None or isinstance(given, str)
+            names.append(f"{name}: {given if is_short else type(given).__name__}")
         shown = list(parts.values())
         return VisualBlock("parallel", shown, names=names, name_details=list(map(str, shown)))
 
