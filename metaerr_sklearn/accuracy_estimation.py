@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import bdtrc, betaincinv, logit
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 
 from ._utils.in_memory import check_numbers
+from ._utils.label_checks import check_booleans
 from ._utils.messages import warn_caller
 from ._utils.parameter_checks import check_fraction
 from ._utils.weights import weights_or_ones
@@ -16,6 +17,12 @@ __all__ = ["AccuracyEstimate", "accuracy_interval"]
 _EPS = 1e-12
 # From this share of novel rows on, a warning says that the estimate does not hold.
 _MAX_NOVELTY = 0.1
+# Where numbers for each row come from, by their name.
+_SOURCES = {
+    "error_proba": "the output of predict_error_proba",
+    "novelty": "the output of predict_novelty",
+    "oof_error_proba": "the attribute oof_error_proba_ of a fitted model",
+}
 
 
 class AccuracyEstimate(NamedTuple):
@@ -55,7 +62,7 @@ def warn_if_novel(is_novel, n_known):
         )
 
 
-def check_shares(values, name):
+def check_shares(values, name, *, allow_nan=False):
     """Return numbers from 0 to 1 as one column of floats, or raise.
 
     Parameters
@@ -64,6 +71,8 @@ def check_shares(values, name):
         One number for each row.
     name : str
         Their name in the error message.
+    allow_nan : bool, default=False
+        Whether a row may have no number.
 
     Returns
     -------
@@ -72,11 +81,11 @@ def check_shares(values, name):
     check_numbers(values, name)
     values = column_or_1d(values).astype(np.float64)
     # Probabilities that are rounded to low precision may sum to a little more than 1.
-    is_share = (values > -0.01) & (values < 1.01)
+    is_share = (values > -0.01) & (values < 1.01) | (allow_nan & np.isnan(values))
     if not is_share.all():
         raise ValueError(
             f"{name} must be between 0 and 1 in each row, got {values[~is_share][0]:.4g} in row "
-            f"{np.argmin(is_share)}. Pass the output of predict_{name}."
+            f"{np.argmin(is_share)}. Pass {_SOURCES[name]}."
         )
     return values
 
@@ -99,15 +108,15 @@ def accuracy_interval(
     error_proba : array-like of shape (n_samples,)
         Probability that each prediction is wrong.
 
-    oof_error_proba : ndarray of shape (n_train,), default=None
+    oof_error_proba : array-like of shape (n_train,), default=None
         Out-of-fold error probabilities of the training rows of the error model; NaN is left out. If
         None, the uncertainty of the error model is unknown, and the bounds are NaN.
 
-    is_novel : ndarray of shape (n_samples,), default=None
+    is_novel : array-like of bool, shape (n_samples,), default=None
         Whether each row is unlike the training rows. If None, the novelty is NaN.
 
-    oof_weight : ndarray of shape (n_train,), default=None
-        Weights of the training rows; None means equal weights.
+    oof_weight : array-like of shape (n_train,), default=None
+        Weights of the training rows, at least 0; None means equal weights.
 
     learned_share : float in (0, 1], default=1.0
         Share of the information in the training rows that the error model was trained on: less than
@@ -123,7 +132,8 @@ def accuracy_interval(
     Raises
     ------
     ValueError
-        If there is no row, or `error_proba` or `confidence_level` is out of range.
+        If there is no row, if a value is out of range, if lengths differ, or if no training row
+        with positive weight has an out-of-fold error probability.
 
     Notes
     -----
@@ -154,12 +164,18 @@ def accuracy_interval(
     if n_samples == 0:
         raise ValueError("The accuracy on 0 rows is not defined: X must have at least one row.")
     accuracy = float(np.clip(1 - np.mean(error_proba), 0, 1))
-    novelty = float("nan" if is_novel is None else np.mean(is_novel))
+    novelty = float("nan")
+    if is_novel is not None:
+        is_novel = check_booleans(
+            is_novel, "is_novel", "a row is unlike the training rows", "predict_novelty(X) > 0.99"
+        )
+        check_consistent_length(error_proba, is_novel)
+        novelty = float(np.mean(is_novel))
+    check_fraction(learned_share, "learned_share")
     if oof_error_proba is None:
         return AccuracyEstimate(accuracy, float("nan"), float("nan"), novelty)
-    is_known = ~np.isnan(oof_error_proba)
-    weight = None if oof_weight is None else oof_weight[is_known]
-    center, covariance = _recalibration(oof_error_proba[is_known], weight, learned_share)
+    known, weight = _check_training_rows(oof_error_proba, oof_weight)
+    center, covariance = _recalibration(known, weight, learned_share)
     error_proba = np.clip(error_proba, _EPS, 1 - _EPS)
     slopes = error_proba * (1 - error_proba)
     gradient = np.array([np.mean(slopes), np.mean(slopes * (logit(error_proba) - center))])
@@ -177,10 +193,28 @@ def accuracy_interval(
     return AccuracyEstimate(accuracy, min(accuracy, low), max(accuracy, high), novelty)
 
 
+def _check_training_rows(oof_error_proba, oof_weight):
+    """Return the error probabilities of the training rows that have one, and their weights."""
+    oof_error_proba = check_shares(oof_error_proba, "oof_error_proba", allow_nan=True)
+    is_known = ~np.isnan(oof_error_proba)
+    if oof_weight is not None:
+        check_numbers(oof_weight, "oof_weight")
+        oof_weight = column_or_1d(oof_weight)
+        check_consistent_length(oof_error_proba, oof_weight)
+    weight = weights_or_ones(oof_weight, len(is_known))[is_known]
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            f"Of {len(is_known)} training rows, {len(weight)} have an out-of-fold error "
+            "probability. Their weights must be finite and at least 0, and one of them positive, "
+            f"got {weight[:5].tolist()}{'...' if len(weight) > 5 else ''}. Pass None as "
+            "oof_error_proba if it is not known: the bounds are then NaN."
+        )
+    return oof_error_proba[is_known], weight
+
+
 def _recalibration(oof_error_proba, weight, learned_share):
     """Return the center of the logits, and the covariance of intercept and slope around it."""
     known = np.clip(oof_error_proba, _EPS, 1 - _EPS)
-    weight = weights_or_ones(weight, len(known))
     # With this scale, the weights of independent rows sum to the effective number of rows.
     weight = weight * weight.sum() / (weight**2).sum() * learned_share
     information = known * (1 - known)

@@ -1,6 +1,7 @@
 """Accuracy without labels: its error, also on harder rows, and the coverage of its interval."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
@@ -294,3 +295,43 @@ def test_unusable_input_is_refused():
         accuracy_interval(np.array([]), np.array([0.1]))
     with pytest.raises(ValueError, match=r"confidence_level must be a fraction.*got 95"):
         accuracy_interval(np.array([0.1]), np.array([0.1]), confidence_level=95)
+
+
+def test_any_container_and_any_index_give_the_same():
+    rng = np.random.default_rng(0)
+    error_proba, oof = rng.beta(1, 5, 50), rng.beta(1, 5, 200)
+    oof[:20], weight, is_novel = np.nan, rng.uniform(0.1, 3, 200), rng.random(50) < 0.1
+    weight[:20] = np.nan  # rows that are not known need no weight
+    expected = accuracy_interval(error_proba, oof, is_novel, oof_weight=weight)
+
+    def shuffled(values):
+        return pd.Series(values, index=rng.permutation(len(values)))
+
+    for make in (list, shuffled):
+        given = accuracy_interval(
+            make(error_proba), make(oof), make(is_novel), oof_weight=make(weight)
+        )
+        assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"oof_error_proba": [3.0, 0.2]}, r"oof_error_proba must be between 0 and 1.*got 3"),
+        ({"oof_error_proba": [np.nan, np.nan]}, "Of 2 training rows, 0 have an out-of-fold"),
+        ({"oof_error_proba": [], "oof_weight": None}, "Of 0 training rows"),
+        ({"oof_weight": [0, 0]}, r"one of them positive, got \[0.0, 0.0\]"),
+        ({"oof_weight": [1, np.nan]}, "must be finite"),
+        ({"oof_weight": [2, -1]}, "at least 0"),
+        ({"oof_weight": [1]}, "inconsistent numbers of samples"),
+        ({"is_novel": [True]}, "inconsistent numbers of samples"),
+        ({"is_novel": [0.3, 0.999, 0.2]}, r"is_novel must be True .* predict_novelty\(X\) > 0.99"),
+        ({"learned_share": 0}, "learned_share must be a fraction"),
+        ({"learned_share": 5}, "learned_share must be a fraction"),
+    ],
+)
+def test_a_wrong_argument_gives_no_interval(wrong, message):
+    """Red if weights of 0, for example, give an interval of length 0."""
+    right = {"oof_error_proba": [0.1, 0.2], "is_novel": [True, False, False], "oof_weight": [1, 2]}
+    with pytest.raises(ValueError, match=message):
+        accuracy_interval([0.1, 0.2, 0.3], **(right | wrong))

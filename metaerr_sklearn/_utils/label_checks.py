@@ -222,14 +222,31 @@ def distinct(values, name):
 
 def check_is_error(is_error):
     """Return is_error as one column of bool, or raise if it has values other than 0 and 1."""
-    is_error = read_labels(is_error, name="is_error")
-    _check_no_label_is_missing(is_error, "Drop these rows.", name="is_error")
-    if is_error.dtype == bool:
-        return is_error
-    is_boolean = np.isin(is_error, [0, 1])
+    return check_booleans(is_error, "is_error", "the classifier is wrong", "y_pred != y_true")
+
+
+def check_booleans(values, name, meaning, source):
+    """Return values as one column of bool, or raise if there are others than 0 and 1.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_samples,)
+        One value for each row.
+    name : str
+        Their name in an error message.
+    meaning : str
+        What is the case where a value is True.
+    source : str
+        How to compute the values.
+    """
+    values = read_labels(values, name=name)
+    _check_no_label_is_missing(values, "Drop these rows.", name=name)
+    if values.dtype == bool:
+        return values
+    is_boolean = np.isin(values, [0, 1])
     if not is_boolean.all():
         raise ValueError(
-            "is_error must be True where the classifier is wrong and False elsewhere, got values "
-            f"such as {is_error[~is_boolean][0]!r}. Compute it as y_pred != y_true."
+            f"{name} must be True where {meaning} and False elsewhere, got values such as "
+            f"{values[~is_boolean][0]!r}. Compute it as {source}."
         )
-    return is_error.astype(bool)
+    return values.astype(bool)
