@@ -689,3 +689,16 @@ def test_random_labels_are_not_worse_than_guesses():
     for _ in range(20):
         proba = rng.dirichlet(np.ones(4), size=100)
         ErrorModel("confidence").fit(None, rng.integers(4, size=100), proba)
+
+
+@pytest.mark.parametrize(("n_rows", "n_levels"), [(60, 1), (100, 2), (100, 4)])
+def test_errors_at_random_among_equal_rows_are_not_predicted(n_rows, n_levels):
+    """A table of a few categories: no score can be better than the error rate."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(n_levels, size=(n_rows, 1)).astype(float)
+    y = rng.permutation((np.arange(n_rows) % 5 < 2).astype(int))
+    proba = np.tile([0.6, 0.4], (n_rows, 1))
+    model = ErrorModel(random_state=0).fit(X, y, proba)
+    entropy = -(0.4 * np.log(0.4) + 0.6 * np.log(0.6))
+    assert n_rows * (entropy - model.oof_log_loss_) < 3
+    assert_allclose(model.predict_error_proba(X, proba), 0.4, atol=0.12)

@@ -500,3 +500,25 @@ def test_a_fold_tests_whole_parts_and_leaves_others(rows, cv, n_folds, n_parts):
         assert not set(part[train]) & set(part[test])
         assert len(set(part[train])) > 1
     assert all(len(set(part[i : i + 5])) == 1 for i in range(0, 300, 5))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_levels", "few_rows"), [(60, 1, 200), (120, 2, 200), (120, 2, 50)]
+)
+def test_equal_rows_do_not_reveal_the_label(monkeypatch, n_rows, n_levels, few_rows):
+    """Among equal rows, the shares of the classes without a row reveal the label of this row."""
+    monkeypatch.setattr(SecondOpinionBlock, "few_rows", few_rows)
+    monkeypatch.setattr(SecondOpinionBlock, "many_classes", 1)  # the forest alone
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.arange(n_rows) % 2)
+    X = rng.integers(n_levels, size=(n_rows, 1)).astype(np.float32)
+    zeros = np.zeros(n_rows, dtype=int)
+    proba = np.tile([0.6, 0.4], (n_rows, 1))
+    rows = Observations(X, proba, zeros, y, y > 0, representation=X)
+    block = SecondOpinionBlock()
+    features = fit_transform(block, rows)
+    logit_pred = features[:, block.names_.index("second_logit")]
+    for level in range(n_levels):
+        inside = X[:, 0] == level
+        # Out-of-bag, this is 0.7 to 0.9.
+        assert abs(np.corrcoef(logit_pred[inside], y[inside])[0, 1]) < 0.4

@@ -29,9 +29,14 @@ class SecondOpinionBlock(Block):
 
     The forest has half as many trees beside boosted trees, on images and on more than 5,000 rows.
 
-    The forest predicts a training row by the trees that were grown without this row (out-of-bag).
-    Boosted trees are cross-fitted. If rows are related, the forest is cross-fitted, too: a tree
-    that was grown without a row may have been grown with its duplicate.
+    Boosted trees are cross-fitted. The forest predicts a training row by the trees that were grown
+    without this row (out-of-bag), but is cross-fitted, too, in two cases:
+
+    - Rows are related: a tree that was grown without a row may have been grown with its duplicate.
+    - There are fewer than 200 rows, or a tenth of the rows are equal to another row. Many rows are
+      then in leaves with most of the rows that could be there. Out-of-bag, a row gets the shares of
+      the classes among the others, and these differ from the shares among all by its own label. In
+      stratified folds, every row has the same share of each class in its training part.
 
     The opinion is a term of the offset, unless the models are trained on a hidden layer of the base
     itself. On images unlike the training images, such models are wrong together with the base.
@@ -46,6 +51,7 @@ class SecondOpinionBlock(Block):
     many_rows = limits.MANY_ROWS
     few_rows = 200
     many_classes = 10
+    many_repeated = 0.1
 
     def fit_transform(self, training):
         """Fit the models on the labels and describe each training row by models without it."""
@@ -115,20 +121,32 @@ class SecondOpinionBlock(Block):
 
     def _fit_forest(self, n_trees, rows, training):
         """Return a forest, and out-of-bag or cross-fitted probabilities of the training rows."""
-        chosen, out_of_bag = training.reference, not training.is_related
+        chosen = training.reference
+        out_of_bag = not training.is_related and len(chosen) >= self.few_rows
+        out_of_bag = out_of_bag and _share_repeated(rows.representation) < self.many_repeated
         forest = self._grow_forest(n_trees, rows, chosen, training, out_of_bag)
         if out_of_bag:
-            others = np.setdiff1d(np.arange(len(rows)), chosen)
-            order, parts = np.concatenate([chosen, others]), [forest.oob_proba]
-            parts.append(self._predict(forest, rows.take(others)))
+            order, parts = [chosen], [forest.oob_proba]
             # The votes are needed only here.
             del forest.oob_proba
         else:
-            order, parts = np.concatenate([test for _, test in training.folds]), []
-            for train, test in training.folds:
+            folds = self._folds_of_forest(rows.y_encoded, training)
+            order, parts = [test for _, test in folds], []
+            for train, test in folds:
                 part = self._grow_forest(n_trees, rows, np.intersect1d(chosen, train), training)
                 parts.append(self._predict(part, rows.take(test)))
-        return forest, sparse.vstack(parts, format="csr")[np.argsort(order)]
+        order.append(np.setdiff1d(np.arange(len(rows)), np.concatenate(order)))
+        parts.append(self._predict(forest, rows.take(order[-1])))
+        return forest, sparse.vstack(parts, format="csr")[np.argsort(np.concatenate(order))]
+
+    def _folds_of_forest(self, y_encoded, training):
+        """Return the folds in which the forest is cross-fitted."""
+        chosen = training.reference
+        y_encoded = y_encoded[chosen]
+        if training.is_related or np.unique(y_encoded, return_counts=True)[1].max() < 2:
+            return training.folds
+        splits = make_splits(self.n_folds, None, y_encoded, seed=training.seed, warn=False)
+        return [(chosen[train], chosen[test]) for train, test in splits]
 
     def _grow_forest(self, n_trees, rows, chosen, training, out_of_bag=False):
         return SparseForest(
@@ -151,6 +169,12 @@ class SecondOpinionBlock(Block):
         aligned = np.zeros((len(proba), self.n_classes_))
         aligned[:, model.classes_[known]] = proba[:, known]
         return aligned
+
+
+def _share_repeated(matrix):
+    """Return the share of rows that are equal to another row."""
+    _, counts = np.unique(matrix, axis=0, return_counts=True)
+    return counts[counts > 1].sum() / len(matrix)
 
 
 def _mean(opinions):
