@@ -332,11 +332,10 @@ class OpinionPool(BaseEstimator):
         -------
         pooled : ndarray of shape (n_rows, n_classes)
         """
-        opinions = proba[:, :, None]
+        others = None
         if self.representation_ is not None:
-            others = self._unlabeled_opinions
-            opinions = np.concatenate([opinions, others if rows is None else others[rows]], axis=2)
-        return softmax(_log(opinions) @ self.weights_, axis=1)
+            others = self._unlabeled_opinions if rows is None else self._unlabeled_opinions[rows]
+        return self._combine(proba, others)
 
     def update_graph(self, X, embedding):
         """Build the graph anew, on the hidden layer of a net that was trained anew.
@@ -383,15 +382,21 @@ class OpinionPool(BaseEstimator):
         check_consistent_length(X, proba)
         pooled = np.empty(proba.shape)
         for batch, part in row_chunks(X):
-            opinions = proba[batch][:, :, None]
+            others = None
             if self.representation_ is not None:
                 Z = represent(self.representation_, part)
                 embedding = Z if self.embedding_ is None else represent(self.embedding_, part)
                 neighbors = self._auxiliary.graph.find(embedding)
                 others = self._auxiliary.predict_proba(Z, neighbors)
-                opinions = np.concatenate([opinions, others], axis=2)
-            pooled[batch] = softmax(_log(opinions) @ self.weights_, axis=1)
+            pooled[batch] = self._combine(proba[batch], others)
         return pooled
+
+    def _combine(self, proba, others):
+        """Return the pooled probabilities; `others` are those of the auxiliary models, or None."""
+        opinions = proba[:, :, None]
+        if others is not None:
+            opinions = np.concatenate([opinions, others], axis=2)
+        return softmax(_log(opinions) @ self.weights_, axis=1)
 
     def predict_error_proba(self, X, proba, *, y_pred=None):
         """Estimate the probability that each prediction of the base is wrong.
