@@ -293,3 +293,23 @@ def test_skops_saves_nets_as_the_guide_says(images, is_trained):
     loaded = skops_io.loads(data, trusted=untrusted)
     proba = loaded.predict_error_proba(X_test)
     assert_allclose(proba, clf.predict_error_proba(X_test), rtol=0.01, atol=1e-6)
+
+
+class FullyConvolutional(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 10, 6), nn.Dropout(0.1), nn.Flatten()
+        )
+
+
+def test_self_training_of_a_net_without_a_linear_layer(images):
+    """It has no last hidden layer, which was an error after all fits of the cross-validation."""
+    X, X_test, y, y_test = images
+    partly = np.where(np.arange(len(y)) < len(y) // 2, y, "?")
+    net = make_net(FullyConvolutional, max_epochs=8)
+    model = SelfTrainingWithMetaErr(net, cv=2, unlabeled="?", random_state=0)
+    with pytest.warns(UserWarning, match="hidden layer of NeuralNetClassifier cannot be read, and"):
+        model.fit(X, partly)
+    assert model.criterion_ == "certain"
+    assert model.error_model_.embedding_ is None
+    assert model.score(X_test, y_test) > 0.7

@@ -37,7 +37,7 @@ from ._class_prior import check_class_prior
 from ._criteria import CRITERIA, PseudoLabels
 from ._cross_fitted import cross_fit_labeled
 from ._labels import read_partly_labeled
-from ._nets import NetEmbedding, is_plain_net
+from ._nets import hidden_layers
 from ._opinion_pool import OpinionPool
 from ._weighted_base import WeightedBase
 
@@ -84,7 +84,7 @@ class SelfTrainingWithMetaErr(
 
     representation : "auto", transformer or None, default="auto"
         How X becomes numbers for neighbours and auxiliary models; see `ErrorModel`. For nets with
-        few labels, "auto" searches neighbours in the last hidden layer of the net.
+        few labels, "auto" searches neighbours in the last hidden layer of the net, if it has one.
 
     cv : int, float in (0, 1), splitter or iterable of splits, default=5
         How the labeled rows are split for out-of-fold predictions. An int is the largest number of
@@ -558,8 +558,8 @@ class SelfTrainingWithMetaErr(
         if self._is_automatic() and (self.criterion_ == "consensus" or not is_enough):
             representation, _ = fit_representation(self.representation, X, seed=seed)
             models, embeddings = [*cross_fitted.models, supervised], None
-            if is_word(self.representation, "auto") and all(map(is_plain_net, models)):
-                embeddings = [NetEmbedding(model) for model in models]
+            if is_word(self.representation, "auto") and representation is not None:
+                embeddings = hidden_layers(models, X)
             pool = OpinionPool(n_jobs=self.n_jobs, random_state=seed)
             return pool.fit(X, y_encoded, cross_fitted, representation, embeddings)
         observations = cross_fitted.oof.take(np.flatnonzero(cross_fitted.tested))

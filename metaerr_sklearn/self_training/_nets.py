@@ -6,6 +6,8 @@ from sklearn.preprocessing import normalize
 
 from .._base_estimator.adapter import adapt
 from .._base_estimator.inspection import unwrap
+from .._utils.messages import warn_caller
+from .._utils.rows import take_rows
 
 # UPS: a label is certain if its probability under random dropout masks is high and varies little.
 _N_PASSES, _MIN_PROBA, _MAX_STD = 8, 0.7, 0.05
@@ -26,6 +28,37 @@ class NetEmbedding:
         hidden = TorchEmbedding(net).transform(X)
         base.check_no_nan(hidden, "The last hidden layer")
         return normalize(hidden)
+
+
+def hidden_layers(models, X):
+    """Return a NetEmbedding of each model; None if the models are no nets.
+
+    There is a warning, and None is returned, if a net has no hidden layer that can be read.
+
+    Parameters
+    ----------
+    models : list of fitted classifiers
+    X : any
+        Rows. Only the first one is used.
+
+    Returns
+    -------
+    embeddings : list of NetEmbedding or None
+    """
+    if not all(map(is_plain_net, models)):
+        return None
+    embeddings = [NetEmbedding(model) for model in models]
+    try:
+        embeddings[-1].transform(take_rows(X, [0]))
+    except Exception as error:  # a module may do anything
+        warn_caller(
+            f"The hidden layer of {adapt(models[-1]).name} cannot be read, and neighbours are "
+            f"searched in X itself: {str(error).partition(' Pass layer=')[0]} Pass "
+            "representation= with a transformer that turns X into numbers, or "
+            "representation=None to search none."
+        )
+        return None
+    return embeddings
 
 
 def is_certain(model, X, pred_encoded, seed):
