@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from _nets import TinyCNN, TinyMLP, make_net
+from joblib import Parallel, delayed, parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -241,6 +242,46 @@ def test_a_seed_seeds_the_nets_in_an_ensemble(ensemble, images):
     second = fit(ensemble(make_net(max_epochs=2)), X, y)
     assert_array_equal(first.oof_error_proba_, second.oof_error_proba_)
     assert_array_equal(first.predict_proba(X_test), second.predict_proba(X_test))
+
+
+def soft_votes(net, **kwargs):
+    return VotingClassifier([("a", net), ("b", net)], voting="soft", **kwargs)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        lambda net, X, y: soft_votes(net),
+        lambda net, X, y: CalibratedClassifierCV(FrozenEstimator(net.fit(X[:80], y[:80])), cv=2),
+        lambda net, X, y: FrozenEstimator(soft_votes(net).fit(X[:80], y[:80])),
+    ],
+)
+def test_nets_in_an_ensemble_leave_the_random_states_alone(base, images):
+    X, X_test, y, _ = images
+    y = np.unique(y, return_inverse=True)[1]
+    base = base(make_net(max_epochs=1), X, y)
+    before = torch.get_rng_state()
+    fit(base, X[80:], y[80:], cv=2).predict_error_proba(X_test)
+    assert torch.equal(torch.get_rng_state(), before)
+    if not isinstance(base, FrozenEstimator):
+        partly = np.where(np.arange(len(y)) < 120, y, -1)
+        model = SelfTrainingWithMetaErr(base, "confidence", cv=2, random_state=0).fit(X, partly)
+        model.predict_error_proba(X_test)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nets_of_an_ensemble_may_predict_in_threads(images):
+    """Threads that restore the generators in turns would leave the state of the seed."""
+    X, X_test, y, _ = images
+    y = np.unique(y, return_inverse=True)[1]
+    clf = fit(soft_votes(make_net(max_epochs=1), n_jobs=2), X, y, "confidence", cv=2)
+    expected, seeded = clf.predict_proba(X_test), torch.get_rng_state()  # a test starts with seed 0
+    torch.manual_seed(5)
+    with parallel_config("threading", n_jobs=2):
+        parts = Parallel()(delayed(clf.predict_proba)(X_test) for _ in range(8))
+    for part in parts:
+        assert_array_equal(part, expected)
+    assert not torch.equal(torch.get_rng_state(), seeded)
 
 
 def test_fitted_wrapper_survives_pickling(images):

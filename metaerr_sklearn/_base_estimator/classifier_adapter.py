@@ -22,6 +22,7 @@ from .inspection import (
     has_tag_of_classifier,
     predicts_argmax,
     tags_of,
+    without_wrappers,
 )
 
 
@@ -123,7 +124,7 @@ class ClassifierAdapter:
 
     def _seeded_nets(self, seed):
         """Return a context that seeds the nets in an ensemble, and restores the generators."""
-        if seed is None or not nets_in(self.estimator):
+        if seed is None or not nets_in(self.estimator, with_frozen=True):
             return nullcontext()
         from ..neural import preserved_rng
 
@@ -168,7 +169,19 @@ class ClassifierAdapter:
         -------
         output : ndarray
         """
-        return getattr(self.estimator, method)(self.own_copy(X), **params)
+        with self._own_random_states():
+            return getattr(self.estimator, method)(self.own_copy(X), **params)
+
+    def _own_random_states(self):
+        """Return a context in which the nets of an ensemble predict with generators of their own.
+
+        A DataLoader draws a number from the global generator, even if it does not shuffle.
+        """
+        if not nets_in(without_wrappers(self.estimator), with_frozen=True):
+            return nullcontext()
+        from ..neural._net import preserved_rng_of_one_thread
+
+        return preserved_rng_of_one_thread(0)
 
     def predict(self, X, classes, **params):
         """Return one label for each row."""

@@ -11,15 +11,26 @@ from .._utils.messages import warn_caller
 from .inspection import unfrozen_parameters
 
 
-def nets_in(estimator):
-    """Return the skorch nets that are fitted with an estimator: itself and its parameters."""
+def nets_in(estimator, *, with_frozen=False):
+    """Return the skorch nets that are fitted with an estimator: itself and its parameters.
+
+    Parameters
+    ----------
+    estimator : estimator
+    with_frozen : bool, default=False
+        Whether to return those inside a FrozenEstimator, too, which predict but are not fitted.
+
+    Returns
+    -------
+    nets : list of skorch NeuralNet
+    """
     # If skorch is not imported, there is no net. Its import takes seconds.
     net_class = getattr(sys.modules.get("skorch"), "NeuralNet", None)
-    is_fitted_anew = hasattr(estimator, "get_params") and not isinstance(estimator, FrozenEstimator)
-    if net_class is None or not is_fitted_anew:
+    is_left_out = isinstance(estimator, FrozenEstimator) and not with_frozen
+    if net_class is None or is_left_out or not hasattr(estimator, "get_params"):
         return []
-    parts = [estimator, *unfrozen_parameters(estimator).values()]
-    return [part for part in parts if isinstance(part, net_class)]
+    found = estimator.get_params(deep=True) if with_frozen else unfrozen_parameters(estimator)
+    return [part for part in [estimator, *found.values()] if isinstance(part, net_class)]
 
 
 def check_untrained(estimator, *, warn=True):

@@ -17,6 +17,7 @@ from .._utils.parameter_checks import check_not_a_module
 # Threads share the forward hooks and training modes of a net, and the random states of the process.
 # This lock makes threads use nets one after the other.
 NET_LOCK = threading.RLock()
+_PRESERVING = threading.Lock()
 
 
 @contextmanager
@@ -74,6 +75,22 @@ def preserved_rng(seed, *, device=None):
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)
+
+
+@contextmanager
+def preserved_rng_of_one_thread(seed):
+    """Seed and restore the generators as `preserved_rng`, unless another thread is in this block.
+
+    Use it for nets that may predict in threads of their own, which would wait for `NET_LOCK` for
+    ever. If two threads restored the generators in turns, they would keep the seeded state.
+    """
+    is_first = _PRESERVING.acquire(blocking=False)
+    try:
+        with preserved_rng(seed if is_first else None):
+            yield
+    finally:
+        if is_first:
+            _PRESERVING.release()
 
 
 @contextmanager
