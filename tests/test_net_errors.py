@@ -525,6 +525,22 @@ def test_rows_of_another_size_and_a_single_row(images):
         clf.predict(np.repeat(np.repeat(X, 2, 2), 2, 3))
 
 
+class CountsEpochs(Callback):
+    def __init__(self):
+        self.n_epochs = 0  # skorch takes it for a parameter
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs += 1
+
+
+@pytest.mark.parametrize("wrapper", ["pipeline", "selective", "self-training"])
+def test_a_callback_with_state_that_cannot_be_cloned(wrapper, table):
+    net = make_net(TinyMLP, callbacks=[CountsEpochs()], max_epochs=1)
+    net.fit(*table)  # alone it is not cloned
+    with pytest.raises(TypeError, match=r"CountsEpochs in .*end in an underscore: n_epochs_"):
+        WRAPPERS[wrapper](make_net(TinyMLP, callbacks=[CountsEpochs()]), *table)
+
+
 def test_another_criterion_on_logits(table):
     net = make_net(TinyMLP, criterion=torch.nn.MultiMarginLoss)
     clf = MetaErrorClassifier(net, "confidence", cv=2, random_state=0)

@@ -1,5 +1,7 @@
 """Find out what kind of classifier the base is."""
 
+import re
+
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -253,6 +255,18 @@ def check_takes_parts(estimator):
         raise RuntimeError(
             f"{error}. Clones of the estimator are trained. If the parameter is a list that its "
             "class copies, as CatBoost does, pass a tuple: cat_features=(0, 2)."
+        ) from error
+    except TypeError as error:
+        found = re.search(
+            r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)
+        )
+        if found is None:
+            raise
+        # skorch takes each attribute of a callback for a parameter, unless it ends in "_".
+        raise TypeError(
+            f"{found[1]} in {name} cannot be cloned, because its attribute {found[2]!r} is no "
+            "parameter of its __init__. Clones of the estimator are trained. In a skorch callback, "
+            f"let names of attributes that are no parameters end in an underscore: {found[2]}_."
         ) from error
     for key, cv in unfrozen_parameters(estimator).items():
         is_fixed = isinstance(cv, (list, tuple, PredefinedSplit))
