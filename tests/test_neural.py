@@ -465,11 +465,15 @@ def test_corrections_lower_the_out_of_fold_loss(errors):
 
 
 def test_full_batch_training_equals_torch_written_out(errors):
-    """The reference trains ordinary modules with AdamW, one after the other, from equal weights."""
-    Z, is_error, offset, masks, _ = errors
-    sample_weight = np.random.default_rng(1).uniform(0.1, 2, size=600)
+    """The reference trains ordinary modules with AdamW, one after the other, from equal weights.
+
+    Of 24 rows, 16 are in each training part: one batch.
+    """
+    Z, is_error, offset = (values[:24] for values in errors[:3])
+    masks = [mask[:24] for mask in errors[3]]
+    sample_weight = np.random.default_rng(1).uniform(0.1, 2, size=24)
     logits, weights = train_residual_mlps(
-        Z, is_error, offset, sample_weight, masks, dropout=0.0, batch_size=400, max_epochs=5
+        Z, is_error, offset, sample_weight, masks, dropout=0.0, max_epochs=5
     )
     inputs = torch.tensor(Z, dtype=torch.float32)
     for k, mask in enumerate(masks):
