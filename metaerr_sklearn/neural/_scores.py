@@ -1,6 +1,5 @@
 """Confidence scores from dropout and from the logits of a net."""
 
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from numbers import Integral
@@ -124,10 +123,10 @@ def mc_dropout_proba(net, X, *, n_passes=20, return_passes=False, random_state=N
 
     passes, total = [], 0.0
     rng = preserved_rng(seed, device=net.device)
-    with NET_LOCK, _with_dropout(net, dropouts) as n_runs, rng:
+    with NET_LOCK, _with_dropout(net, dropouts) as has_run, rng:
         for _ in range(n_passes):
             proba = net.predict_proba(X)
-            _check_dropout_runs(net, n_runs)
+            _check_dropout_runs(net, has_run)
             total = total + proba
             if return_passes:
                 passes.append(proba)
@@ -142,25 +141,25 @@ def _with_dropout(net, dropouts):
 
     Yields
     ------
-    n_runs : collections.Counter
-        Number of times that each dropout module has run, by class name.
+    has_run : set of Module
+        The dropout modules that have run so far.
     """
-    n_runs = Counter()
+    has_run = set()
 
     def set_training(module, _args):
         module.training = True
-        n_runs[type(module).__name__] += 1
+        has_run.add(module)
 
     # Compiled code contains the dropout modules in evaluation mode, and runs no hook.
     with without_compilation():
         hooks = [dropout.register_forward_pre_hook(set_training) for dropout in dropouts]
         with restored_after(net, hooks):
-            yield n_runs
+            yield has_run
 
 
-def _check_dropout_runs(net, n_runs):
+def _check_dropout_runs(net, has_run):
     """Raise if no dropout module has run, so that all passes would be equal."""
-    if not n_runs:
+    if not has_run:
         raise ValueError(
             f"No dropout module of {type(net.module_).__name__} runs in its forward pass, so that "
             "all passes would be equal. Call the torch.nn.Dropout modules themselves in forward, "
@@ -175,9 +174,9 @@ def has_dropout(net, X):
     dropouts = _dropouts(net)
     if not dropouts:
         return False
-    with NET_LOCK, _with_dropout(net, dropouts) as n_runs, preserved_rng(0, device=net.device):
+    with NET_LOCK, _with_dropout(net, dropouts) as has_run, preserved_rng(0, device=net.device):
         net.predict_proba(input_of(net, safe_indexing(X, [0])))
-    return bool(n_runs)
+    return bool(has_run)
 
 
 def _dropouts(net):
