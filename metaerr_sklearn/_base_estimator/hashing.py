@@ -50,7 +50,8 @@ class _Hasher(NumpyHasher):
     """
 
     def __init__(self, in_net=False):
-        super().__init__(coerce_mmap=True)
+        # Processors compute SHA-1 in less than half of the time of MD5, joblib's default.
+        super().__init__("sha1", coerce_mmap=True)
         self._in_net = in_net
 
     def save(self, obj):
