@@ -1,6 +1,6 @@
 """Train and evaluate LightGBM."""
 
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -46,16 +46,24 @@ class SplitBooster:
     leaves_at_once = 320
 
     def __init__(self, booster):
-        from lightgbm import Booster
-
         leaves_a_round = booster.params["num_leaves"] * booster.num_model_per_iteration()
         n_rounds = max(1, self.leaves_at_once // leaves_a_round)
-        self._parts = [
-            Booster(
-                model_str=booster.model_to_string(start_iteration=start, num_iteration=n_rounds)
-            )
+        self._texts = [
+            booster.model_to_string(start_iteration=start, num_iteration=n_rounds)
             for start in range(0, booster.current_iteration(), n_rounds)
         ]
+
+    @cached_property
+    def _parts(self):
+        # The texts are read only for a prediction: a search with memory= loads these trees for each
+        # candidate, and predicts with them once.
+        from lightgbm import Booster
+
+        return [Booster(model_str=text) for text in self._texts]
+
+    def __getstate__(self):
+        """Return the state without the second copy of the trees."""
+        return {"_texts": self._texts}
 
     def raw_score(self, Z):
         """Return the sum over the trees, of shape (n_samples,) or (n_samples, n_classes)."""
