@@ -1,7 +1,18 @@
-"""Base classifiers that record what is done to them, and targets in which labels are missing."""
+"""Base classifiers that record what is done to them, partly labeled targets, smaller models."""
 
 import numpy as np
 from sklearn.naive_bayes import GaussianNB
+
+from metaerr_sklearn._utils.lightgbm import BoostedTrees
+from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
+from metaerr_sklearn.self_training._opinion_pool import _AuxiliaryModels
+
+
+def grow_few_trees(set_attribute=setattr):
+    """Let the models beside the base grow few trees: not as good, but quick."""
+    set_attribute(SecondOpinionBlock, "n_estimators", 12)
+    set_attribute(BoostedTrees, "n_rounds", 6)
+    set_attribute(_AuxiliaryModels, "n_trees", 8)
 
 
 class SpiedBayes(GaussianNB):

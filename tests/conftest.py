@@ -13,6 +13,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import numpy as np
 import pytest
+from _bases import grow_few_trees
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 
 from metaerr_sklearn._base_estimator.caching import Recent
@@ -104,12 +105,13 @@ def mixed_frame():
 
 
 @pytest.fixture
-def small_second_opinion(monkeypatch):
-    """Let the block "second_opinion" grow few trees: for facts that do not depend on its quality.
+def small_second_opinion(request, monkeypatch):
+    """Let the models beside the base grow few trees: for facts that do not depend on their quality.
 
-    It costs more than all other blocks: 100 trees in a forest, and 60 rounds of boosting in 4 fits.
+    They cost more than all else: the block "second_opinion" grows 100 or 200 trees in a forest, and
+    boosts for 60 rounds in 4 fits; the opinion pool of self-training grows 50 trees in 6 fits. In a
+    file whose tests all use this fixture, the mark "full_size" stands for a test of that quality.
     """
-    package = "metaerr_sklearn"
-    forest = f"{package}.meta_features._second_opinion.SecondOpinionBlock.n_estimators"
-    monkeypatch.setattr(forest, 12)
-    monkeypatch.setattr(f"{package}._utils.lightgbm.BoostedTrees.n_rounds", 6)
+    if any(request.node.get_closest_marker(mark) for mark in ("full_size", "slow")):
+        return
+    grow_few_trees(monkeypatch.setattr)

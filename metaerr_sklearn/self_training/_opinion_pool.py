@@ -46,6 +46,7 @@ class _AuxiliaryModels:
     """Models of the same labels beside the base: a forest, a ridge logistic model, the graph."""
 
     names = ("forest", "logistic", "spread")
+    n_trees = 50
 
     def __init__(self, Z, graph, labels, n_classes, seed):
         self.classes = np.arange(n_classes)
@@ -53,7 +54,7 @@ class _AuxiliaryModels:
         rows, y, weight = self._scaled(Z[labels.rows]), labels.y_encoded, labels.weight
         # Several threads of a joblib backend would add votes in a random order.
         self.forest = SparseForest(
-            rows, y, n_classes, 50, sample_weight=weight, n_jobs=1, seed=seed
+            rows, y, n_classes, self.n_trees, sample_weight=weight, n_jobs=1, seed=seed
         )
         self.logistic = None
         if len(np.unique(y)) > 1:
