@@ -30,6 +30,7 @@ from metaerr_sklearn.neural import (
     mc_dropout_proba,
 )
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
 N_TRAIN, N_VAL = 600, 400
 Pair = namedtuple("Pair", "logits hidden")
 
