@@ -34,6 +34,7 @@ from metaerr_sklearn.self_training._class_prior import (
 from metaerr_sklearn.self_training._nets import NetEmbedding, is_certain
 from metaerr_sklearn.self_training._opinion_pool import OpinionPool
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
 CRITERIA = ["consensus", "weight", "threshold", "k_best", "certain"]
 
 
@@ -212,7 +213,7 @@ def test_error_probabilities_have_the_level_of_the_errors(criterion, digits):
         labeled = np.random.default_rng(seed).permutation(len(partly))[:100]
         given = np.full(len(partly), -1, dtype=object)
         given[labeled] = partly[labeled]
-        base = RandomForestClassifier(30, random_state=0)
+        base = RandomForestClassifier(10, random_state=0)
         model = SelfTrainingWithMetaErr(base, criterion=criterion, random_state=seed)
         model.fit(X_train, given)
         gaps.append(model.predict_error_proba(X).mean() - np.mean(model.predict(X) != y))
@@ -713,7 +714,8 @@ def test_history_and_messages(digits_with_few_labels, capsys):
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_a_seed_decides_everything(criterion, digits_with_few_labels):
     X, partly, X_test, _ = digits_with_few_labels
-    base = RandomForestClassifier(10)
+    X, partly = X[:300], partly[:300]
+    base = RandomForestClassifier(3)
     np.random.seed(5)  # noqa: NPY002
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     first = SelfTrainingWithMetaErr(base, criterion=criterion, random_state=1).fit(X, partly)
@@ -859,9 +861,9 @@ def test_nets_learn_from_images_with_string_labels(digits_with_few_labels):
     )
     X, partly, X_test, y_test = digits_with_few_labels
     names = np.array([f"digit {label}" for label in range(10)], dtype=object)
-    labels = names[partly]
-    labels[partly < 0] = None
-    images, test_images = X.reshape(-1, 1, 8, 8), X_test.reshape(-1, 1, 8, 8)
+    labels = names[partly[:400]]
+    labels[partly[:400] < 0] = None
+    images, test_images = X[:400].reshape(-1, 1, 8, 8), X_test.reshape(-1, 1, 8, 8)
     state = torch.get_rng_state()
     model = SelfTrainingWithMetaErr(net, cv=2, unlabeled=None, random_state=0)
     model.fit(images, labels)
@@ -905,7 +907,7 @@ def test_labels_of_nets_are_certain_under_random_dropout_masks(digits_with_few_l
         criterion=torch.nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
         lr=0.01,
-        max_epochs=60,
+        max_epochs=30,
         train_split=None,
         verbose=0,
     )
@@ -933,8 +935,9 @@ def test_labels_of_nets_are_certain_under_random_dropout_masks(digits_with_few_l
 
 
 @pytest.mark.parametrize("criterion", ["certain", "consensus", "threshold"])
-def test_an_interrupted_fit_resumes_with_a_memory(criterion, digits_with_few_labels, tmp_path):
-    X, partly, X_test, _ = digits_with_few_labels
+def test_an_interrupted_fit_resumes_with_a_memory(criterion, tmp_path):
+    X, partly, _ = partly_labeled()
+    X_test = partly_labeled(50)[0]
     InterruptedTree.n_fits, InterruptedTree.at = 0, None
     expected = SelfTrainingWithMetaErr(InterruptedTree(), criterion=criterion, random_state=0)
     expected.fit(X, partly)
