@@ -19,10 +19,10 @@ from sklearn.model_selection import train_test_split
 from metaerr_sklearn import MetaErrorClassifier
 
 X, y = make_classification(
-    6000, n_features=10, n_informative=6, n_classes=3, flip_y=0.1, random_state=0
+    4000, n_features=10, n_informative=6, n_classes=3, flip_y=0.1, random_state=0
 )
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
-forest = RandomForestClassifier(50, min_samples_leaf=5, random_state=0)
+forest = RandomForestClassifier(25, min_samples_leaf=5, random_state=0)
 clf = MetaErrorClassifier(forest, random_state=0).fit(X_train, y_train)
 
 # %%
@@ -48,5 +48,5 @@ print(f"1 - max probability: {brier_score_loss(is_wrong, rest):.3f}")
 
 # %%
 # A point on the dotted diagonal is a bin whose probabilities are exact. The points of the error
-# probability lie near it. The points of 1 - max probability lie below it: the forest is wrong
+# probability lie near it. Most points of 1 - max probability lie below it: the forest is wrong
 # less often than its class probabilities say.

@@ -25,8 +25,9 @@ from sklearn.model_selection import train_test_split
 from metaerr_sklearn import MetaErrorClassifier
 
 X, y = load_digits(return_X_y=True)
+X = X / 16
 X_train, X_new, y_train, y_new = train_test_split(X, y, test_size=0.5, random_state=0)
-base = LogisticRegression(C=0.01, max_iter=1000)
+base = LogisticRegression(max_iter=300)
 clf = MetaErrorClassifier(base, random_state=0).fit(X_train, y_train)
 
 PERIODS = ["as in training", "fainter scans", "shifted sheet", "new labels"]

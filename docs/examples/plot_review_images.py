@@ -25,13 +25,13 @@ clf = MetaErrorClassifier(base, random_state=0).fit(X_train, y_train)
 # %%
 # The display sorts the images by their error probability. Labels of the new images are not
 # needed. The images are rows of numbers here, so ``image_shape`` gives their height and width.
-queue = ErrorGalleryDisplay.from_estimator(clf, X_new, image_shape=(8, 8), n_images=20)
+queue = ErrorGalleryDisplay.from_estimator(clf, X_new, image_shape=(8, 8), n_images=12)
 
 # %%
 # ``queue.indices`` are the positions of these images among the new ones, in the order of the
 # queue. Once their labels are known, the frames show which predictions were wrong.
 print("first in the queue:", queue.indices[:5])
-_ = ErrorGalleryDisplay.from_estimator(clf, X_new, y_new, image_shape=(8, 8), n_images=20)
+_ = ErrorGalleryDisplay.from_estimator(clf, X_new, y_new, image_shape=(8, 8), n_images=12)
 
 # %%
 # How much of the work is saved? For each order of the queue: the share of all errors that are

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from metaerr_sklearn import ERROR_SCORERS, MetaErrorClassifier
 
 X, y = load_digits(n_class=5, return_X_y=True)
-X, y = X[:600, ::4], y[:600]  # a quarter of the pixels, so that there are errors to predict
+X, y = X[:500, ::4], y[:500]  # a quarter of the pixels, so that there are errors to predict
 
 # %%
 # The candidates differ only in the meta-learner. ``None`` learns nothing: its error probability is
@@ -32,7 +32,7 @@ X, y = X[:600, ::4], y[:600]  # a quarter of the pixels, so that there are error
 candidates = [None, "confidence", "logistic", "lightgbm", "auto"]
 with TemporaryDirectory() as folder:  # in your own work: memory="a folder that stays"
     clf = MetaErrorClassifier(
-        RandomForestClassifier(60, random_state=0), cv=3, memory=folder, random_state=0
+        RandomForestClassifier(20, random_state=0), cv=3, memory=folder, random_state=0
     )
     search = GridSearchCV(
         clf,
