@@ -72,7 +72,13 @@ CHECKED = {
     "MetaErrorClassifier": [
         MetaErrorClassifier(LogisticRegression(), "logistic", cv=2),
         MetaErrorClassifier(DecisionTreeClassifier(random_state=0), None),
-        MetaErrorClassifier(LogisticRegression(), LogisticRegression(), cv=2, random_state=0),
+        MetaErrorClassifier(
+            LogisticRegression(),
+            LogisticRegression(),
+            meta_features="confidence",
+            cv=2,
+            random_state=0,
+        ),
     ],
     "SelectiveClassifier": [
         SelectiveClassifier(
