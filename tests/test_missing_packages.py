@@ -1,5 +1,6 @@
 """Tables need neither torch nor skorch, and what needs a package says so if it is missing."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,8 @@ from metaerr_sklearn import MetaErrorClassifier
 WITHOUT = """
 from importlib.machinery import ModuleSpec, PathFinder
 
+packages, broken = {packages!r}, {broken}
+
 class Broken:
     def create_module(self, spec):
         return None
@@ -24,8 +27,8 @@ class Broken:
         raise OSError("libsomething.so.1: cannot open shared object file")
 
 def find_spec(name, path=None, target=None):
-    if name.partition(".")[0] in {packages!r}:
-        return ModuleSpec(name, Broken()) if {broken} else None
+    if name.partition(".")[0] in packages:
+        return ModuleSpec(name, Broken()) if broken else None
     return really_find_spec(name, path, target)
 
 really_find_spec, PathFinder.find_spec = PathFinder.find_spec, find_spec
@@ -38,8 +41,10 @@ from sklearn.naive_bayes import GaussianNB
 from metaerr_sklearn import *
 from metaerr_sklearn._utils.lightgbm import BoostedTrees
 from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
+from metaerr_sklearn.self_training._opinion_pool import _AuxiliaryModels
 
 BoostedTrees.n_rounds, SecondOpinionBlock.n_estimators = 6, 12  # not as good, but quick
+_AuxiliaryModels.n_trees = 8
 X, y = make_classification(400, n_features=6, n_informative=4, flip_y=0.3, random_state=0)
 """
 
@@ -138,37 +143,48 @@ ErrorModel().fit(X, y, proba)
 """
 
 
-@pytest.mark.parametrize(
-    ("packages", "broken", "lines"),
-    [
-        (["torch", "skorch"], False, NEED_TORCH),
-        (["torch"], True, NEED_TORCH),
-        (["skorch"], False, NEED_TORCH),
-        (["lightgbm"], False, NEED_LIGHTGBM),
-        (["lightgbm"], True, NEED_LIGHTGBM),
-    ],
-    ids=["no torch", "broken torch", "no skorch", "no lightgbm", "broken lightgbm"],
-)
-def test_what_needs_a_package_says_what_to_type_before_any_fit(packages, broken, lines, tmp_path):
-    if packages == ["skorch"]:
-        pytest.importorskip("torch")
-    lines = lines.strip().splitlines()
+# Case: packages, whether they are broken, lines. No case imports what a later one must not find.
+CASES = {
+    "no lightgbm": (["lightgbm"], False, NEED_LIGHTGBM.strip().splitlines()),
+    "broken lightgbm": (["lightgbm"], True, NEED_LIGHTGBM.strip().splitlines()),
+    "no torch": (["torch", "skorch"], False, NEED_TORCH.strip().splitlines()),
+    "broken torch": (["torch"], True, NEED_TORCH.strip().splitlines()),
+    "no skorch": (["skorch"], False, NEED_TORCH.strip().splitlines()),
+}
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory):
+    """Run the lines of all cases in one process; return their error messages."""
     code = f"""
+import json
+
 class Base(GaussianNB):
     def fit(self, *args, **kwargs):
         raise AssertionError("the base was fitted")
 
 proba = np.tile(0.5, (400, 2))
-for line in {lines!r}:
-    try:
-        exec(line)
-    except ImportError as error:
-        assert error.__cause__ is not None
-        print(error)
+messages = {{}}
+for case, (packages, broken, lines) in {CASES!r}.items():
+    messages[case] = []
+    for line in lines:
+        try:
+            exec(line)
+        except ImportError as error:
+            assert error.__cause__ is not None
+            messages[case].append(str(error))
+print(json.dumps(messages))
 """
-    messages = run(code, tmp_path, packages=packages, broken=broken).splitlines()
-    assert len(messages) == len(lines)
-    for line, message in zip(lines, messages):
+    return json.loads(run(code, tmp_path_factory.mktemp("missing"), packages=()))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_needs_a_package_says_what_to_type_before_any_fit(case, messages):
+    if case == "no skorch":
+        pytest.importorskip("torch")
+    packages, broken, lines = CASES[case]
+    assert len(messages[case]) == len(lines)
+    for line, message in zip(lines, messages[case]):
         name = packages[0]
         reason = "cannot be imported (OSError: libsomething" if broken else "is not installed. "
         missing = "lightgbm" if name == "lightgbm" else "torch skorch"
