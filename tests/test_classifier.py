@@ -64,6 +64,8 @@ from metaerr_sklearn._base_estimator.inspection import final_estimator
 from metaerr_sklearn.metrics import error_log_loss
 from metaerr_sklearn.slices import error_slices
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
+
 
 def fast(base, meta_learner="logistic", **kwargs):
     kwargs = {"random_state": 0, "cv": 3, **kwargs}
@@ -83,7 +85,6 @@ BASES = {
 
 
 @pytest.mark.parametrize("name", BASES)
-@pytest.mark.usefixtures("small_second_opinion")
 def test_class_outputs_are_the_bases_own_and_errors_are_ranked(name, digits):
     X, X_test, y, y_test = digits
     clf = fast(BASES[name]).fit(X, y)
@@ -123,7 +124,6 @@ def test_errors_on_pure_noise_are_not_predicted_out_of_fold(monkeypatch, base, b
     assert np.mean(losses) > np.log(2) - 0.012
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_fit_parameters_that_are_not_one_per_row_reach_the_base(digits):
     X, _, y, _ = digits
 
@@ -141,7 +141,6 @@ def test_fit_parameters_that_are_not_one_per_row_reach_the_base(digits):
 
 
 @pytest.mark.parametrize("wrap", [lambda base: base, lambda base: make_pipeline(base)])
-@pytest.mark.usefixtures("small_second_opinion")
 def test_a_base_whose_methods_exist_once_it_is_fitted(wrap, digits):
     X, X_test, y, y_test = digits
     base = wrap(StackingClassifier([("a", GaussianNB()), ("b", DecisionTreeClassifier())], cv=2))
@@ -162,7 +161,6 @@ def test_a_base_that_abstains_is_refused_with_a_reason(digits):
         fast(base).fit(X, words)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_labels_of_another_type_are_an_error_and_not_all_wrong(digits):
     X, _, words, _ = digits
     y = np.unique(words, return_inverse=True)[1]
@@ -200,7 +198,6 @@ def test_labels_at_a_threshold_are_the_bases_own_also_if_training_rows_do_not_sh
         make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)),
     ],
 )
-@pytest.mark.usefixtures("small_second_opinion")
 def test_one_pass_of_an_ensemble_serves_labels_and_probabilities(base, digits, monkeypatch):
     X, X_test, y, _ = digits
     y = np.where(y < "digit 5", "low", "high")
@@ -217,7 +214,6 @@ class ForestOfRareDigits(RandomForestClassifier):
         return np.where(self.predict_proba(X)[:, 0] > 0.2, *self.classes_[:2])
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_an_ensemble_with_its_own_labels_predicts_them(digits):
     X, X_test, y, _ = digits
     clf = fast(ForestOfRareDigits(20, random_state=0), "confidence", cv=2).fit(X, y)
@@ -253,7 +249,6 @@ def table_pipeline(numeric, categorical):
     )
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_pipeline_over_a_mixed_frame_with_missing_values(mixed_frame):
     """A frame of polars gives the error probabilities of the same frame of pandas."""
     frame, y = mixed_frame
@@ -287,7 +282,6 @@ class BayesOfValues(GaussianNB):
         return super().predict(np.asarray(X))
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_columns_of_one_name(noisy_data):
     """As after a join: columns are distinguished by their position."""
     pd = pytest.importorskip("pandas")
@@ -307,7 +301,6 @@ def test_columns_of_one_name(noisy_data):
     assert_array_equal(model.fit(X, partly).predict(X), labels)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_text_pipeline():
     rng = np.random.default_rng(0)
     words = {"sport": ["goal", "team", "win", "the"], "law": ["court", "judge", "win", "the"]}
@@ -325,10 +318,10 @@ def test_text_pipeline():
     assert error_probas[0][is_law].mean() > error_probas[0][~is_law].mean() + 0.05
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_sparse_input(digits):
     """Each format of a sparse matrix gives the same, and errors are ranked."""
     X, X_test, y, y_test = digits
+    X, X_test = X / 16, X_test / 16
     error_probas = []
     for container in (sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.coo_matrix):
         clf = fast(LogisticRegression(max_iter=2000)).fit(container(X), y)
@@ -362,7 +355,6 @@ def test_errors_are_out_of_fold(noisy_data):
     assert_allclose(clf.oof_error_.mean(), clf.oof_error_rate_)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_duplicated_rows_are_not_seen_by_the_base():
     """Red if duplicates are split: 1-NN would find the duplicate, whatever its label."""
     rng = np.random.default_rng(0)
@@ -381,7 +373,6 @@ def test_duplicated_rows_are_not_seen_by_the_base():
     assert clf.oof_error_rate_ < 0.3
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.05])
 def test_rows_drawn_from_a_list_are_split(share):
     """New rows repeat training rows as often as test rows do, whatever share of labels is noise."""
@@ -398,7 +389,6 @@ def test_rows_drawn_from_a_list_are_split(share):
     assert clf.oof_error_rate_ == pytest.approx(new_error_rate, abs=0.02)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 @pytest.mark.parametrize("as_list", [False, True])
 def test_splits_that_separate_duplicates_are_reported(as_list):
     rng = np.random.default_rng(0)
@@ -440,7 +430,6 @@ def test_confident_errors_in_one_region_are_found():
     assert roc_auc_score(is_error, clf.predict_error_proba(X[1500:])) > msp + 0.2
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_prefit_base_is_deployed_as_it_is(cancer):
     X, X_test, y, y_test = cancer
     base = make_pipeline(StandardScaler(), GaussianNB()).fit(X[:150], y[:150])
@@ -476,7 +465,6 @@ def test_hold_out_without_refit_deploys_the_observed_model(cancer):
         fast(GaussianNB(), refit=False).fit(X, y)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_explicit_and_generated_splits_agree(cancer):
     X, X_test, y, _ = cancer
     splits = list(KFold(4).split(X))
@@ -485,10 +473,10 @@ def test_explicit_and_generated_splits_agree(cancer):
     assert_array_equal(listed.predict_error_proba(X_test), generated.predict_error_proba(X_test))
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_grid_search_over_base_learner_and_learner_parameters(cancer):
     X, _, y, _ = cancer
-    clf = make_pipeline(StandardScaler(), fast(LogisticRegression()))
+    clf = fast(LogisticRegression(), meta_features="confidence")
+    clf = make_pipeline(StandardScaler(), clf)
     prefix = "metaerrorclassifier__"
     grid = [
         {prefix + "estimator__C": [0.01, 1]},
@@ -508,10 +496,9 @@ def test_grid_search_over_base_learner_and_learner_parameters(cancer):
     assert search.best_score_ > 0.9
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_inside_cross_val_score_and_stacking(cancer):
     X, X_test, y, y_test = cancer
-    clf = fast(GaussianNB())
+    clf = fast(GaussianNB(), meta_features="confidence")
     assert_allclose(cross_val_score(clf, X, y), cross_val_score(GaussianNB(), X, y))
     stack = StackingClassifier([("meta", clf), ("tree", DecisionTreeClassifier(max_depth=2))], cv=3)
     assert stack.fit(X, y).score(X_test, y_test) > 0.85
@@ -528,7 +515,6 @@ def test_memory_makes_a_search_over_the_learner_cost_no_base_fit(tmp_path, cance
 
 
 @pytest.mark.parametrize("random_state", [None, 3, np.random.RandomState(3)])
-@pytest.mark.usefixtures("small_second_opinion")
 def test_memory_resumes_whatever_the_seed(random_state, tmp_path, noisy_data):
     """Red where the folds are drawn anew: no fit of the base is then met again."""
     clf = fast(SpiedBayes(), memory=tmp_path, random_state=random_state)
@@ -571,7 +557,6 @@ def test_weights_of_nothing_are_refused(noisy_data):
             clf.fit(X, y, sample_weight=np.zeros(len(y)))
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_sample_weight_reaches_base_and_error_model(noisy_data):
     X, y = noisy_data
     weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
@@ -586,7 +571,6 @@ def test_sample_weight_reaches_base_and_error_model(noisy_data):
     assert log[0].filename == __file__  # or the warning is shown for the first fit alone
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_metadata_is_routed(noisy_data):
     X, y = noisy_data
     weight = np.linspace(0.5, 1.5, len(y))
@@ -603,11 +587,10 @@ def test_metadata_is_routed(noisy_data):
 @pytest.mark.parametrize(
     "params", [{"cv": 3}, {"cv": KFold(3)}, {"cv": GroupKFold(3)}, {"meta_learner": None}]
 )
-@pytest.mark.usefixtures("small_second_opinion")
 def test_routing_without_metadata_changes_nothing(params, noisy_data):
     """A splitter that can use metadata gets none, and one that needs it raises its own error."""
     X, y = noisy_data
-    clf = fast(GaussianNB(), **params)
+    clf = fast(GaussianNB(), meta_features="confidence", **params)
     with config_context(enable_metadata_routing=True):
         if isinstance(clf.cv, GroupKFold):
             with pytest.raises(ValueError, match="The 'groups' parameter should not be None"):
@@ -659,7 +642,6 @@ def test_one_base_pass_serves_label_and_error(noisy_data):
     assert len(SpiedBayes.passes) == 1
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_view_as_error_classifier_works_with_scikit_learns_displays(noisy_data):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
@@ -780,7 +762,6 @@ def test_bad_target_is_named_before_any_fit(change, message):
         SelfTrainingWithMetaErr(GaussianNB(), criterion="weight", unlabeled=7),
     ],
 )
-@pytest.mark.usefixtures("small_second_opinion")
 def test_unlabeled_rows_are_not_taken_for_a_class(learner, given, wrap):
     X, y = make_classification(200, random_state=0)
     partly = partly_labeled(y, 60, getattr(learner, "unlabeled", -1))
@@ -796,7 +777,6 @@ def test_unlabeled_rows_are_not_taken_for_a_class(learner, given, wrap):
         wrap(base, **options).fit(X, partly)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_minus_one_and_one_are_classes_under_self_training():
     X, y = make_classification(100, random_state=0)
     base = SelfTrainingWithMetaErr(GaussianNB(), criterion="weight", random_state=0)
@@ -902,7 +882,6 @@ def test_groups_that_cannot_be_compared_are_named_before_any_fit(groups, error, 
     assert not SpiedBayes.fits
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_groups_may_be_a_column(noisy_data):
     X, y = noisy_data
     groups = np.arange(len(y)) // 3
@@ -1087,7 +1066,6 @@ def test_unfitted_use_and_another_width(noisy_data):
         clf.predict_error_proba(X[:, :5])
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_global_state_is_untouched(noisy_data):
     torch = pytest.importorskip("torch")
     pytest.importorskip("sympy")  # adds a filter when torch first imports it, which is not ours
@@ -1117,7 +1095,6 @@ def test_users_data_and_estimators_are_not_changed(mixed_frame):
 @pytest.mark.parametrize(
     "learner", ["auto", pytest.param("mlp", marks=pytest.mark.torch), LogisticRegression()]
 )
-@pytest.mark.usefixtures("small_second_opinion")
 def test_seed_decides_pickle_keeps_and_order_does_not_matter(learner, noisy_data):
     X, y = noisy_data
     clf = fast(RandomForestClassifier(10), learner).fit(X[:250], y[:250])

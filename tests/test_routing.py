@@ -25,7 +25,9 @@ from metaerr_sklearn._base_estimator.inspection import fit_param
 
 pytestmark = pytest.mark.usefixtures("small_second_opinion")
 
-META = partial(MetaErrorClassifier, meta_learner="logistic", cv=3, random_state=0)
+META = partial(
+    MetaErrorClassifier, meta_learner="logistic", meta_features="confidence", cv=3, random_state=0
+)
 SELF = partial(SelfTrainingWithMetaErr, random_state=0)
 SELECTIVE = partial(SelectiveClassifier, target_coverage=0.8, random_state=0)
 
