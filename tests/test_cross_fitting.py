@@ -44,6 +44,8 @@ from metaerr_sklearn._utils.probabilities import label_positions
 from metaerr_sklearn._utils.random import draw_seed
 from metaerr_sklearn.model_selection._splitting import make_splits
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
+
 
 def test_cross_fit_equals_cross_val_predict(digits):
     X, _, y, _ = digits

@@ -21,6 +21,8 @@ from skorch.callbacks import Callback
 
 from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
+
 
 @pytest.fixture(scope="module")
 def data():
