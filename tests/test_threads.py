@@ -80,6 +80,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from metaerr_sklearn import LogisticMetaLearner, MetaErrorClassifier
 from metaerr_sklearn._utils.threads import one_thread_of_blas, run_in_threads
 from metaerr_sklearn.representation import NumericRepresentation
+from _bases import grow_few_trees
 from test_threads import overlapping
 
 def count(api="blas"):
@@ -135,6 +136,7 @@ except KeyError:
 X, y = make_classification(
     24_000, 40, n_informative=40, n_redundant=0, n_classes=12, flip_y=0.3, random_state=0
 )
+grow_few_trees()
 model = MetaErrorClassifier(LogisticRegression(), "logistic", cv=2, random_state=0)
 model.fit(X[:1500], y[:1500])
 print(count() == {2}, "fit")
