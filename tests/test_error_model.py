@@ -29,6 +29,8 @@ from metaerr_sklearn._utils.platt import PlattScaling
 from metaerr_sklearn._utils.random import draw_seed
 from metaerr_sklearn.model_selection._splitting import make_splits
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
+
 
 @pytest.fixture(scope="module")
 def deployed():
@@ -55,6 +57,7 @@ LEARNERS = [
 
 
 @pytest.mark.draws
+@pytest.mark.full_size
 @pytest.mark.parametrize("learner", LEARNERS, ids=str)
 def test_error_proba_is_a_calibrated_probability_that_beats_confidence(deployed, learner):
     (X, y, proba), other = halves(deployed)
@@ -164,7 +167,6 @@ def test_model_fitted_with_x_requires_x(deployed):
         model.predict_error_proba(None, proba)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_predicted_labels_may_differ_from_the_most_probable_class(deployed):
     X, y, proba = (v[:600] for v in deployed)
     cautious = (proba[:, 1] > 0.1).astype(int)
@@ -195,7 +197,6 @@ def test_each_row_needs_a_predicted_label(with_X, deployed):
         model.predict_error_proba(X, proba, y_pred=y_pred[:150])
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_string_labels_and_a_label_without_a_column(deployed):
     X, y, proba = (v[:600] for v in deployed)
     names = np.array(["no", "yes"])[y]
@@ -211,7 +212,6 @@ def test_string_labels_and_a_label_without_a_column(deployed):
     assert model.n_errors_ == np.sum(np.array(["no", "yes"])[proba.argmax(axis=1)] != names)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_weight_zero_is_a_removed_row(deployed):
     X, y, proba = (v[:500] for v in deployed)
     weight = (np.arange(500) < 400).astype(float)
@@ -223,7 +223,6 @@ def test_weight_zero_is_a_removed_row(deployed):
     assert np.isnan(weighted.oof_error_proba_[400:]).all()
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
     """Red if duplicates leak: the duplicate of a row has its label and its error."""
     rng = np.random.default_rng(0)
@@ -244,7 +243,6 @@ def test_duplicated_rows_do_not_sharpen_the_model(monkeypatch):
     assert auroc() > 0.9
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_groups_do_not_sharpen_the_model():
     """Red if groups are split: rows of one group share features, label and error."""
     rng = np.random.default_rng(1)
@@ -262,7 +260,6 @@ def test_groups_do_not_sharpen_the_model():
     assert auroc(groups) < 0.7
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_custom_meta_feature_is_used(deployed):
     (X, y, proba), (X_new, y_new, new) = halves(deployed)
     labels = {row.tobytes(): label for row, label in zip(deployed[0], deployed[1])}
@@ -297,7 +294,6 @@ def test_bad_parameters(deployed, change, message):
         ErrorModel(**change).fit(X, y, proba)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_bad_data(deployed):
     X, y, proba = (v[:100] for v in deployed)
     with pytest.raises(ValueError, match="summing to 1"):
@@ -327,7 +323,6 @@ def test_bad_data(deployed):
             ErrorModel().fit(X, y, proba, classes=classes)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_rows_do_not_depend_on_their_company_and_seed_decides(deployed):
     train, (X, _, proba) = halves(deployed)
     model = ErrorModel(random_state=3).fit(*train)
@@ -348,6 +343,7 @@ def test_parameters_of_a_learner_can_be_set(deployed):
     assert not hasattr(model.meta_learner, "booster_")
 
 
+@pytest.mark.full_size
 def test_second_opinion_from_noise_gets_weight_zero():
     """X is noise and the confidence is exact: a forest on X must not change the order."""
     rng = np.random.default_rng(0)
@@ -409,7 +405,6 @@ def bound(monkeypatch):
     monkeypatch.setattr("metaerr_sklearn._utils.limits.MAX_FIT_ROWS", 1000)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_a_sample_of_many_rows_is_trained_on_and_all_are_predicted(bound):
     X, y, proba, is_error = many_rows(4000, 0.2)
     model = ErrorModel(random_state=0).fit(X, y, proba)
@@ -423,7 +418,6 @@ def test_a_sample_of_many_rows_is_trained_on_and_all_are_predicted(bound):
     assert 2900 <= (new == model.oof_error_proba_).sum() <= 3000
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_rare_errors_are_oversampled_and_down_weighted(bound):
     """Still calibrated, and better than 1,000 random rows with about 10 errors."""
     auroc, rates, losses = [], [], []
@@ -447,7 +441,6 @@ def test_rare_errors_are_oversampled_and_down_weighted(bound):
 @pytest.mark.parametrize(
     "learner", [make_pipeline(StandardScaler(), LogisticRegression()), KNeighborsClassifier(50)]
 )
-@pytest.mark.usefixtures("small_second_opinion")
 def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights(bound, learner):
     """Red if errors are oversampled for a learner that takes no weights."""
     X, y, proba, _ = many_rows(20_000, 0.05)
@@ -456,7 +449,6 @@ def test_rare_errors_are_at_their_rate_whether_or_not_a_classifier_takes_weights
 
 
 @pytest.mark.parametrize("size", [5, 400])
-@pytest.mark.usefixtures("small_second_opinion")
 def test_rows_related_to_sampled_rows_are_not_called_out_of_fold(bound, size):
     """Red if a row has an out-of-fold probability from a model trained on rows of its group."""
     X, y, proba, _ = many_rows(4000, 0.3)
@@ -473,7 +465,6 @@ def test_rows_related_to_sampled_rows_are_not_called_out_of_fold(bound, size):
 
 
 @pytest.mark.parametrize(("cv", "n_folds"), [(None, (5, 3)), (4, (4, 4))])
-@pytest.mark.usefixtures("small_second_opinion")
 def test_many_rows_are_split_into_three_folds(monkeypatch, cv, n_folds):
     class Counted(LogisticMetaLearner):
         def fit(self, *args, folds, **params):
@@ -487,7 +478,6 @@ def test_many_rows_are_split_into_three_folds(monkeypatch, cv, n_folds):
         assert ErrorModel(Counted(), cv=cv).fit(*part).meta_learner_.n_folds_ == expected
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_number_of_threads_changes_nothing(bound):
     X, y, proba, _ = many_rows(3000, 0.3)
     one, two = (ErrorModel(n_jobs=n, random_state=0).fit(X, y, proba) for n in (1, 2))
@@ -557,7 +547,6 @@ def test_labels_without_an_order_are_refused(deployed):
         ErrorModel().fit(X, np.where(y == 1, "b", y.astype(object)), proba)
 
 
-@pytest.mark.usefixtures("small_second_opinion")
 def test_rows_get_the_same_in_batches_of_any_size():
     """A projection in single precision differs from batch to batch, and by more than by chance."""
     rng = np.random.default_rng(0)
