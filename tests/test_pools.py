@@ -17,6 +17,8 @@ from metaerr_sklearn import MetaErrorClassifier, SelfTrainingWithMetaErr
 from metaerr_sklearn._utils.indexable import indexable
 from metaerr_sklearn._utils.rows import row_chunks, rows_at_once
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
+
 
 @pytest.fixture(scope="module")
 def all_digits():
