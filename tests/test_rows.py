@@ -270,9 +270,9 @@ TENSORS = """
 import numpy as np, torch
 from sklearn import config_context
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from metaerr_sklearn.meta_features._second_opinion import SecondOpinionBlock
+from _bases import grow_few_trees
 from test_rows import use_everywhere
-SecondOpinionBlock.n_estimators = 12
+grow_few_trees()
 rng = np.random.default_rng(0)
 y = rng.integers(3, size=240)
 X = (rng.normal(size=(3, 4))[y] + rng.normal(size=(240, 4))).astype(np.float32)
