@@ -21,6 +21,7 @@ from metaerr_sklearn.plotting import (
 )
 from metaerr_sklearn.selective import SelectiveClassifier
 
+pytestmark = pytest.mark.usefixtures("small_second_opinion")
 DISPLAYS = [RiskCoverageDisplay, ErrorDistributionDisplay, ErrorGalleryDisplay]
 
 
