@@ -14,6 +14,7 @@ from .._utils import limits
 from .._utils.platt import shift_to_rate
 from .._utils.probabilities import add_log_odds, clipped_logit, proba_of_other_classes
 from .._utils.rows import in_chunks
+from .._utils.weights import weights_or_ones
 from ..error_model import ErrorModel
 from ._class_prior import adjust_to_class_prior, class_prior_reliability, estimate_class_prior
 from ._nets import NetEmbedding, is_certain, is_plain_net
@@ -221,10 +222,23 @@ class PseudoLabels:
         )
         self._on_round(self.n_iter, len(rows))
 
-    def fit_on_all(self, rows, pred_encoded, weight, extra=None):
-        """Run the last round: train on all rows, the pseudo-labeled ones with these weights."""
+    def weights_of_all(self, rows, weight, *, half_labeled=False):
+        """Return the weights of all rows: these of pseudo-labeled rows, and 1 of all others.
+
+        With `half_labeled` the labeled rows have at least half of the weight of a training set of
+        labeled rows and these rows. The loss of FixMatch adds a mean over labeled and a mean over
+        pseudo-labeled rows in the same way.
+        """
         all_weight = np.ones(len(self.target))
         all_weight[rows] = weight
+        if half_labeled:
+            labeled = np.flatnonzero(self.labeled_iter == 0)
+            total = all_weight * weights_or_ones(self.base.sample_weight, len(all_weight))
+            all_weight[labeled] = max(1, total[rows].sum() / total[labeled].sum())
+        return all_weight
+
+    def fit_on_all(self, rows, pred_encoded, all_weight, extra=None):
+        """Run the last round: train on all rows, with these weights."""
         self.target[rows] = pred_encoded
         self.n_iter += 1
         self.record(np.flatnonzero(self.labeled_iter < 0))
@@ -239,7 +253,7 @@ def use_weights(state, params):
     rows = state.unlabeled
     pred_encoded, confidence = state.pseudo_label(supervised, rows)
     weight = state.limit_weight(params.pseudo_weight * confidence, pred_encoded)
-    return state.fit_on_all(rows, pred_encoded, weight), "all_labeled"
+    return state.fit_on_all(rows, pred_encoded, state.weights_of_all(rows, weight)), "all_labeled"
 
 
 def use_consensus(state, params):
@@ -264,7 +278,8 @@ def use_consensus(state, params):
     base_label = base_label[differs]
     base_weight = params.pseudo_weight * _BASE_LABEL_FACTOR * pooled[differs, base_label]
     extra = rows[differs], base_label, base_weight
-    return state.fit_on_all(rows, pred_encoded, weight, extra), "all_labeled"
+    all_weight = state.weights_of_all(rows, weight)
+    return state.fit_on_all(rows, pred_encoded, all_weight, extra), "all_labeled"
 
 
 def _shift_to_mean(error_proba, mean):
@@ -323,11 +338,13 @@ def use_certain(state, params):
         state.record(rows[chosen[is_new]])
         target[rows] = -1
         target[rows[chosen]] = pred_encoded[chosen]
-        model = state.base.fit(np.concatenate([labeled, rows[chosen]]), target)
+        all_weight = state.weights_of_all(rows[chosen], 1, half_labeled=True)
+        model = state.base.fit(np.concatenate([labeled, rows[chosen]]), target, all_weight)
         state.update_graph(model)
         pred_encoded, confidence = state.pseudo_label(model, rows)
     weight = state.limit_weight(confidence, pred_encoded)
-    model = state.fit_on_all(rows, pred_encoded, weight)
+    all_weight = state.weights_of_all(rows, weight, half_labeled=True)
+    model = state.fit_on_all(rows, pred_encoded, all_weight)
     state.update_graph(model)
     return model, "all_labeled"
 

@@ -115,11 +115,13 @@ class SelfTrainingWithMetaErr(
         - "k_best": in rounds. A round adds the `k_best` rows with the smallest error probability.
           An added row keeps its label.
         - "certain": two rounds on the rows whose label is certain, then a last round on all rows,
-          with weight 1 - error probability. All unlabeled rows are labeled anew before each round,
-          so a base may label a row whose earlier pseudo-label it was trained on. A label is
-          certain if its error probability is at most 0.1. For a skorch net with dropout, the label
-          must instead have a mean probability of at least 0.7 and a standard deviation of at most
-          0.05 under random dropout masks, as in UPS [3]_, and an error probability below 0.5.
+          with weight 1 - error probability. In each round the labeled rows have at least half of
+          all weight, as in the loss of FixMatch [4]_. All unlabeled rows are labeled anew before
+          each round, so a base may label a row whose earlier pseudo-label it was trained on. A
+          label is certain if its error probability is at most 0.1. For a skorch net with dropout,
+          the label must instead have a mean probability of at least 0.7 and a standard deviation of
+          at most 0.05 under random dropout masks, as in UPS [3]_, and an error probability below
+          0.5.
 
     threshold : float in [0, 1), default=0.75
         Smallest confidence (1 - error probability), itself excluded, for "threshold".
@@ -240,6 +242,8 @@ class SelfTrainingWithMetaErr(
     .. [2] Yarowsky (1995). Unsupervised Word Sense Disambiguation Rivaling Supervised Methods, ACL.
     .. [3] Rizve, Duarte, Rawat, Shah (2021). In Defense of Pseudo-Labeling: An Uncertainty-Aware
        Pseudo-label Selection Framework for Semi-Supervised Learning, ICLR.
+    .. [4] Sohn et al. (2020). FixMatch: Simplifying Semi-Supervised Learning with Consistency and
+       Confidence, NeurIPS.
 
     Examples
     --------
