@@ -426,13 +426,30 @@ def test_certain_labels_are_trained_on_twice_and_then_all_of_them(spied):
         assert 0 < certain.sum() < 110
         assert_array_equal(fitted["ids"], [*range(40), *(40 + np.flatnonzero(certain))])
         assert_array_equal(fitted["y"][40:], proba.argmax(axis=1)[certain])
-        assert fitted["weight"] is None
-        teacher = GaussianNB().fit(X[fitted["ids"], 1:], fitted["y"])
+        teacher = GaussianNB().fit(X[fitted["ids"], 1:], fitted["y"], fitted["weight"])
     proba = teacher.predict_proba(X[40:, 1:])
     assert_array_equal(last["y"][40:], proba.argmax(axis=1))
-    assert_allclose(last["weight"], [*np.ones(40), *proba.max(axis=1)])
+    assert_allclose(last["weight"][40:], proba.max(axis=1))
     assert model.n_iter_ == 3
     assert sum(record["n_added"] for record in model.history_) == 110
+
+
+def test_labeled_rows_have_at_least_half_of_the_weight_of_certain_rounds(spied):
+    X, partly, _ = spied
+    user = np.random.default_rng(0).uniform(0.5, 2, size=150)
+    SelfTrainingWithMetaErr(Spy(), criterion="certain", random_state=0).fit(
+        X, partly, sample_weight=user
+    )
+    factors = []
+    for fit in Spy.log[-4:-1]:  # two rounds and the last one; then the level is measured
+        is_labeled = fit["ids"] < 40
+        factor = fit["weight"] / user[fit["ids"]]
+        assert_allclose(factor[is_labeled], factor[0])
+        total_labeled, total = user[:40].sum(), fit["weight"][~is_labeled].sum()
+        assert_allclose(factor[0], max(1, total / total_labeled))
+        factors.append(factor[0])
+    assert min(factors) == 1  # few labels are certain
+    assert max(factors) > 1.2
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
