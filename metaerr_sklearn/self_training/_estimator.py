@@ -371,7 +371,7 @@ class SelfTrainingWithMetaErr(
         the mean error probability of new rows differed from their error rate by 0.01 to 0.02 with
         100 labels per class, by 0.02 to 0.03 with 25 and by 0.03 to 0.04 with 10 (mean over the
         tables; a base that learns nothing from 10 labels is left out). For nets on images with 25
-        labels per class it was too high by 0.06 on average. One reason is that a label of the clone
+        labels per class it was too high by 0.05 on average. One reason is that a label of the clone
         counts as a probable error if it differs from the first pseudo-label of its row, although
         later rounds correct first pseudo-labels.
 
