@@ -40,8 +40,8 @@ Claim (written before the run)
     as that of CalibratedClassifierCV.
 
     A search with ``memory=`` takes at most 1.3 times as long as the search over its meta-learners
-    alone. (In earlier forms of this comparison, the search alone neither predicted nor refitted,
-    and did not score.)
+    alone. (In the first form of this comparison the search alone only fitted; in the second it
+    did not score.)
 
 Seconds of "search" are those of the CPU in one run of one process; of "fit, CPU" the minimum of
 five runs. Both are measured with one thread of BLAS, because a thread that waits counts as CPU.

@@ -109,8 +109,8 @@ def small_second_opinion(request, monkeypatch):
     """Let the models beside the base grow few trees: for facts that do not depend on their quality.
 
     They cost more than all else: the block "second_opinion" grows 100 or 200 trees in a forest, and
-    boosts for 60 rounds in 4 fits; the opinion pool of self-training grows 50 trees in 6 fits. In a
-    file whose tests all use this fixture, the mark "full_size" stands for a test of that quality.
+    boosts for 60 rounds in 4 fits; the opinion pool of self-training grows 50 trees in 6 fits. If
+    all tests of a file use this fixture, those marked "full_size" or "slow" keep the usual size.
     """
     if any(request.node.get_closest_marker(mark) for mark in ("full_size", "slow")):
         return

@@ -40,8 +40,7 @@ elsewhere, tickets = train_test_split(tickets, train_size=0.35, random_state=0)
 tickets.head(3)
 
 # %%
-# The service was trained elsewhere. It gets texts, and answers each with one probability for each
-# team.
+# The service was trained elsewhere. For each text it returns the probability of each team.
 hidden_model = make_pipeline(TfidfVectorizer(), BernoulliNB(alpha=0.1))
 hidden_model.fit(elsewhere["text"], elsewhere["team"])
 

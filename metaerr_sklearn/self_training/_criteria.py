@@ -223,11 +223,10 @@ class PseudoLabels:
         self._on_round(self.n_iter, len(rows))
 
     def weights_of_all(self, rows, weight, *, half_labeled=False):
-        """Return the weights of all rows: these of pseudo-labeled rows, and 1 of all others.
+        """Return a weight for each row of X: `weight` for `rows`, 1 for all others.
 
-        With `half_labeled` the labeled rows have at least half of the weight of a training set of
-        labeled rows and these rows. The loss of FixMatch adds a mean over labeled and a mean over
-        pseudo-labeled rows in the same way.
+        With `half_labeled` the labeled rows are scaled up until they have half of the weight of
+        themselves and `rows`. FixMatch, too, adds a mean over labeled and one over other rows.
         """
         all_weight = np.ones(len(self.target))
         all_weight[rows] = weight

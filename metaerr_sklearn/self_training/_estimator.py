@@ -116,7 +116,7 @@ class SelfTrainingWithMetaErr(
           An added row keeps its label.
         - "certain": two rounds on the rows whose label is certain, then a last round on all rows,
           with weight 1 - error probability. In each round the labeled rows have at least half of
-          all weight, as in the loss of FixMatch [4]_. All unlabeled rows are labeled anew before
+          all weight, much as in FixMatch [4]_. All unlabeled rows are labeled anew before
           each round, so a base may label a row whose earlier pseudo-label it was trained on. A
           label is certain if its error probability is at most 0.1. For a skorch net with dropout,
           the label must instead have a mean probability of at least 0.7 and a standard deviation of
@@ -131,7 +131,7 @@ class SelfTrainingWithMetaErr(
 
     pseudo_weight : float, default=0.5
         Weight of a pseudo-label of error probability 0 for "consensus" and "weight". A labeled row
-        has weight 1.
+        has weight 1 there.
 
     max_iter : int or None, default=10
         Largest number of rounds. None sets no limit; with 0 no unlabeled row is used. The last
