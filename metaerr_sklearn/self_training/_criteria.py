@@ -236,8 +236,9 @@ class PseudoLabels:
             all_weight[labeled] = max(1, total[rows].sum() / total[labeled].sum())
         return all_weight
 
-    def fit_on_all(self, rows, pred_encoded, all_weight, extra=None):
-        """Run the last round: train on all rows, with these weights."""
+    def fit_on_all(self, rows, pred_encoded, weight, extra=None, *, half_labeled=False):
+        """Run the last round: train on all rows, the pseudo-labeled ones with these weights."""
+        all_weight = self.weights_of_all(rows, weight, half_labeled=half_labeled)
         self.target[rows] = pred_encoded
         self.n_iter += 1
         self.record(np.flatnonzero(self.labeled_iter < 0))
@@ -252,7 +253,7 @@ def use_weights(state, params):
     rows = state.unlabeled
     pred_encoded, confidence = state.pseudo_label(supervised, rows)
     weight = state.limit_weight(params.pseudo_weight * confidence, pred_encoded)
-    return state.fit_on_all(rows, pred_encoded, state.weights_of_all(rows, weight)), "all_labeled"
+    return state.fit_on_all(rows, pred_encoded, weight), "all_labeled"
 
 
 def use_consensus(state, params):
@@ -277,8 +278,7 @@ def use_consensus(state, params):
     base_label = base_label[differs]
     base_weight = params.pseudo_weight * _BASE_LABEL_FACTOR * pooled[differs, base_label]
     extra = rows[differs], base_label, base_weight
-    all_weight = state.weights_of_all(rows, weight)
-    return state.fit_on_all(rows, pred_encoded, all_weight, extra), "all_labeled"
+    return state.fit_on_all(rows, pred_encoded, weight, extra), "all_labeled"
 
 
 def _shift_to_mean(error_proba, mean):
@@ -342,8 +342,7 @@ def use_certain(state, params):
         state.update_graph(model)
         pred_encoded, confidence = state.pseudo_label(model, rows)
     weight = state.limit_weight(confidence, pred_encoded)
-    all_weight = state.weights_of_all(rows, weight, half_labeled=True)
-    model = state.fit_on_all(rows, pred_encoded, all_weight)
+    model = state.fit_on_all(rows, pred_encoded, weight, half_labeled=True)
     state.update_graph(model)
     return model, "all_labeled"
 

@@ -116,12 +116,11 @@ class SelfTrainingWithMetaErr(
           An added row keeps its label.
         - "certain": two rounds on the rows whose label is certain, then a last round on all rows,
           with weight 1 - error probability. In each round the labeled rows have at least half of
-          all weight, much as in FixMatch [4]_. All unlabeled rows are labeled anew before
-          each round, so a base may label a row whose earlier pseudo-label it was trained on. A
-          label is certain if its error probability is at most 0.1. For a skorch net with dropout,
-          the label must instead have a mean probability of at least 0.7 and a standard deviation of
-          at most 0.05 under random dropout masks, as in UPS [3]_, and an error probability below
-          0.5.
+          all weight, much as in FixMatch [4]_. All unlabeled rows are labeled anew before each
+          round, so a base may label a row whose earlier pseudo-label it was trained on. A label is
+          certain if its error probability is at most 0.1. For a skorch net with dropout, the label
+          must instead have a mean probability of at least 0.7 and a standard deviation of at most
+          0.05 under random dropout masks, as in UPS [3]_, and an error probability below 0.5.
 
     threshold : float in [0, 1), default=0.75
         Smallest confidence (1 - error probability), itself excluded, for "threshold".
