@@ -59,6 +59,7 @@ def test_a_dataset_is_read_once_in_a_prediction(is_prefit, working_memory):
     with config_context(working_memory=working_memory):
         if working_memory == 1024:
             assert new.reads_of(clf.estimate_accuracy)[1] < 1.1
+            assert new.reads_of(clf.predict_novelty)[1] < 1.1
         (labels, error_proba), n_reads = new.reads_of(clf.predict_with_error)
         assert new.reads_of(clf.explain_error)[1] < 1.1
     assert n_reads < 1.1

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._compat import num_samples
 from .._utils import limits
 from .._utils.indexable import indexable
-from .._utils.rows import row_chunks, rows_at_once, take_rows
+from .._utils.rows import read_once, row_chunks, rows_at_once, take_rows
 from .._utils.threads import run_in_threads
 from ..representation._choice import represent
 from ..representation._numeric import NumericRepresentation, UnsupportedInputError, is_projected
@@ -93,6 +93,7 @@ class PredictsNovelty:
 
         def measure(batch, part):
             if representation is None:
+                part = read_once(part)  # a projection takes the rows once more
                 matrix = represent(self.representation_, part)
             else:
                 matrix = representation[batch]
