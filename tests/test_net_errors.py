@@ -270,6 +270,14 @@ def test_pixels_that_are_no_floats(dtype, give, use, images):
     assert isinstance(info.value.__cause__, RuntimeError)
 
 
+@pytest.mark.parametrize("use", ["skorch", "prefit"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_tensors_in_half_precision(dtype, use, images):
+    X = torch.from_numpy(images[0]).to(getattr(torch, dtype))
+    with pytest.raises(ValueError, match=rf"X holds {dtype}, but .*X.float\(\) of a tensor"):
+        NETS_ON_IMAGES[use](TinyCNN(), X, images[1])
+
+
 @pytest.mark.parametrize("first", [[], [torch.nn.BatchNorm2d(1)], [torch.nn.LayerNorm(8)]])
 def test_the_first_layer_names_the_dtype_in_its_own_way(first, images):
     with pytest.raises(ValueError, match="X holds uint8"):
