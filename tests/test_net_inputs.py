@@ -14,7 +14,12 @@ from sklearn.utils import shuffle
 from skorch.helper import SliceDict
 from torch.utils.data import Dataset
 
-from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier, SelfTrainingWithMetaErr
+from metaerr_sklearn import (
+    ErrorModel,
+    MetaErrorClassifier,
+    SelectiveClassifier,
+    SelfTrainingWithMetaErr,
+)
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
     as_classifier,
@@ -197,6 +202,59 @@ def test_rows_in_any_container(kind):
     )
     assert_array_equal(clf.fit(given, y).oof_error_proba_, other.fit(X, y).oof_error_proba_)
     assert_allclose(clf.predict_proba(given), other.predict_proba(X), rtol=1e-6)
+
+
+class OnGPU(torch.Tensor):
+    """A tensor that NumPy cannot read in place, as one on a GPU."""
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy.")
+
+    def numpy(self, *, force=False):
+        return self.cpu().numpy() if force else self.__array__()
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    def to(self, *args, **kwargs):
+        return self.cpu().to(*args, **kwargs)
+
+
+UNREADABLE = {
+    "on a GPU": lambda values: torch.as_tensor(values).as_subclass(OnGPU),
+    "bfloat16": lambda values: torch.as_tensor(values).to(torch.bfloat16),
+    "with gradients": lambda values: torch.as_tensor(values).float().requires_grad_(),
+}
+
+
+@pytest.mark.usefixtures("small_second_opinion")
+@pytest.mark.parametrize("meta_features", ["one_pass", "images"])
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_tensors_that_numpy_cannot_read(kind, meta_features):
+    """X may be a tensor of any device and precision: digits are exact in bfloat16, too."""
+    torch.manual_seed(0)
+    train, new = Images(0, 300), Images(300, 500)
+    weight = (np.arange(300) % 2 + 1).astype(np.float32)
+    base, results = as_classifier(TinyCNN()), []
+    for give in (np.asarray, UNREADABLE[kind]):
+        clf = MetaErrorClassifier(base, "logistic", meta_features=meta_features, random_state=0)
+        clf.fit(give(train.X), train.y, sample_weight=give(weight))
+        results.append([*clf.predict_with_error(give(new.X)), clf.predict_novelty(give(new.X))])
+        in_rows = make_error_model(base, train, give).predict_error_proba(
+            give(new.X.reshape(200, 64)), base.predict_proba(new.X)
+        )
+        results[-1].append(in_rows)
+    for given, expected in zip(*results):
+        assert_allclose(given, expected, rtol=5e-3)
+
+
+def make_error_model(base, data, give):
+    """Fit on pixels as columns, of which every row comes twice."""
+    twice = np.repeat(np.arange(100), 2)
+    X = give(data.X[twice].reshape(200, 64))
+    proba = base.predict_proba(data.X[twice])
+    with pytest.warns(UserWarning, match="200 of the 200 rows of X have duplicates"):
+        return ErrorModel("logistic", random_state=0).fit(X, data.y[twice], proba)
 
 
 NO_ROWS = {

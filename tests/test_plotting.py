@@ -602,6 +602,18 @@ def test_gallery_of_a_dataset(digits):
     assert_array_equal(shown.images, expected.images)
 
 
+def test_gallery_of_tensors_with_gradients():
+    torch = pytest.importorskip("torch")
+    images, error_proba = torch.rand(6, 1, 4, 4, requires_grad=True), torch.rand(6)
+    labels = torch.arange(6)
+    shown = ErrorGalleryDisplay.from_predictions(
+        images, labels, error_proba.requires_grad_(), y_true=list(labels)
+    )
+    assert_array_equal(shown.indices, np.argsort(-error_proba.detach().numpy()))
+    assert_array_equal(shown.images, images.detach().numpy()[shown.indices, 0])
+    assert_array_equal(shown.y_true, shown.labels)
+
+
 def test_gallery_of_other_images_than_the_input(digits, meta):
     _, X, _, _ = digits
     images = np.random.default_rng(0).random((len(X), 16, 16, 3))

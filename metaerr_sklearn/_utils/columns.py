@@ -156,7 +156,7 @@ def columns_of(X, names=None):
         return [X.column(j) for j in positions]
     if is_frame(X):
         return [safe_indexing(X, j, axis=1) for j in positions]
-    return list(np.asarray(X).T)
+    return list(np.asarray(as_numpy(X)).T)
 
 
 def _find_kind(column):

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 from .._compat import num_samples, safe_indexing, slice_params
 from . import limits
 from .columns import is_frame
-from .labels import as_objects
+from .labels import as_numpy, as_objects
 from .messages import name_of
 
 # Words in the names of arguments of ``fit`` that hold a validation set, such as eval_set or X_val.
@@ -138,12 +138,12 @@ def is_lazy(X):
 
 
 def as_array(X):
-    """Return a SliceDataset as an array, and any other X as it is.
+    """Return a SliceDataset or a tensor as an array, and any other X as it is.
 
     Rows of different shapes, such as texts of tokens, become an array of objects.
     """
     if not is_lazy(X):
-        return X
+        return as_numpy(X)
     # The conversion of SliceDataset has no parameter `copy`, which NumPy 2 requires.
     rows = [_row_as_array(X[i]) for i in range(len(X))]
     if len({row.shape for row in rows}) > 1:
@@ -156,7 +156,7 @@ def _row_as_array(row):
         array = np.empty((), dtype=object)  # several inputs of a net are no table
         array[()] = row
         return array
-    return np.asarray(row)
+    return np.asarray(as_numpy(row))
 
 
 class _KeptRows:
@@ -209,7 +209,7 @@ def _n_cells(row):
     """Return the number of cells of a row, which may be a dict or a tuple of inputs."""
     if isinstance(row, Mapping):
         return sum(map(_n_cells, row.values()))
-    return sum(map(_n_cells, row)) if isinstance(row, (tuple, list)) else np.asarray(row).size
+    return sum(map(_n_cells, row)) if isinstance(row, (tuple, list)) else np.size(as_numpy(row))
 
 
 def batches_of(n_samples, n_rows):

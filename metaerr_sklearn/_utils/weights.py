@@ -4,11 +4,13 @@ import numpy as np
 
 from .._compat import check_sample_weight
 from .in_memory import check_numbers
+from .labels import as_numpy
 
 
 def check_weights(sample_weight, X):
     """Return weights as an array: one for each row of X, none negative, at least one positive."""
     check_numbers(sample_weight, "sample_weight")
+    sample_weight = as_numpy(sample_weight)
     values = np.asarray(sample_weight)
     if values.size and not values.any():
         raise ValueError(

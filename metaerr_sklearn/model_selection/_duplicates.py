@@ -11,7 +11,7 @@ from scipy.special import lambertw
 
 from .._compat import num_samples
 from .._utils.columns import columns_of, is_frame, text_of
-from .._utils.labels import as_objects
+from .._utils.labels import as_numpy, as_objects
 from .._utils.messages import warn_caller
 from .._utils.rows import as_array, row_chunks, rows_at_once, take_rows
 
@@ -116,6 +116,7 @@ def find_duplicates(X, y):
     duplicates : Duplicates or None
         None if there is no row, or if X is of a kind whose rows cannot be compared.
     """
+    X = as_numpy(X)  # NumPy itself reads no tensor of a GPU, of bfloat16 or with gradients
     row_id = _number_rows(X)
     if row_id is None:
         return None
@@ -443,7 +444,7 @@ def _table(X):
     is_texts = isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str)
     try:
         X = np.asarray(X, dtype=object if is_texts else None)
-    except (RuntimeError, TypeError, ValueError):  # rows of different length, tensors on a GPU
+    except (RuntimeError, TypeError, ValueError):  # rows of different length
         return None
     if X.ndim >= 2:
         X = X.reshape(len(X), -1)

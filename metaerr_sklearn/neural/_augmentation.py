@@ -15,7 +15,6 @@ from .._utils import limits
 from .._utils.failures import noted
 from .._utils.images import spatial_axes
 from .._utils.indexable import indexable
-from .._utils.labels import as_numpy
 from .._utils.parameter_checks import check_not_a_module
 from .._utils.probabilities import vote_and_deviations
 from .._utils.rows import as_array, row_chunks
@@ -261,7 +260,7 @@ def _predict_views_in_batches(net, X, views):
 
 
 def _as_images(X):
-    return np.asarray(as_numpy(as_array(X)))
+    return np.asarray(as_array(X))
 
 
 def _check_is_one_input(X):

@@ -8,6 +8,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from .._utils.images import spatial_axes
 from .._utils.in_memory import check_in_memory
 from .._utils.indexable import indexable
+from .._utils.labels import as_numpy, read_labels
 from .._utils.rows import as_array
 from ..metrics._compared_predictions import predict_and_compare
 from ._style import BLUE, GREY, VERMILION, import_pyplot, make_axes
@@ -208,11 +209,10 @@ class ErrorGalleryDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_predictions")
         images = _as_images(images, image_shape)
-        check_in_memory(y_pred, "y_pred")
         check_in_memory(error_proba, "error_proba")
-        check_in_memory(y_true, "y_true")
-        y_pred, error_proba = column_or_1d(y_pred), column_or_1d(error_proba).astype(float)
-        y_true = None if y_true is None else column_or_1d(y_true)
+        y_pred = read_labels(y_pred, name="y_pred")
+        error_proba = column_or_1d(as_numpy(error_proba)).astype(float)
+        y_true = None if y_true is None else read_labels(y_true, name="y_true")
         check_consistent_length(images, y_pred, error_proba, y_true)
         top = np.argsort(-error_proba, kind="stable")[:n_images]
         low, high = _finite_range(images)

@@ -492,7 +492,7 @@ _KINDS = (_Sparse, _Frame, _Text, _Array, _Wide)
 def _find_kind(X):
     """Return the class of the first kind that accepts X; raise if there is none."""
     check_in_memory(X)
-    given = as_array(X[:1]) if is_lazy(X) else X
+    given = as_array(X[:1] if is_lazy(X) else X)
     is_list = isinstance(given, (list, tuple))
     is_container = hasattr(given, "tocsr") or is_frame(given)
     # A list of texts stays as it is: as an array each text would have the size of the longest.
