@@ -139,6 +139,13 @@ def test_what_is_no_column_is_refused_by_its_name(name):
         ErrorModel("confidence").fit(None, y, proba, **{name: pairs})
 
 
+@pytest.mark.parametrize("name", ["classes", "y_pred"])
+def test_a_set_in_place_of_a_column_is_refused_by_its_name(name):
+    y, proba = np.arange(N) % 2, np.full((N, 2), 0.5)
+    with pytest.raises(ValueError, match=f"{name} must have one value for each row, got set"):
+        ErrorModel("confidence").fit(None, y, proba, **{name: {0, 1}})
+
+
 @pytest.mark.parametrize("view", [set, dict.values, dict.keys])
 def test_labels_without_an_order_of_rows_are_refused(view):
     labels = {row: row % 2 for row in range(N)}

@@ -57,9 +57,10 @@ def read_labels(y, *, name="y", warn=False):
     values = _values_of(as_numpy(y))
     if not isinstance(values, list):
         if values.ndim == 0 or values.shape[1:] not in ((), (1,)):
+            given = f"an array of shape {values.shape}" if values.ndim else type(y).__name__
             raise ValueError(
-                f"{name} must have one value for each row, got an array of shape {values.shape}. "
-                "Pass a list, an array or one column of a frame."
+                f"{name} must have one value for each row, got {given}. Pass a list, an array or "
+                "one column of a frame."
             )
         return column_or_1d(values, warn=warn)
     labels = as_objects(values)
@@ -79,7 +80,7 @@ def _values_of(y):
         array = array.astype(object)
     has_numpy_dtype = isinstance(getattr(y, "dtype", None), np.dtype)
     if (
-        array.ndim > 1
+        array.ndim != 1
         or array.dtype.kind not in "fO"
         or (array.dtype != object and has_numpy_dtype)
     ):
