@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.datasets import load_digits, load_iris, make_blobs, make_classification
 from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
@@ -615,3 +615,53 @@ def test_scores_of_no_classes_cannot_be_evaluated():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(TypeError, match="IsolationForest has decision_function, but no classes_"):
         failure_report(IsolationForest(n_estimators=2, random_state=0).fit(X), X, y)
+
+
+class SearchWithoutTags(BaseEstimator):
+    """A search of another library: no tag, and no method of its classifier before ``fit``."""
+
+    def __init__(self, estimator, param_distributions):
+        self.estimator = estimator
+        self.param_distributions = param_distributions
+
+    def fit(self, X, y, **params):
+        self.best_estimator_ = clone(self.estimator).fit(X, y, **params)
+        return self
+
+    def __getattr__(self, name):
+        if name in ("predict", "predict_proba", "classes_") and "best_estimator_" in vars(self):
+            return getattr(self.best_estimator_, name)
+        raise AttributeError(name)
+
+
+class NamesItsTypeAsBefore(BaseEstimator):
+    """Name its type as before scikit-learn 1.6, and have no method of a classifier before fit."""
+
+    _estimator_type = "classifier"
+
+    def fit(self, X, y):
+        model = GaussianNB().fit(X, y)
+        self.classes_ = model.classes_
+        self.predict, self.predict_proba = model.predict, model.predict_proba
+        return self
+
+
+@pytest.mark.parametrize("wrap", [lambda base: base, lambda base: make_pipeline(None, base)])
+@pytest.mark.parametrize("base", [SearchWithoutTags(GaussianNB(), {}), NamesItsTypeAsBefore()])
+def test_a_search_or_an_old_class_without_tags_is_a_base(base, wrap):
+    X, y = load_iris(return_X_y=True)
+    X = X[:, :2]
+    for model in (
+        MetaErrorClassifier(GaussianNB(), "logistic", cv=2, random_state=0),
+        SelectiveClassifier(GaussianNB(), target_coverage=0.8, random_state=0),
+    ):
+        other = clone(model).set_params(estimator=wrap(base)).fit(X, y)
+        assert_array_equal(other.predict_error_proba(X), model.fit(X, y).predict_error_proba(X))
+    trained = SelfTrainingWithMetaErr(wrap(base), random_state=0)
+    assert trained.fit(X, partly_labeled(y, 60)).score(X, y) > 0.4
+
+
+def test_a_search_without_tags_over_a_regressor_is_refused(three_classes):
+    search = SearchWithoutTags(LinearRegression(), {})
+    with pytest.raises(TypeError, match="a regressor predicts no class"):
+        MetaErrorClassifier(search).fit(*three_classes)

@@ -204,14 +204,20 @@ def check_prefit(estimator, option):
 
 
 def tags_of(estimator):
-    """Return scikit-learn's tags of an estimator, also if its class is no `BaseEstimator`."""
+    """Return scikit-learn's tags of an estimator, also if its class is no `BaseEstimator`.
+
+    A search or Pipeline that does not name its type has that of its final estimator.
+    """
     try:
-        return get_tags(estimator)
+        tags = get_tags(estimator)
     except AttributeError:
         tags = get_tags(BaseEstimator())
-        # The attribute that named the type before scikit-learn 1.6.
-        tags.estimator_type = getattr(estimator, "_estimator_type", None)
-        return tags
+    if tags.estimator_type is None:
+        final = final_estimator(estimator)
+        # The attribute named the type before scikit-learn 1.6; libraries still set it.
+        own_type = getattr(estimator, "_estimator_type", None)
+        tags.estimator_type = own_type if final is estimator else tags_of(final).estimator_type
+    return tags
 
 
 def has_tag_of_classifier(estimator):
