@@ -332,6 +332,15 @@ def test_objects_in_columns_are_compared_by_value():
     assert_array_equal(twice.row_id, np.tile(np.arange(60), 2))
 
 
+def test_integers_that_numpy_does_not_have_are_compared():
+    pl = pytest.importorskip("polars")
+    if not hasattr(pl, "Int128"):
+        pytest.skip("this version of polars has no integers of 128 bits")
+    numbers = [10**30, 10**30, 2 * 10**30, None]
+    frame = pl.DataFrame({"x": pl.Series("x", numbers, pl.Int128)})
+    assert find_duplicates(frame, np.arange(4)).row_id.tolist() == [0, 0, 1, 2]
+
+
 def test_an_oversampled_class_is_seen_beside_a_frequent_row_of_another_class():
     rng = np.random.default_rng(0)
     X = np.r_[np.full((330, 4), 0.5), rng.normal(size=(650, 4)), rng.normal(size=(23, 4))]

@@ -195,15 +195,21 @@ def _has_no_text(cls):
     return cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__
 
 
-def _values_of(column):
-    """Return a column as an array: of numbers or times if all its values are, else of objects."""
+def convertible(column):
+    """Return a column of a frame of any library in a form that `numpy.asarray` converts."""
     dtype = getattr(column, "dtype", None)
     if getattr(dtype, "tz", None) is not None:
-        column = column.dt.tz_convert(None)
-    elif hasattr(dtype, "pyarrow_dtype"):
-        column = column.array.__arrow_array__()  # pyarrow has more types than pandas' own arrays
-    elif str(dtype).lower().endswith("int128"):  # NumPy has no integers of this size
-        column = as_objects(as_list(column))
+        return column.dt.tz_convert(None)
+    if hasattr(dtype, "pyarrow_dtype"):
+        return column.array.__arrow_array__()  # pyarrow has more types than pandas' own arrays
+    if str(dtype).lower().endswith("int128"):  # NumPy has no integers of this size
+        return as_objects(as_list(column))
+    return column
+
+
+def _values_of(column):
+    """Return a column as an array: of numbers or times if all its values are, else of objects."""
+    column = convertible(column)
     values = np.asarray(column)
     if values.dtype.kind == "c":
         return np.stack([values.real, values.imag], axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import lambertw
 
 from .._compat import num_samples
-from .._utils.columns import columns_of, is_frame, text_of
+from .._utils.columns import columns_of, convertible, is_frame, text_of
 from .._utils.labels import as_numpy, as_objects
 from .._utils.messages import warn_caller
 from .._utils.rows import as_array, row_chunks, rows_at_once, take_rows
@@ -440,7 +440,7 @@ def _table(X):
     """
     X = as_array(X)
     if is_frame(X):
-        return [_as_numbers_or_objects(np.asarray(column)) for column in columns_of(X)]
+        return [_as_numbers_or_objects(np.asarray(convertible(column))) for column in columns_of(X)]
     is_texts = isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], str)
     try:
         X = np.asarray(X, dtype=object if is_texts else None)
