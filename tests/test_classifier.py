@@ -557,6 +557,13 @@ def test_weights_of_nothing_are_refused(noisy_data):
             clf.fit(X, y, sample_weight=np.zeros(len(y)))
 
 
+@pytest.mark.parametrize("weight", ["balanced", {0: 1, 1: 10}, 2.0])
+def test_weights_of_classes_are_refused_with_what_to_pass(weight, noisy_data):
+    clf = MetaErrorClassifier(LogisticRegression())
+    with pytest.raises(ValueError, match=r"one number for each row.*compute_sample_weight\("):
+        clf.fit(*noisy_data, sample_weight=weight)
+
+
 def test_sample_weight_reaches_base_and_error_model(noisy_data):
     X, y = noisy_data
     weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)

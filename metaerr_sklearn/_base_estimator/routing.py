@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn import get_config
-from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -13,7 +12,6 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._compat import raise_for_params
-from .._utils.in_memory import check_in_memory
 from .._utils.label_checks import check_groups, check_two_classes
 from .._utils.messages import warn_caller
 from .._utils.weights import check_weights
@@ -66,8 +64,6 @@ def route_fit(owner, y, sample_weight, groups, fit_params, *, unused_weights=Non
     groups, name = check_groups(groups), type(owner).__name__
     weight = None
     if sample_weight is not None:
-        check_in_memory(sample_weight, "sample_weight")
-        check_consistent_length(y, sample_weight)
         weight = check_weights(sample_weight, y)
         if (y != y[0]).any():
             check_two_classes(y[weight > 0], f"{name} with sample_weight")
