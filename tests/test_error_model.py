@@ -304,8 +304,11 @@ def test_bad_data(deployed):
         ErrorModel().fit(X, np.r_[y[:-1], 2], proba)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         ErrorModel().fit(X[:50], y, proba)
-    with pytest.raises(ValueError, match=r"From dicts of class names: pass pandas.DataFrame"):
-        ErrorModel().fit(X, y, [dict(enumerate(row)) for row in proba])
+    columns = {"no": proba[:, 0], "yes": proba[:, 1]}
+    structured = pd.DataFrame(columns).to_records(index=False)
+    for by_name in (columns, structured, [dict(enumerate(row)) for row in proba]):
+        with pytest.raises(ValueError, match=r"by name of the class: pass pandas.DataFrame"):
+            ErrorModel().fit(X, y, by_name)
     with pytest.raises(ValueError, match=r"From a column of lists.*np.stack\(proba\)"):
         ErrorModel().fit(X, y, pd.Series(list(proba)))
     with pytest.raises(ValueError, match=r"If only the predicted labels are known.*np.unique"):

@@ -31,10 +31,11 @@ def is_distribution(proba):
     return np.isfinite(sums) & (np.abs(sums - 1) <= 0.02) & is_positive
 
 
-def _advice_for_one_column(proba):
-    first = np.asarray(proba, dtype=object)[0]
-    if isinstance(first, Mapping):
-        return "From dicts of class names: pass pandas.DataFrame(proba)."
+def _advice_for_no_table(proba):
+    first = np.asarray(proba, dtype=object)[0] if np.ndim(proba) else proba
+    is_structured = isinstance(proba, np.ndarray) and proba.dtype.names is not None
+    if isinstance(first, Mapping) or is_structured:
+        return "From columns or dicts by name of the class: pass pandas.DataFrame(proba)."
     if isinstance(first, str):
         return (
             "If only the predicted labels are known, and no probabilities, pass "
@@ -78,7 +79,7 @@ def check_proba(proba, *, name="proba", classes=None, n_classes=None, advice=_AR
     check_numbers(proba, name)
     shape = np.shape(proba)
     if len(shape) != 2 and shape != (0,):
-        advice = f" {_advice_for_one_column(proba)}" if len(shape) == 1 else ""
+        advice = f" {_advice_for_no_table(proba)}" if len(shape) < 2 else ""
         raise ValueError(
             f"{name} must have shape (n_samples, n_classes), got {shape}. Pass one column for each "
             f"class.{advice}"
