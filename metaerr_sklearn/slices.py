@@ -15,6 +15,7 @@ from ._utils import limits
 from ._utils.binomial import clopper_pearson
 from ._utils.columns import Columns, is_frame
 from ._utils.in_memory import check_in_memory
+from ._utils.indexable import indexable
 from ._utils.messages import warn_caller
 from ._utils.parameter_checks import check_fraction
 from ._utils.random import draw_seed
@@ -143,6 +144,7 @@ def error_slices(
     X,
     y=None,
     *,
+    table=None,
     max_depth=3,
     min_samples=30,
     n_slices=5,
@@ -164,12 +166,16 @@ def error_slices(
         evaluated on all rows, with the labels that it would give without abstaining.
 
     X : frame or array of shape (n_samples, n_columns)
-        Table of numbers, dates, categories, strings, booleans and missing values. With ``y=None``
-        it has one row for each training row of `estimator`, in the same order: the training X, or
-        columns that describe the rows, for example the camera of each image.
+        Table of numbers, dates, categories, strings, booleans and missing values, or with `table`
+        any rows that `estimator` predicts. With ``y=None`` X has one row for each training row of
+        `estimator`, in the same order: the training X, or columns that describe the rows.
 
     y : array-like of shape (n_samples,), default=None
         True labels of rows on which `estimator` was not trained. None takes the out-of-fold errors.
+
+    table : frame or array of shape (n_samples, n_columns), default=None
+        Columns that describe the rows of X, for example the camera of each image. The regions are
+        found in these columns. None takes X.
 
     max_depth : int, default=3
         Maximum depth of the tree, and so the maximum number of conditions of a region.
@@ -201,9 +207,9 @@ def error_slices(
     Raises
     ------
     ValueError
-        If X is not a table, if fewer than ``4 * min_samples`` rows have a known error, if
-        ``y=None`` and there are no out-of-fold errors for these rows, or if a parameter is out of
-        range.
+        If X, or `table`, is not a table, if their numbers of rows differ, if fewer than
+        ``4 * min_samples`` rows have a known error, if ``y=None`` and there are no out-of-fold
+        errors for these rows, or if a parameter is out of range.
 
     Notes
     -----
@@ -242,10 +248,13 @@ def error_slices(
     check_scalar(min_samples, "min_samples", target_type=(int, np.integer), min_val=1)
     check_scalar(n_slices, "n_slices", target_type=(int, np.integer), min_val=1)
     check_fraction(confidence_level, "confidence_level", closed="neither")
-    _check_table(X)
-    n_samples = num_samples(X)
+    described = X
+    if table is not None:
+        _, described = indexable(X, table)
+    _check_table(described, "X" if table is None else "table")
+    n_samples = num_samples(described)
     if y is None:
-        X, is_error = _out_of_fold_errors(estimator, X)
+        described, is_error = _out_of_fold_errors(estimator, described)
         n_samples = len(is_error)
     if n_samples < 4 * min_samples:
         raise ValueError(
@@ -262,16 +271,16 @@ def error_slices(
         stratify=is_error if n_rare > 1 else None,
         random_state=seed,
     )
-    table = _Table(X)
-    if table.left_out:
-        reasons = "; ".join(f"{name!r}: {why}" for name, why in table.left_out.items())
+    reader = _Table(described)
+    if reader.left_out:
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in reader.left_out.items())
         warn_caller(
             f"Columns of X that no slice can use: {reasons}. Pass numbers, dates or texts in their "
             "place."
         )
-    columns = table.read(X)
+    columns = reader.read(described)
     regions = _choose_regions(
-        table,
+        reader,
         [column[discovery] for column in columns],
         is_error[discovery],
         tree=DecisionTreeClassifier(
@@ -280,14 +289,14 @@ def error_slices(
         n_slices=n_slices,
     )
     columns, is_error = [column[holdout] for column in columns], is_error[holdout]
-    slices = [_evaluate(region, table, columns, is_error, confidence_level) for region in regions]
+    slices = [_evaluate(region, reader, columns, is_error, confidence_level) for region in regions]
     confirmed = _holm([_p_value(region.contains(columns), is_error) for region in regions])
     slices = [found._replace(confirmed=bool(is_sure)) for found, is_sure in zip(slices, confirmed)]
     shown = [j for j, found in enumerate(slices) if found.confirmed or not only_confirmed]
     return ErrorSlices(
         [slices[j] for j in shown],
         [regions[j] for j in shown],
-        table,
+        reader,
         error_rate=float(is_error.mean()),
         n_samples=len(is_error),
         n_unconfirmed=sum(not found.confirmed for found in slices),
@@ -295,14 +304,14 @@ def error_slices(
     )
 
 
-def _check_table(X):
+def _check_table(X, name="X"):
     """Raise unless X is a frame or a dense 2-D array, in memory."""
-    check_in_memory(X)
+    check_in_memory(X, name)
     if hasattr(X, "tocsr") or not (is_frame(X) or np.ndim(X) == 2):
         raise ValueError(
-            f"X must be a frame or a 2-D array, got {type(X).__name__} of shape "
+            f"{name} must be a frame or a 2-D array, got {type(X).__name__} of shape "
             f"{getattr(X, 'shape', None)}. For images or texts, pass a frame of columns that "
-            "describe the training rows, and y=None."
+            "describe the rows: error_slices(estimator, X, y, table=frame)."
         )
 
 

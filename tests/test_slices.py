@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from metaerr_sklearn import MetaErrorClassifier, SelectiveClassifier
 from metaerr_sklearn.representation import NumericRepresentation
@@ -303,6 +304,40 @@ def test_columns_that_describe_images():
     is_error = errors_where((camera["camera"] == "west").to_numpy(), rng)
     slices = error_slices(KnownErrors(is_error), camera, random_state=0)
     assert [s.condition for s in slices] == ["camera = west"]
+
+
+@pytest.mark.parametrize("library", ["pandas", "numpy"])
+def test_columns_that_describe_new_images(library):
+    """The classifier predicts the images; the regions are found in the table."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=800)
+    images = rng.normal(size=(800, 4, 4)) + y[:, None, None]
+    is_dark = rng.random(800) < 0.2
+    images[is_dark] = 0  # each of them is taken for class 0
+    base = make_pipeline(FunctionTransformer(lambda X: X.reshape(len(X), -1)), GaussianNB())
+    base.fit(images[~is_dark][:300], y[~is_dark][:300])
+    table = np.column_stack([rng.random(800), is_dark])
+    if library == "pandas":
+        table = pytest.importorskip("pandas").DataFrame(table, columns=["x0", "x1"])
+    slices = error_slices(base, images, y, table=table, random_state=0)
+    assert [s.condition for s in slices] == ["x1 > 0.5"]
+    assert_array_equal(slices.apply(table) == 0, is_dark)
+    assert_allclose(slices.error_rate, (base.predict(images) != y).mean(), atol=0.01)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        error_slices(base, images, y, table=table[:799])
+    with pytest.raises(ValueError, match="table must be a frame or a 2-D array"):
+        error_slices(base, images, y, table=images)
+
+
+def test_out_of_fold_errors_in_a_table(noisy_data):
+    X, y = noisy_data
+    clf = MetaErrorClassifier(GaussianNB(), "logistic", random_state=0).fit(X, y)
+    slices, expected = (
+        error_slices(clf, *given, random_state=0, only_confirmed=False, **table)
+        for given, table in (((X[:, None],), {"table": X}), ((X,), {}))
+    )
+    assert str(slices) == str(expected)
+    assert slices.error_rate == expected.error_rate
 
 
 def test_a_region_without_held_out_rows_has_no_error_rate_to_print():
