@@ -801,6 +801,8 @@ def test_minus_one_and_one_are_classes_under_self_training():
         ({"error_threshold": -2}, r"error_threshold must be a fraction in \(0, 1\], got -2\.$"),
         ({"meta_learner": "xgboost"}, "meta_learner must be one of"),
         ({"meta_features": ["knn"]}, r"Unknown meta-feature block 'knn'.* OtherFits\(\)"),
+        ({"meta_features": ["auto", OtherFits()]}, r'auto. is no part of a list.*\["confidence"'),
+        ({"meta_features": ["one_pass", "input"]}, "one_pass. is no part of a list"),
         ({"error_threshold": 50}, r"in \(0, 1\], got 50\. For 50 % pass 0\.5, not 50\.$"),
         ({"n_jobs": 2.0}, r"n_jobs must be None or an integer other than 0, got 2\.0\. Pass 2"),
         ({"n_jobs": "2"}, "n_jobs must be None or an integer other than 0, got '2'"),

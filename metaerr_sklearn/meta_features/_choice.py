@@ -156,6 +156,11 @@ def check_meta_features(meta_features):
                 f"meta_features holds the class {block.__name__}: pass an instance, "
                 f"{block.__name__}()."
             )
+        if means_one_pass(block):
+            raise ValueError(
+                f"meta_features={block!r} is no part of a list. Name the blocks that it stands "
+                'for: ["confidence", "neighbors", "second_opinion", ...], or for images "images".'
+            )
         known = block in BLOCKS if isinstance(block, str) else False
         if not (known or callable(block) or _is_custom(block)):
             raise ValueError(f"Unknown meta-feature block {block!r}: {_expected_blocks()}")
