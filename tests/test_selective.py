@@ -488,7 +488,11 @@ def test_reject_label_may_be_a_missing_value_of_pandas(cancer):
     clf = SelectiveClassifier(
         GaussianNB(), target_coverage=0.6, reject_label=pd.NA, random_state=0
     ).fit(X, y)
-    assert_array_equal(pd.isna(clf.predict(X)), ~clf.accepts(X))
+    accepted = clf.accepts(X)
+    assert_array_equal(pd.isna(clf.predict(X)), ~accepted)
+    assert coverage_scorer(clf, X) == accepted.mean()
+    risk = np.mean(clf.estimator_.predict(X) != y, where=accepted)
+    assert_allclose(neg_selective_risk_scorer(clf, X, y), -risk)
 
 
 def test_reject_label_must_not_be_a_class(cancer):

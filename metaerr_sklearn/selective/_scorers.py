@@ -3,7 +3,9 @@
 import numpy as np
 
 from .._base_estimator.inspection import final_estimator
+from .._utils.indexable import indexable
 from .._utils.label_checks import check_labels, check_true_labels
+from .._utils.labels import is_missing
 from .._utils.weights import check_weights
 
 
@@ -53,6 +55,7 @@ def coverage_scorer(estimator, X, y=None, sample_weight=None):
     >>> float(result["test_neg_risk"].mean().round(3))
     -0.018
     """
+    (X,) = indexable(X)
     weight = None if sample_weight is None else check_weights(sample_weight, X)
     _, accepted = _answers(estimator, X)
     return float(np.average(accepted, weights=weight))
@@ -101,14 +104,15 @@ def neg_selective_risk_scorer(estimator, X, y, sample_weight=None):
     >>> round(risk, 3)
     0.005
     """
+    (X,) = indexable(X)
     y = check_labels(y, X)
-    weight = 1.0 if sample_weight is None else check_weights(sample_weight, X)
+    weight = np.ones(len(y)) if sample_weight is None else check_weights(sample_weight, X)
     labels, accepted = _answers(estimator, X)
     check_true_labels(y, final_estimator(estimator).classes_)
-    weight = weight * accepted
-    if not weight.any():
+    if not weight[accepted].any():
         return float("nan")
-    return -float(np.average(labels != y, weights=weight))
+    # A reject label such as pandas.NA cannot be compared.
+    return -float(np.average(labels[accepted] != y[accepted], weights=weight[accepted]))
 
 
 def _answers(estimator, X):
@@ -120,6 +124,6 @@ def _answers(estimator, X):
             "Wrap the classifier: SelectiveClassifier(classifier, target_risk=0.05)."
         )
     labels, reject_label = estimator.predict(X), selective.reject_label_
-    if reject_label != reject_label:
-        return labels, labels == labels
+    if is_missing(reject_label):
+        return labels, np.array([not is_missing(label) for label in labels.tolist()])
     return labels, np.asarray(labels != reject_label, dtype=bool)
