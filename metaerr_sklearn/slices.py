@@ -307,12 +307,24 @@ def error_slices(
 def _check_table(X, name="X"):
     """Raise unless X is a frame or a dense 2-D array, in memory."""
     check_in_memory(X, name)
-    if hasattr(X, "tocsr") or not (is_frame(X) or np.ndim(X) == 2):
+    if hasattr(X, "tocsr") or not _is_table(X):
         raise ValueError(
             f"{name} must be a frame or a 2-D array, got {type(X).__name__} of shape "
-            f"{getattr(X, 'shape', None)}. For images or texts, pass a frame of columns that "
-            "describe the rows: error_slices(estimator, X, y, table=frame)."
+            f"{getattr(X, 'shape', None)}. Pass {name}.toarray() of a sparse matrix. For images or "
+            "texts, pass a frame of columns that describe the rows: "
+            "error_slices(estimator, X, y, table=frame)."
         )
+
+
+def _is_table(X):
+    if is_frame(X):
+        return True
+    if not isinstance(X, (list, tuple)):
+        return len(getattr(X, "shape", ())) == 2  # NumPy would read the rows of a Dataset
+    try:
+        return np.ndim(X) == 2
+    except ValueError:  # rows of different length
+        return False
 
 
 def _out_of_fold_errors(estimator, X):

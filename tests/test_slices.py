@@ -417,7 +417,8 @@ def test_unusable_input_is_refused(people, noisy_data):
     few_tested = MetaErrorClassifier(GaussianNB(), "logistic", cv=0.1, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="= 120 rows, got 40 whose errors are known"):
         error_slices(few_tested, X, min_samples=30)
-    for wrong in (sp.csr_matrix(X), X.reshape(400, 1, 2, 3), ["a text"] * 400):
+    ragged = [[1.0] * (1 + row % 2) for row in range(400)]
+    for wrong in (sp.csr_matrix(X), X.reshape(400, 1, 2, 3), ["a text"] * 400, ragged):
         with pytest.raises(ValueError, match="X must be a frame or a 2-D array"):
             error_slices(ok, wrong)
     with pytest.raises(ValueError, match="X has 2 columns, but had 6 in fit: x0, x1"):
