@@ -162,6 +162,18 @@ def test_labels_that_fit_accepts_are_accepted_by_score():
     assert model.score(X, y) == 0.5
 
 
+@pytest.mark.parametrize("model", [MetaErrorClassifier, SelfTrainingWithMetaErr])
+@pytest.mark.parametrize("marker", [None, np.nan])
+def test_scores_refuse_rows_without_a_label(model, marker):
+    y = np.array(["left", "right"])[np.arange(N) % 2]
+    y_partly = [label if j < N // 2 else marker for j, label in enumerate(y)]
+    given = y if model is MetaErrorClassifier else y_partly
+    unlabeled = {} if model is MetaErrorClassifier else {"unlabeled": None}
+    clf = model(DummyClassifier(), None, **unlabeled).fit(X, given)
+    with pytest.raises(ValueError, match=f"y contains NaN, inf or None in {N // 2} of {N} rows"):
+        clf.score(X, y_partly)
+
+
 def test_labels_of_a_precision_that_numpy_does_not_have():
     torch = pytest.importorskip("torch")
     assert_array_equal(read_labels(torch.tensor([1, 2, 3], dtype=torch.bfloat16)), [1, 2, 3])

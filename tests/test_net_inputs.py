@@ -1,5 +1,7 @@
 """The rows of a net: how often they are read, and in which containers they may come."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,21 +12,24 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
+from sklearn.naive_bayes import GaussianNB
 from sklearn.utils import shuffle
 from skorch.helper import SliceDict
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from metaerr_sklearn import (
     ErrorModel,
     MetaErrorClassifier,
     SelectiveClassifier,
     SelfTrainingWithMetaErr,
+    error_slices,
 )
 from metaerr_sklearn.neural import (
     AugmentedConfidence,
     as_classifier,
     as_net_input,
 )
+from metaerr_sklearn.selective import coverage_scorer, neg_selective_risk_scorer
 
 
 class Images(Dataset):
@@ -160,6 +165,35 @@ def test_columns_in_a_dict_are_read_by_position(column):
     for start in (0, 1):
         for output in outputs[start::2]:
             assert_allclose(output, outputs[start], rtol=1e-5)
+
+
+def test_scores_take_x_as_predictions_do():
+    data = Images(0, 200)
+    net = make_net(TinyCNN, max_epochs=2).fit(data.X, data.y)
+    single = SelectiveClassifier(net, target_coverage=0.7, calibration="prefit").fit(data.X, data.y)
+    image, age, y = ages()
+    both = SliceDict(image=image.astype(np.float32), age=age.astype(np.float32)[:, None])
+    net = make_net(ImageAndAge, max_epochs=2).fit(both, y)
+    mixed = SelectiveClassifier(net, target_coverage=0.7, calibration="prefit").fit(both, y)
+    for clf, X, given, labels in (
+        (single, data.X, data, data.y),
+        (single, data.X, DataLoader(data, batch_size=64), data.y),
+        (mixed, both, dict(both), y),
+    ):
+        weight = 1.0 + labels
+        for score in (clf.score, partial(neg_selective_risk_scorer, clf)):
+            assert score(given, labels) == score(X, labels)
+            assert score(given, labels, sample_weight=weight) == score(X, labels, weight)
+        assert coverage_scorer(clf, given, sample_weight=weight) == coverage_scorer(
+            clf, X, sample_weight=weight
+        )
+
+
+def test_slices_do_not_read_a_dataset():
+    data = Images(0, 200)
+    with pytest.raises(ValueError, match="X must be a frame or a 2-D array, got Images"):
+        error_slices(GaussianNB(), data, data.y)
+    assert data.n_reads == 0
 
 
 def test_as_net_input_converts_each_input_of_a_dict():

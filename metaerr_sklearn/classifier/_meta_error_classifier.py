@@ -24,8 +24,12 @@ from .._base_estimator.routing import route_fit
 from .._compat import CallbackSupportMixin, with_callbacks
 from .._utils.failures import keeps_earlier_fit, noted
 from .._utils.indexable import indexable
-from .._utils.label_checks import check_has_target, check_target, check_two_classes
-from .._utils.labels import read_labels
+from .._utils.label_checks import (
+    check_has_target,
+    check_labels,
+    check_target,
+    check_two_classes,
+)
 from .._utils.messages import name_of
 from .._utils.parameter_checks import check_fraction, check_memory_parameter, is_word
 from .._utils.progress import FitProgress
@@ -407,7 +411,8 @@ class MetaErrorClassifier(
         -------
         score : float
         """
-        return super().score(X, read_labels(y), sample_weight)
+        (X,) = indexable(X)
+        return super().score(X, check_labels(y, X), sample_weight)
 
     def _check_fit(self, X, y, groups, is_prefit):
         """Check parameters and data before anything costly is fitted."""

@@ -342,6 +342,7 @@ class SelectiveClassifier(
         ValueError
             If labels or weights are missing, have another length than X, or cannot be used.
         """
+        (X,) = indexable(X)
         y = check_labels(y, X)
         weight = None if sample_weight is None else check_weights(sample_weight, X)
         labels, error_proba = self._predict_with_error(X)

@@ -21,8 +21,7 @@ from .._base_estimator.routing import route_fit, route_output, weight_route
 from .._compat import CallbackSupportMixin, raise_for_params, with_callbacks
 from .._utils.failures import keeps_earlier_fit
 from .._utils.indexable import indexable
-from .._utils.label_checks import check_has_target, check_two_classes
-from .._utils.labels import read_labels
+from .._utils.label_checks import check_has_target, check_labels, check_two_classes
 from .._utils.messages import warn_caller
 from .._utils.parameter_checks import check_memory_parameter, is_word
 from .._utils.probabilities import add_log_odds, proba_of_other_classes
@@ -424,7 +423,8 @@ class SelfTrainingWithMetaErr(
             check_is_fitted(self)
             return self.estimator_.score(X, y, **given)
         raise_for_params(params, self, "score")
-        y = read_labels(y)
+        (X,) = indexable(X)
+        y = check_labels(y, X)
         warn_of_unlabeled(self, y)
         return super().score(X, y, sample_weight)
 
