@@ -81,7 +81,9 @@ class SelectiveClassifier(
 
     reject_label : "auto" or scalar, default="auto"
         The answer of `predict` if it abstains. "auto": -1 if the classes are numbers or booleans,
-        else None, in arrays of dtype object. Booleans become 0 and 1.
+        else None, in arrays of dtype object. Booleans become 0 and 1. scikit-learn's measures of
+        labels, such as ``accuracy_score`` and ``scoring="accuracy"``, cannot compare None with
+        texts: for them pass a text, such as ``reject_label="?"``.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the held-out rows. If it is not None it also seeds the estimator: its
