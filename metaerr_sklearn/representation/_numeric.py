@@ -517,6 +517,8 @@ def _how_to_convert(X):
         return ", because its texts are bytes. Pass [text.decode() for text in X]"
     if isinstance(first, (np.void, Mapping)):  # a record array, or a list of dicts
         return ". Pass a frame: pandas.DataFrame(X)"
+    if isinstance(X, Mapping) and all(np.ndim(column) == 1 for column in X.values()):
+        return ". If X is a table, pass a frame: pandas.DataFrame(X)"
     return ""
 
 
