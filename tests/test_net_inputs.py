@@ -13,6 +13,8 @@ from sklearn import config_context
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import shuffle
 from skorch.helper import SliceDict
 from torch.utils.data import DataLoader, Dataset
@@ -194,6 +196,27 @@ def test_slices_do_not_read_a_dataset():
     with pytest.raises(ValueError, match="X must be a frame or a 2-D array, got Images"):
         error_slices(GaussianNB(), data, data.y)
     assert data.n_reads == 0
+
+
+def test_a_step_may_change_the_dict_that_it_gets():
+    image, age, y = ages()
+
+    def make_older(X):
+        X["age"] += 10
+        return X
+
+    net = make_net(ImageAndAge, max_epochs=1)
+    base = make_pipeline(FunctionTransformer(make_older), net)
+    X = SliceDict(image=image.astype(np.float32), age=age.astype(np.float32))
+    given = SliceDict(**{name: value.copy() for name, value in X.items()})
+    options = {"meta_learner": "confidence", "representation": None, "cv": 2, "random_state": 0}
+    clf = MetaErrorClassifier(base, **options).fit(given, y)
+    clf.predict_with_error(given)
+    older = SliceDict(image=X["image"], age=X["age"] + 10)
+    expected = MetaErrorClassifier(net, **options).fit(older, y)
+    assert_array_equal(given["age"], X["age"])
+    assert_array_equal(clf.oof_error_proba_, expected.oof_error_proba_)
+    assert_allclose(clf.predict_error_proba(given), expected.predict_error_proba(older))
 
 
 def test_as_net_input_converts_each_input_of_a_dict():

@@ -99,6 +99,23 @@ def test_a_step_may_change_the_frame_that_it_gets(change, noisy_data, monkeypatc
     assert_array_equal(clf.predict_error_proba(frame), at_once)
 
 
+def test_a_step_may_change_the_tensor_that_it_gets(noisy_data):
+    torch = pytest.importorskip("torch")
+    X, y = torch.as_tensor(noisy_data[0]), noisy_data[1]
+    bases = [
+        make_pipeline(FunctionTransformer(function), GaussianNB())
+        for function in (lambda rows: rows.mul_(rows), lambda rows: rows * rows)
+    ]
+    (found, expected), given = ([wrapped(base) for base in bases], X.clone())
+    found.fit(given, y), expected.fit(X, y)
+    assert torch.equal(given, X)
+    assert_array_equal(found.oof_error_proba_, expected.oof_error_proba_)
+    for one, other in zip(found.predict_with_error(given), expected.predict_with_error(X)):
+        assert_array_equal(one, other)
+    assert_array_equal(found.predict_novelty(given), expected.predict_novelty(X))
+    assert torch.equal(given, X)
+
+
 class ChangesLabelsAndWeights(GaussianNB):
     def fit(self, X, y, sample_weight):
         super().fit(X, y, sample_weight / sample_weight.mean())

@@ -86,7 +86,8 @@ def own_copy(X):
     Returns
     -------
     X : same kind
-        X itself if it cannot be changed, or is no array, frame or sparse matrix in memory.
+        X itself if it cannot be changed, or is no array, tensor, frame, sparse matrix or dict of
+        inputs in memory.
     """
     if isinstance(X, np.memmap):
         return X
@@ -96,7 +97,10 @@ def own_copy(X):
         return X.copy()
     if is_instance_by_name(X, "pandas", ("DataFrame", "Series")):
         return X.copy(deep=not _pandas_copies_on_write())
-    return X.clone() if is_instance_by_name(X, "polars", ("DataFrame", "Series")) else X
+    if is_instance_by_name(X, "skorch.helper", "SliceDict"):
+        return type(X)(**{name: own_copy(value) for name, value in X.items()})
+    is_of_polars = is_instance_by_name(X, "polars", ("DataFrame", "Series"))
+    return X.clone() if is_of_polars or is_instance_by_name(X, "torch", "Tensor") else X
 
 
 @cache
