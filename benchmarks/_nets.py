@@ -87,7 +87,9 @@ class ResidualBlock(nn.Module):
 class SmallResNet(nn.Module):
     """One convolution, three residual blocks, the mean over all positions, logits."""
 
-    def __init__(self, n_classes, n_channels, side, *, width=24, max_shift=2, flip=False):
+    def __init__(
+        self, n_classes, n_channels, side, *, width=24, max_shift=2, flip=False, dropout=0.0
+    ):
         super().__init__()
         w = width
         self.augment = ShiftAndFlip(max_shift, flip)
@@ -100,6 +102,7 @@ class SmallResNet(nn.Module):
             ResidualBlock(2 * w, 4 * w, 2),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
+            nn.Dropout(dropout),
         )
         self.output = nn.Linear(4 * w, n_classes)
 
@@ -154,9 +157,10 @@ def make_cnn(X, n_classes, *, flip=False, max_epochs=25, width=16, module=SmallC
     )
 
 
-def make_resnet(X, n_classes, *, flip=False, max_epochs=30, width=24):
+def make_resnet(X, n_classes, *, flip=False, max_epochs=30, width=24, dropout=0.0):
     """Return an unfitted `SmallResNet`, trained like the net of `make_cnn`."""
-    return make_cnn(X, n_classes, flip=flip, max_epochs=max_epochs, width=width, module=SmallResNet)
+    net = make_cnn(X, n_classes, flip=flip, max_epochs=max_epochs, width=width, module=SmallResNet)
+    return net.set_params(module__dropout=dropout)
 
 
 class CountTrainings(Callback):
@@ -187,8 +191,8 @@ class StepNet(NeuralNetClassifier):
         return super().fit(X, y, **fit_params)
 
 
-def make_step_net(X, n_classes, *, flip=False, n_steps=1000):
-    """Return the net of `make_cnn`, trained for a fixed number of steps, not of epochs."""
-    params = make_cnn(X, n_classes, flip=flip).get_params(deep=False)
+def make_step_net(net, *, n_steps):
+    """Return a net of `make_cnn` or `make_resnet`, trained for a number of steps, not of epochs."""
+    params = net.get_params(deep=False)
     params["callbacks"] = [*params["callbacks"], ("count", CountTrainings())]
     return StepNet(**params, n_steps=n_steps)

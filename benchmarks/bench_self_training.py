@@ -14,7 +14,8 @@ Data
     ``--part vision``: Fashion-MNIST, CIFAR-10 (subset), MNIST, GTSRB (subset; labeled and unlabeled
     images come from different tracks) x a small CNN (1,000 steps from scratch whatever the number
     of images, one-cycle, shifts and flips) x the same budgets x three seeds; 4,000 unlabeled
-    images, 4,000 test images.
+    images, 4,000 test images. ``--bases resnet`` takes a small ResNet (500 steps, images of half
+    the side, because a fit takes minutes).
 
 Rivals
     Supervised only; scikit-learn's self-training (thresholds .75, .9; k_best of 10 % a round);
@@ -87,6 +88,7 @@ BASES = {
     "hist_gradient_boosting": HistGradientBoostingClassifier(),
     "mlp": MLPClassifier((64,), max_iter=300),
 }
+NETS = ("cnn", "resnet")
 FLIPPED = ("fashion-mnist", "cifar10")
 
 OURS = {
@@ -221,17 +223,23 @@ class Cell:
     """Data and base of one cell."""
 
     def __init__(self, key):
-        self.is_net, self.seed = key["base"] == "cnn", key["seed"]
+        self.is_net, self.seed = key["base"] in NETS, key["seed"]
         draw = draw_images if self.is_net else draw_table
         self.task = draw(key["set"], key["labels_per_class"], self.seed, key["draw"])
         self.cv = 3 if self.is_net else 5
         self.rng = np.random.default_rng(self.seed)
         if self.is_net:
-            from _nets import CountTrainings, make_step_net
+            from _nets import CountTrainings, make_cnn, make_resnet, make_step_net
 
             self.counter = CountTrainings
+            make_net, n_steps = make_cnn, 1000
+            if key["base"] == "resnet":
+                X, X_test = halved(self.task.X), halved(self.task.X_test)
+                self.task = self.task._replace(X=X, X_test=X_test)
+                make_net, n_steps = partial(make_resnet, width=16, dropout=0.2), 500
             n_classes = self.task.y.max() + 1
-            self.base = make_step_net(self.task.X, n_classes, flip=key["set"] in FLIPPED)
+            net = make_net(self.task.X, n_classes, flip=key["set"] in FLIPPED)
+            self.base = make_step_net(net, n_steps=n_steps)
             self.view = make_pipeline(FunctionTransformer(flatten), PCA(40, random_state=0))
         else:
             self.counter = CountFits
@@ -308,6 +316,13 @@ def flatten(images):
     return images.reshape(len(images), -1)
 
 
+def halved(images):
+    """Return the means of squares of 2 x 2 pixels."""
+    n, n_channels, height, width = images.shape
+    squares = images.reshape(n, n_channels, height // 2, 2, width // 2, 2)
+    return squares.mean(axis=(3, 5), dtype=images.dtype)
+
+
 def mean_error_proba(model, X):
     """Return the mean predicted error probability; NaN for rivals, which predict none."""
     has_error_proba = hasattr(model, "predict_error_proba")
@@ -316,7 +331,7 @@ def mean_error_proba(model, X):
 
 def compute_cell(key, methods):
     """Return one row of measurements per method."""
-    if key["base"] == "cnn":
+    if key["base"] in NETS:
         import torch
 
         torch.set_num_threads(1)  # cells run side by side; one small net does not gain by threads
@@ -473,7 +488,7 @@ def parse_args(args=None):
     parser.add_argument("--part", choices=["tabular", "vision"], default="tabular")
     parser.add_argument("--quick", action="store_true", help="small data, a minute, nothing kept")
     parser.add_argument("--sets", nargs="+", help="default: all at hand")
-    parser.add_argument("--bases", nargs="+", choices=list(BASES), default=list(BASES))
+    parser.add_argument("--bases", nargs="+", choices=[*BASES, *NETS], default=list(BASES))
     parser.add_argument("--labels-per-class", nargs="+", type=int, default=[10, 25, 100])
     parser.add_argument("--draw", choices=["class", "random"], default="class")
     parser.add_argument("--methods", nargs="+", help="default: all of the part")
@@ -497,7 +512,7 @@ def main(args):
         sets = image_names() if is_vision else table_names()
         sets = sets if is_vision or "digits" in sets else [*sets, "digits"]
     if is_vision:
-        bases = ["cnn"]
+        bases = [base for base in args.bases if base in NETS] or ["cnn"]
         if args.draw != "class":
             raise SystemExit("Images are drawn class by class: --draw random is for tables.")
     methods = list(dict.fromkeys(["supervised", *(args.methods or methods), "auto"]))
