@@ -207,7 +207,7 @@ def test_other_input_has_no_representation(X):
 def test_a_dict_of_columns_is_refused_with_what_to_pass():
     with pytest.raises(UnsupportedInputError, match=r"pass a frame: pandas.DataFrame\(X\)"):
         NumericRepresentation().fit({"a": [1.0, 2.0], "b": np.ones(2)})
-    with pytest.raises(UnsupportedInputError, match="representation$"):
+    with pytest.raises(UnsupportedInputError, match=r"representation$"):
         NumericRepresentation().fit({"image": np.ones((2, 1, 8, 8)), "age": np.ones(2)})
 
 

@@ -11,13 +11,13 @@ def check_weights(sample_weight, X):
     """Return weights as an array: one for each row of X, none negative, at least one positive."""
     check_numbers(sample_weight, "sample_weight")
     sample_weight = as_numpy(sample_weight)
-    if np.ndim(sample_weight) == 0:
+    values = np.asarray(sample_weight)
+    if values.ndim == 0:
         raise ValueError(
             f"sample_weight must have one number for each row, got {sample_weight!r}. For weights "
             'by class, "balanced" or a dict, pass '
             "sklearn.utils.class_weight.compute_sample_weight(class_weight, y)."
         )
-    values = np.asarray(sample_weight)
     if values.size and not values.any():
         raise ValueError(
             "Sample weights must contain at least one non-zero number, got only 0. Give some rows "
