@@ -607,7 +607,7 @@ def test_gallery_of_tensors_with_gradients():
     images, error_proba = torch.rand(6, 1, 4, 4, requires_grad=True), torch.rand(6)
     labels = torch.arange(6)
     shown = ErrorGalleryDisplay.from_predictions(
-        images, labels, error_proba.requires_grad_(), y_true=list(labels)
+        images, labels, error_proba.requires_grad_(), y_true=labels
     )
     assert_array_equal(shown.indices, np.argsort(-error_proba.detach().numpy()))
     assert_array_equal(shown.images, images.detach().numpy()[shown.indices, 0])
